@@ -1,0 +1,11 @@
+//! What both halves need: the two wires, ids, and the seams behind which time, randomness and disk stand.
+//! Nothing here opens a socket, reads a clock or starts a thread.
+
+pub mod disk;
+pub mod id;
+pub mod limits;
+pub mod properties;
+pub mod time;
+
+/// The seeded generator that is handed to everything that needs randomness.
+pub use fastrand::Rng;

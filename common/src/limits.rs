@@ -1,0 +1,12 @@
+//! Every bound of the system that is not a setting, each with its reason.
+
+/// Nested or repeated elements are reserved at most this many at a time while decoding: memory grows with the bytes
+/// that really arrived, never with a declared count.
+pub const DECODE_RESERVE_COUNT: usize = 64;
+
+/// Requests of one Kafka connection that may be handled but not yet answered. A connection past it is not read until an
+/// answer leaves; clients pipeline 5 (Java's default) and seldom more than some dozens.
+pub const IN_FLIGHT_PER_CONNECTION: usize = 256;
+
+/// A path deeper or longer than this is refused: nothing real comes near, and each operation walks it.
+pub const ZNODE_PATH_BYTES: usize = 64 * 1024;
