@@ -1,0 +1,54 @@
+# Castellan's commands. Each does its own set-up; `verify` never writes, `fix` does.
+
+CARGO ?= cargo
+DATA ?= data
+SEEDS ?= 20
+FIRST_SEED ?= 1
+
+.PHONY: help packages build run test verify fix interop sim bench docker docker-test clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+packages:
+	@scripts/packages
+
+build: packages ## the servers and the tools, into target/release
+	@$(CARGO) build --release --locked -p coordinator -p broker -p cli
+
+run: build ## three coordinators and three brokers in the foreground; Ctrl-C ends them (DATA=folder)
+	@target/release/castellan up --dir $(DATA)
+
+test: packages ## all tests that need nothing but this machine
+	$(CARGO) build --locked --workspace --bins
+	$(CARGO) test --locked --workspace
+
+verify: packages ## formatting, lints and the walls between crates; changes nothing
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) check --locked -p common
+	$(CARGO) check --locked -p coordinator --no-default-features
+	$(CARGO) check --locked -p broker --no-default-features
+	$(CARGO) check --locked -p tests
+
+fix: packages ## what verify would complain of and a tool can mend
+	$(CARGO) fmt --all
+	$(CARGO) clippy --locked --workspace --all-targets --fix --allow-dirty --allow-staged
+
+interop: build ## real clients, real Kafka and real ZooKeeper against ours
+	@tests/interop/run
+
+sim: packages ## the simulated cluster, SEEDS seeds from FIRST_SEED on
+	$(CARGO) run --locked --release -p tests --bin simulate -- --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+
+bench: build ## ours and the peers' CPU, throughput and latency in one table
+	@tests/bench/run
+
+docker: build ## the two images, with the engine that is running
+	@docker/build
+
+docker-test: build ## the images and compose files, with an engine of its own (as root)
+	@docker/test
+
+clean: ## what was built
+	$(CARGO) clean
