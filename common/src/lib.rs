@@ -6,6 +6,7 @@ pub mod id;
 pub mod limits;
 pub mod properties;
 pub mod time;
+pub mod zk;
 
 /// The seeded generator that is handed to everything that needs randomness.
 pub use fastrand::Rng;

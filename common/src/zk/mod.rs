@@ -1,0 +1,23 @@
+//! ZooKeeper's client wire, both directions, and the client side of a session. Knows no tree, opens no socket.
+
+pub mod error;
+pub mod frame;
+pub mod jute;
+pub mod opcode;
+pub mod path;
+pub mod records;
+pub mod request;
+pub mod response;
+
+pub use error::ZkError;
+pub use jute::{DecodeError, Reader, Writer};
+pub use opcode::OpCode;
+pub use records::{
+    Acl, AddWatchMode, ClientInfo, ConnectRequest, ConnectResponse, CreateMode, EventType, Id, KeeperState,
+    ReplyHeader, RequestHeader, Stat, WatcherEvent, WatcherType, perms,
+};
+pub use request::{CreateRequest, ReconfigRequest, Request, SetWatches};
+pub use response::{OpResult, Response};
+
+#[cfg(test)]
+mod tests;
