@@ -1,1 +1,5 @@
-//! skeleton
+//! The coordinator: a ZooKeeper-compatible ensemble. All modules but `server` are synchronous and deterministic: they
+//! take time, randomness and persisted state as arguments and say what should happen.
+
+pub mod config;
+pub mod ensemble;

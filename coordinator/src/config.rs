@@ -1,0 +1,533 @@
+//! `zoo.cfg`: ZooKeeper 3.9's names and defaults, checked. A key that is not known is a warning, a value that cannot be
+//! used an error with file, line and key. Reads no file by itself: the caller hands in how.
+
+use common::properties::{Properties, PropertyError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Largest request, as ZooKeeper's `jute.maxbuffer` (0xfffff bytes).
+const DEFAULT_MAX_BUFFER: usize = 0xf_ffff;
+
+/// Four-letter words answered unless `4lw.commands.whitelist` says otherwise. ZooKeeper answers `srvr` alone; ours
+/// change nothing and cost little, and probes in the field expect them.
+const DEFAULT_WORDS: [&str; 6] = ["ruok", "srvr", "stat", "mntr", "conf", "isro"];
+
+/// Accepted and without effect here: they steer ZooKeeper's threads, files or JVM.
+const WITHOUT_EFFECT: &[&str] = &[
+    "admin.enableServer",
+    "admin.serverAddress",
+    "admin.serverPort",
+    "admin.idleTimeout",
+    "admin.commandURL",
+    "admin.portUnification",
+    "autopurge.snapRetainCount",
+    "autopurge.purgeInterval",
+    "connectToLearnerMasterLimit",
+    "electionAlg",
+    "electionPortBindRetry",
+    "fsync.warningthresholdms",
+    "jvm.pause.info-threshold.ms",
+    "jvm.pause.monitor",
+    "jvm.pause.sleep.time.ms",
+    "jvm.pause.warn-threshold.ms",
+    "peerType",
+    "preAllocSize",
+    "quorum.cnxn.threads.size",
+    "quorumListenOnAllIPs",
+    "snapCount",
+    "snapSizeLimitInKb",
+    "standaloneEnabled",
+    "syncEnabled",
+    "localSessionsEnabled",
+    "localSessionsUpgradingEnabled",
+    "commitLogCount",
+    "cnxTimeout",
+    "leaderServes",
+    "watchManagerName",
+    "forceSync",
+    "maxCnxns",
+];
+
+/// A configuration that cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{path}: {error}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A value cannot be used.
+    #[error("{0}")]
+    Value(#[from] PropertyError),
+    /// A key is missing; the text names it.
+    #[error("{file}: {problem}")]
+    Missing {
+        /// The file.
+        file: String,
+        /// What is missing and why it is needed.
+        problem: String,
+    },
+}
+
+/// One server of the ensemble, from a line `server.N=host:2888:3888[:participant|observer][;[address:]2181]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The N.
+    pub id: u64,
+    /// Host name or address.
+    pub host: String,
+    /// Port on which the servers talk; ours bind this one.
+    pub peer_port: u16,
+    /// ZooKeeper's election port. Kept for `conf`; not bound, elections run over the peer port.
+    pub election_port: u16,
+    /// An observer takes part in everything but voting.
+    pub is_observer: bool,
+    /// Client address and port, if the line has one.
+    pub client: Option<(String, u16)>,
+}
+
+impl Server {
+    /// As ZooKeeper prints it in `conf` and `/zookeeper/config`, without the client part taken from `clientPort`.
+    pub fn line(&self) -> String {
+        let role = if self.is_observer { "observer" } else { "participant" };
+        let host = bracketed(&self.host);
+        let mut line = format!("{host}:{}:{}:{role}", self.peer_port, self.election_port);
+        if let Some((address, port)) = &self.client {
+            line.push_str(&format!(";{}:{port}", bracketed(address)));
+        }
+        line
+    }
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// The settings of one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where the tree and `myid` live.
+    pub data_dir: PathBuf,
+    /// Where the log would live in ZooKeeper; kept for `conf`, ours has both in `dataDir`.
+    pub data_log_dir: PathBuf,
+    /// Address the client port is bound to.
+    pub client_address: String,
+    /// Client port; `None` if none is set (nothing listens then).
+    pub client_port: Option<u16>,
+    /// `listen` backlog; -1 for the system's.
+    pub client_port_listen_backlog: i32,
+    /// The unit of session timeouts and of `initLimit` and `syncLimit`, in milliseconds.
+    pub tick_time_ms: u32,
+    /// Ticks a follower may take to catch up. Shown in `conf`; ours needs no such limit.
+    pub init_limit: u32,
+    /// Ticks a follower may lag. Shown in `conf`; ours needs no such limit.
+    pub sync_limit: u32,
+    /// Connections from one address; 0 for any number.
+    pub max_client_connections: u32,
+    /// Shortest session timeout granted, in milliseconds.
+    pub min_session_timeout_ms: i32,
+    /// Longest session timeout granted, in milliseconds.
+    pub max_session_timeout_ms: i32,
+    /// Largest request in bytes.
+    pub max_buffer_bytes: usize,
+    /// Requests read and not answered, over all clients; past it no client is read.
+    pub global_outstanding_limit: u32,
+    /// Four-letter words that are answered; `*` allows all.
+    pub four_letter_words: BTreeSet<String>,
+    /// The ensemble by id; empty for a server alone.
+    pub servers: BTreeMap<u64, Server>,
+    /// This server's id: 1 for a server alone without `myid`.
+    pub my_id: u64,
+    /// All settings as given: what other parts (authentication, quotas, metrics) look up by name.
+    pub properties: Properties,
+}
+
+/// How a file is read; absence is `ErrorKind::NotFound`.
+pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
+
+impl Config {
+    /// Reads `path`, the dynamic configuration it may name and `myid`. The strings are warnings.
+    pub fn load(path: &Path, read: ReadFile<'_>) -> Result<(Config, Vec<String>), ConfigError> {
+        let text = read(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+        let mut properties = Properties::parse(&text, &path.display().to_string());
+        if let Some(dynamic) = properties.get("dynamicConfigFile").map(|name| PathBuf::from(name.trim())) {
+            let text = read(&dynamic).map_err(|error| ConfigError::Unreadable { path: dynamic.clone(), error })?;
+            let more = Properties::parse(&text, &dynamic.display().to_string());
+            for (key, entry) in more.iter() {
+                properties.set(key, &entry.value, &entry.place);
+            }
+        }
+        Config::from_properties(properties, &path.display().to_string(), read)
+    }
+
+    /// The two to four arguments that ZooKeeper's standalone server takes: port, data directory, tick time and
+    /// connections per address.
+    pub fn standalone(arguments: &[String]) -> Result<(Config, Vec<String>), ConfigError> {
+        let mut properties = Properties::default();
+        for (key, argument) in ["clientPort", "dataDir", "tickTime", "maxClientCnxns"].iter().zip(arguments) {
+            properties.set(key, argument, "argument");
+        }
+        Config::from_properties(properties, "arguments", &|_| Err(io::ErrorKind::NotFound.into()))
+    }
+
+    fn from_properties(
+        properties: Properties,
+        file: &str,
+        read: ReadFile<'_>,
+    ) -> Result<(Config, Vec<String>), ConfigError> {
+        let mut warnings = Vec::new();
+        let missing = |problem: &str| ConfigError::Missing { file: file.to_owned(), problem: problem.to_owned() };
+        let data_dir = match properties.get("dataDir").map(str::trim) {
+            None | Some("") => return Err(missing("dataDir is not set")),
+            Some(dir) => PathBuf::from(dir),
+        };
+        let data_log_dir = properties.get("dataLogDir").map_or_else(|| data_dir.clone(), |dir| dir.trim().into());
+        let tick_time_ms: u32 = properties.parse_or("tickTime", 3000, "milliseconds, 1 or more")?;
+        if tick_time_ms == 0 || tick_time_ms > 3_600_000 {
+            return Err(properties.error("tickTime", "expected 1 to 3600000 milliseconds").into());
+        }
+        let (min_session_timeout_ms, max_session_timeout_ms) = session_timeouts(&properties, tick_time_ms)?;
+        let servers = servers(&properties, &mut warnings)?;
+        let my_id = my_id(&data_dir, &servers, file, read)?;
+        let (client_address, client_port) = client_port(&properties, servers.get(&my_id), file)?;
+        let max_buffer_bytes: usize =
+            properties.parse_or("jute.maxbuffer", DEFAULT_MAX_BUFFER, "bytes as a decimal number")?;
+        if !(1024..=1 << 30).contains(&max_buffer_bytes) {
+            return Err(properties.error("jute.maxbuffer", "expected 1024 to 1073741824 bytes").into());
+        }
+        let config = Config {
+            data_log_dir,
+            client_address,
+            client_port,
+            client_port_listen_backlog: properties.parse_or("clientPortListenBacklog", -1, "a number")?,
+            tick_time_ms,
+            init_limit: limit(&properties, "initLimit", servers.len() > 1, file)?,
+            sync_limit: limit(&properties, "syncLimit", servers.len() > 1, file)?,
+            max_client_connections: properties.parse_or("maxClientCnxns", 60, "a number, 0 for no limit")?,
+            min_session_timeout_ms,
+            max_session_timeout_ms,
+            max_buffer_bytes,
+            global_outstanding_limit: properties.parse_or("globalOutstandingLimit", 1000, "a number, 1 or more")?,
+            four_letter_words: words(&properties),
+            servers,
+            my_id,
+            data_dir,
+            properties,
+        };
+        warn_unknown(&config.properties, &mut warnings);
+        Ok((config, warnings))
+    }
+
+    /// True for a server that has no ensemble to ask.
+    pub fn is_standalone(&self) -> bool {
+        self.servers.values().filter(|server| !server.is_observer).count() <= 1
+    }
+
+    /// True if the four-letter word is answered.
+    pub fn allows_word(&self, word: &str) -> bool {
+        self.four_letter_words.contains("*") || self.four_letter_words.contains(word)
+    }
+}
+
+fn session_timeouts(properties: &Properties, tick_time_ms: u32) -> Result<(i32, i32), PropertyError> {
+    let tick = i64::from(tick_time_ms);
+    let bound = |key: &str, default: i64| -> Result<i32, PropertyError> {
+        let value = properties.parse_or(key, -1i64, "milliseconds, or -1 for the default")?;
+        let value = if value == -1 { default } else { value };
+        i32::try_from(value)
+            .ok()
+            .filter(|value| *value > 0)
+            .ok_or_else(|| properties.error(key, "expected 1 to 2147483647 milliseconds"))
+    };
+    let min = bound("minSessionTimeout", tick * 2)?;
+    let max = bound("maxSessionTimeout", tick * 20)?;
+    if min > max {
+        let key = if properties.get("minSessionTimeout").is_some() { "minSessionTimeout" } else { "maxSessionTimeout" };
+        return Err(properties.error(key, "minSessionTimeout must not be larger than maxSessionTimeout"));
+    }
+    Ok((min, max))
+}
+
+fn limit(properties: &Properties, key: &str, is_needed: bool, file: &str) -> Result<u32, ConfigError> {
+    let value = properties.parse_or(key, 0u32, "a number of ticks, 1 or more")?;
+    match (value, is_needed, properties.get(key)) {
+        (0, true, None) => Err(ConfigError::Missing { file: file.to_owned(), problem: format!("{key} is not set") }),
+        (0, true, Some(_)) => Err(properties.error(key, "expected a number of ticks, 1 or more").into()),
+        _ => Ok(value),
+    }
+}
+
+fn client_port(properties: &Properties, me: Option<&Server>, file: &str) -> Result<(String, Option<u16>), ConfigError> {
+    let address = properties.get("clientPortAddress").map(|address| address.trim().to_owned());
+    let port: Option<u16> = match properties.get("clientPort") {
+        None => None,
+        Some(_) => Some(properties.parse_or("clientPort", 0, "a port number from 0 to 65535")?),
+    };
+    if address.is_some() && port.is_none() {
+        let problem = "clientPortAddress is set but clientPort is not set".to_owned();
+        return Err(ConfigError::Missing { file: file.to_owned(), problem });
+    }
+    let Some((line_address, line_port)) = me.and_then(|me| me.client.clone()) else {
+        return Ok((address.unwrap_or_else(|| "0.0.0.0".to_owned()), port));
+    };
+    if port.is_some_and(|port| port != line_port) || address.is_some_and(|address| address != line_address) {
+        let problem = format!("differs from {line_address}:{line_port} on this server's server line");
+        return Err(properties.error("clientPort", &problem).into());
+    }
+    Ok((line_address, Some(line_port)))
+}
+
+fn words(properties: &Properties) -> BTreeSet<String> {
+    match properties.get("4lw.commands.whitelist") {
+        None => DEFAULT_WORDS.iter().map(|word| (*word).to_owned()).collect(),
+        Some(list) => list.split(',').map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect(),
+    }
+}
+
+fn servers(properties: &Properties, warnings: &mut Vec<String>) -> Result<BTreeMap<u64, Server>, PropertyError> {
+    let mut servers = BTreeMap::new();
+    for (key, entry) in properties.iter() {
+        let Some(id) = key.strip_prefix("server.") else { continue };
+        let id: u64 = id
+            .trim()
+            .parse()
+            .ok()
+            .filter(|id| (1..=255).contains(id))
+            .ok_or_else(|| properties.error(key, "the N of server.N must be a number from 1 to 255"))?;
+        let server = parse_server(id, entry.value.trim()).map_err(|problem| properties.error(key, &problem))?;
+        servers.insert(id, server);
+    }
+    let voters = servers.values().filter(|server| !server.is_observer).count();
+    match (voters, servers.len()) {
+        (_, 0) => {}
+        (0, _) => {
+            let key = format!("server.{}", servers.keys().next().expect("not empty"));
+            return Err(properties.error(&key, "observers without participants make no ensemble"));
+        }
+        (1, 1) => warnings.push("only one server is specified: it runs alone".to_owned()),
+        (1, _) => {
+            let observer = servers.values().find(|server| server.is_observer).expect("more servers than voters");
+            return Err(properties.error(&format!("server.{}", observer.id), "observers need a quorum to observe"));
+        }
+        (2, _) => warnings.push("no server failure will be tolerated: at least 3 servers are needed".to_owned()),
+        (voters, _) if voters % 2 == 0 => {
+            warnings.push("an even number of servers tolerates no more failures than one less".to_owned());
+        }
+        _ => {}
+    }
+    Ok(servers)
+}
+
+fn parse_server(id: u64, text: &str) -> Result<Server, String> {
+    const FORM: &str = "expected host:port:port[:participant|observer][;[address:]client-port]";
+    let (server, client) = match text.split_once(';') {
+        Some((server, client)) => (server, Some(client)),
+        None => (text, None),
+    };
+    if server.contains('|') {
+        return Err("several addresses of one server are not supported".to_owned());
+    }
+    let (host, rest) = split_host(server).ok_or(FORM)?;
+    let mut parts = rest.split(':');
+    let mut port = |what: &str| -> Result<u16, String> {
+        let text = parts.next().ok_or(FORM)?;
+        text.trim().parse().map_err(|_| format!("{what} {text:?} is not a number from 0 to 65535; {FORM}"))
+    };
+    let peer_port = port("port")?;
+    let election_port = port("election port")?;
+    let is_observer = match parts.next().map(|role| role.trim().to_lowercase()).as_deref() {
+        None | Some("participant") => false,
+        Some("observer") => true,
+        Some(role) => return Err(format!("unknown role {role:?}; expected participant or observer")),
+    };
+    if parts.next().is_some() {
+        return Err(FORM.to_owned());
+    }
+    if peer_port == election_port {
+        return Err("the two ports must differ".to_owned());
+    }
+    let client = match client {
+        None => None,
+        Some(client) => {
+            let (address, port) = match split_host(client) {
+                Some((address, port)) => (address, port),
+                None => ("0.0.0.0", client),
+            };
+            let port = port.trim().parse().map_err(|_| format!("client port {port:?} is not a number; {FORM}"))?;
+            Some((address.trim().to_owned(), port))
+        }
+    };
+    Ok(Server { id, host: host.trim().to_owned(), peer_port, election_port, is_observer, client })
+}
+
+/// Host and what follows its colon; an IPv6 host stands in brackets.
+fn split_host(text: &str) -> Option<(&str, &str)> {
+    if let Some(rest) = text.trim_start().strip_prefix('[') {
+        let (host, rest) = rest.split_once(']')?;
+        return Some((host, rest.strip_prefix(':')?));
+    }
+    text.split_once(':').filter(|(host, _)| !host.trim().is_empty())
+}
+
+fn my_id(data_dir: &Path, servers: &BTreeMap<u64, Server>, file: &str, read: ReadFile<'_>) -> Result<u64, ConfigError> {
+    let path = data_dir.join("myid");
+    let missing = |problem: String| ConfigError::Missing { file: file.to_owned(), problem };
+    let text = match read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound && servers.len() <= 1 => {
+            return Ok(servers.keys().next().copied().unwrap_or(1));
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(missing(format!("myid file is missing: {} must hold this server's number", path.display())));
+        }
+        Err(error) => return Err(ConfigError::Unreadable { path, error }),
+    };
+    let line = text.lines().next().unwrap_or("").trim();
+    let id: u64 = line.parse().map_err(|_| missing(format!("serverid {line} is not a number ({})", path.display())))?;
+    if !servers.is_empty() && !servers.contains_key(&id) {
+        return Err(missing(format!("no line server.{id}, which {} says this server is", path.display())));
+    }
+    if !(1..=255).contains(&id) {
+        return Err(missing(format!("serverid {id} is not from 1 to 255 ({})", path.display())));
+    }
+    Ok(id)
+}
+
+/// Keys that are read somewhere in the coordinator.
+const KNOWN: &[&str] = &[
+    "dataDir",
+    "dataLogDir",
+    "clientPort",
+    "clientPortAddress",
+    "clientPortListenBacklog",
+    "tickTime",
+    "initLimit",
+    "syncLimit",
+    "maxClientCnxns",
+    "minSessionTimeout",
+    "maxSessionTimeout",
+    "jute.maxbuffer",
+    "globalOutstandingLimit",
+    "4lw.commands.whitelist",
+    "dynamicConfigFile",
+    "version",
+    "reconfigEnabled",
+    "extendedTypesEnabled",
+    "skipACL",
+    "enforceQuota",
+    "DigestAuthenticationProvider.superDigest",
+    "DigestAuthenticationProvider.digestAlg",
+];
+
+fn warn_unknown(properties: &Properties, warnings: &mut Vec<String>) {
+    for (key, entry) in properties.iter() {
+        let is_known = KNOWN.contains(&key)
+            || WITHOUT_EFFECT.contains(&key)
+            || key.starts_with("server.")
+            || key.starts_with("metricsProvider.");
+        if key.starts_with("group") || key.starts_with("weight") {
+            warnings.push(format!("{}: {key} is ignored: every participant has one vote", entry.place));
+        } else if !is_known {
+            warnings.push(format!("{}: unknown key {key} is ignored", entry.place));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, my_id: Option<&str>) -> Result<(Config, Vec<String>), String> {
+        let read = |path: &Path| match path.to_str() {
+            Some("zoo.cfg") => Ok(text.to_owned()),
+            Some("/d/myid") => my_id.map(str::to_owned).ok_or_else(|| io::ErrorKind::NotFound.into()),
+            Some("/d/dynamic") => Ok("server.1=a:1:2;3\nserver.2=b:1:2;4\nserver.3=c:1:2;5".to_owned()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        };
+        Config::load(Path::new("zoo.cfg"), &read).map_err(|error| error.to_string())
+    }
+
+    fn check_error(text: &str, my_id: Option<&str>, expected: &str) {
+        assert_eq!(load(text, my_id).map(|(_, warnings)| warnings), Err(expected.to_owned()), "{text}");
+    }
+
+    #[test]
+    fn the_sample_file_means_what_it_means_to_zookeeper() {
+        let sample = "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir=/d\nclientPort=2181\n#maxClientCnxns=60\n";
+        let (config, warnings) = load(sample, None).unwrap();
+        assert_eq!(warnings, Vec::<String>::new());
+        assert_eq!((config.client_address.as_str(), config.client_port), ("0.0.0.0", Some(2181)));
+        assert_eq!((config.min_session_timeout_ms, config.max_session_timeout_ms), (4000, 40000));
+        assert_eq!((config.my_id, config.max_client_connections), (1, 60));
+        assert_eq!(config.max_buffer_bytes, 1_048_575);
+        assert!(config.is_standalone());
+    }
+
+    #[test]
+    fn server_lines_in_all_their_forms() {
+        let text = "dataDir=/d\ninitLimit=5\nsyncLimit=2\nclientPort=2181\nserver.1=a:2888:3888\n\
+                    server.2=[::1]:2888:3888:participant;2182\nserver.3=c:2888:3888:observer;[::]:2183\nserver.4=d:1:2";
+        let (config, _) = load(text, Some("1\n")).unwrap();
+        let lines: Vec<String> = config.servers.values().map(Server::line).collect();
+        assert_eq!(
+            lines,
+            [
+                "a:2888:3888:participant",
+                "[::1]:2888:3888:participant;0.0.0.0:2182",
+                "c:2888:3888:observer;[::]:2183",
+                "d:1:2:participant"
+            ]
+        );
+        let (config, _) =
+            load("dataDir=/d\ninitLimit=5\nsyncLimit=2\ndynamicConfigFile=/d/dynamic", Some("2")).unwrap();
+        assert_eq!((config.my_id, config.client_port), (2, Some(4)));
+    }
+
+    #[test]
+    fn an_error_names_file_line_and_key() {
+        check_error("clientPort=1", None, "zoo.cfg: dataDir is not set");
+        check_error("dataDir=/d\n\ntickTime=x", None, "zoo.cfg:3: tickTime=x: expected milliseconds, 1 or more");
+        check_error(
+            "dataDir=/d\nserver.1=a",
+            Some("1"),
+            "zoo.cfg:2: server.1=a: expected host:port:port[:participant|observer][;[address:]client-port]",
+        );
+        check_error(
+            "dataDir=/d\nserver.x=a:1:2",
+            None,
+            "zoo.cfg:2: server.x=a:1:2: the N of server.N must be a number from 1 to 255",
+        );
+        check_error("dataDir=/d\nserver.1=a:1:1", None, "zoo.cfg:2: server.1=a:1:1: the two ports must differ");
+        let three = "dataDir=/d\ninitLimit=1\nsyncLimit=1\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2";
+        check_error(three, None, "zoo.cfg: myid file is missing: /d/myid must hold this server's number");
+        check_error(three, Some("x"), "zoo.cfg: serverid x is not a number (/d/myid)");
+        check_error(three, Some("9"), "zoo.cfg: no line server.9, which /d/myid says this server is");
+        check_error(
+            "dataDir=/d\nminSessionTimeout=9\nmaxSessionTimeout=8",
+            None,
+            "zoo.cfg:2: minSessionTimeout=9: minSessionTimeout must not be larger than maxSessionTimeout",
+        );
+        check_error(
+            "dataDir=/d\nclientPortAddress=::1",
+            None,
+            "zoo.cfg: clientPortAddress is set but clientPort is not set",
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_a_warning() {
+        let (_, warnings) = load("dataDir=/d\nclientport=2181\nweight.1=2\nautopurge.purgeInterval=1", None).unwrap();
+        assert_eq!(
+            warnings,
+            [
+                "zoo.cfg:2: unknown key clientport is ignored",
+                "zoo.cfg:3: weight.1 is ignored: every participant has one vote"
+            ]
+        );
+    }
+}

@@ -1,0 +1,534 @@
+//! The ensemble: the consensus library driven as a synchronous machine. Takes proposals, ticks and peer messages; says
+//! what to keep on disk, what to send and what is committed. Knows nothing of znodes, and never waits for the disk
+//! itself: keeping is work for the caller, who reports back with [`Ensemble::persisted`].
+
+pub mod message;
+pub mod snapshot;
+mod storage;
+
+use bytes::Bytes;
+use common::Rng;
+use message::{Behind, HardState, LogEntry, LogPosition, MessageError, PeerBody, RaftMessage};
+use raft::eraftpb::{ConfState, EntryType, Message, MessageType};
+use raft::{RawNode, SnapshotStatus, StateRole};
+use std::collections::VecDeque;
+use storage::LogStorage;
+use thiserror::Error;
+
+/// An append to a follower carries at most about this much, so that a lagging follower's first answer comes soon.
+const APPEND_BYTES: u64 = 1024 * 1024;
+
+/// Appends on their way to one follower.
+const APPENDS_IN_FLIGHT: usize = 256;
+
+/// Size of all entries that are proposed and not committed; the caller holds further proposals back.
+const UNCOMMITTED_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The members and the pace of an ensemble.
+#[derive(Clone, Debug)]
+pub struct EnsembleConfig {
+    /// This server.
+    pub id: u64,
+    /// Servers that vote, this one included unless it is an observer.
+    pub voters: Vec<u64>,
+    /// Observers.
+    pub learners: Vec<u64>,
+    /// A follower that hears nothing for one to two times this many ticks seeks election.
+    pub election_ticks: usize,
+    /// Ticks between a leader's heartbeats.
+    pub heartbeat_ticks: usize,
+}
+
+/// What the store held at start.
+#[derive(Clone, Debug, Default)]
+pub struct Recovered {
+    /// Consensus state.
+    pub hard_state: HardState,
+    /// Position before the first kept entry.
+    pub compacted: LogPosition,
+    /// Kept entries in order.
+    pub entries: Vec<LogEntry>,
+    /// Last entry that the stored tree reflects.
+    pub applied: u64,
+}
+
+/// The ensemble cannot start.
+#[derive(Debug, Error)]
+pub enum EnsembleError {
+    /// The store contradicts itself.
+    #[error("the store holds the log from {first} to {last}, but its tree reflects entry {applied}")]
+    Inconsistent {
+        /// First entry kept.
+        first: u64,
+        /// Last entry kept.
+        last: u64,
+        /// Entry that the tree reflects.
+        applied: u64,
+    },
+    /// The consensus library refused the settings.
+    #[error("consensus cannot start: {0}")]
+    Refused(#[from] raft::Error),
+}
+
+/// What to keep on disk, in this order, before the number is reported as persisted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Append {
+    /// Counts up; not without gaps.
+    pub number: u64,
+    /// The newest consensus state, if it changed.
+    pub hard_state: Option<HardState>,
+    /// Entries; whatever the store has at their places and behind is void.
+    pub entries: Vec<LogEntry>,
+    /// A snapshot that was handed in by [`Ensemble::restore`] takes the place of log and tree.
+    pub installed: Option<LogPosition>,
+}
+
+/// An entry that will never change and is to be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Where it stands.
+    pub position: LogPosition,
+    /// Its data; empty for a leader's first entry.
+    pub data: Bytes,
+}
+
+/// What came of the inputs since the last call.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Disk work.
+    pub append: Option<Append>,
+    /// Messages by receiver.
+    pub messages: Vec<(u64, PeerBody)>,
+    /// Followers that lack entries which are compacted away.
+    pub snapshots_wanted: Vec<u64>,
+    /// To apply, in order.
+    pub committed: Vec<Committed>,
+    /// Contexts given to [`Ensemble::read_index`], each with the index that must be applied before its answer.
+    pub reads: Vec<(u64, u64)>,
+}
+
+/// One server's part in the ensemble.
+pub struct Ensemble {
+    raw: RawNode<LogStorage>,
+    rng: Rng,
+    id: u64,
+    election_ticks: usize,
+    /// Our seeded choice, put in the place of the library's own whenever that may have drawn one.
+    timeout_ticks: usize,
+    seen: (u64, StateRole, u64),
+    /// Numbers given out as disk work and not reported back.
+    in_flight: VecDeque<u64>,
+    /// Messages that wait for disk work: (number of the state they follow, receiver, message).
+    held: VecDeque<(u64, Message)>,
+    hard_state: HardState,
+    /// Term that is surely on disk: what promises no more than it may be said at once.
+    persisted_term: u64,
+    term_in_flight: VecDeque<(u64, u64)>,
+    ready_number: u64,
+    behind: Vec<(u64, Behind)>,
+    leaving: bool,
+}
+
+impl Ensemble {
+    /// Starts from what the store held. An ensemble of one leads at once.
+    pub fn new(config: &EnsembleConfig, recovered: Recovered, mut rng: Rng) -> Result<Ensemble, EnsembleError> {
+        let first = recovered.compacted.index + 1;
+        let last = recovered.entries.last().map_or(recovered.compacted.index, |entry| entry.index);
+        if recovered.applied > last || recovered.applied + 1 < first {
+            return Err(EnsembleError::Inconsistent { first, last, applied: recovered.applied });
+        }
+        let mut hard_state = recovered.hard_state;
+        // The committed index is written with the next entries, so it may lag behind what was applied.
+        hard_state.commit = hard_state.commit.max(recovered.applied).max(recovered.compacted.index).min(last);
+        let conf_state =
+            ConfState { voters: config.voters.clone(), learners: config.learners.clone(), ..Default::default() };
+        let mut storage = LogStorage::new(hard_state, conf_state, recovered.compacted);
+        storage::restore_entries(&mut storage, recovered.entries);
+        let term = storage.term_at(recovered.applied).unwrap_or(0);
+        storage.set_applied(LogPosition { index: recovered.applied, term });
+        let library = raft::Config {
+            id: config.id,
+            election_tick: config.election_ticks,
+            heartbeat_tick: config.heartbeat_ticks,
+            applied: recovered.applied,
+            max_size_per_msg: APPEND_BYTES,
+            max_inflight_msgs: APPENDS_IN_FLIGHT,
+            check_quorum: true,
+            pre_vote: true,
+            max_uncommitted_size: UNCOMMITTED_BYTES,
+            ..Default::default()
+        };
+        library.validate()?;
+        let raw = RawNode::new(&library, storage, &slog::Logger::root(TracingDrain, slog::o!()))?;
+        let timeout_ticks = rng.usize(config.election_ticks..2 * config.election_ticks);
+        let mut ensemble = Ensemble {
+            raw,
+            rng,
+            id: config.id,
+            election_ticks: config.election_ticks,
+            timeout_ticks,
+            seen: (0, StateRole::Follower, 0),
+            in_flight: VecDeque::new(),
+            held: VecDeque::new(),
+            hard_state,
+            persisted_term: hard_state.term,
+            term_in_flight: VecDeque::new(),
+            ready_number: 0,
+            behind: Vec::new(),
+            leaving: false,
+        };
+        ensemble.settle_timeout();
+        if config.voters == [config.id] {
+            ensemble.raw.campaign()?;
+            ensemble.settle_timeout();
+        }
+        Ok(ensemble)
+    }
+
+    /// Time goes on by one tick.
+    pub fn tick(&mut self) {
+        self.raw.tick();
+        self.settle_timeout();
+    }
+
+    /// A peer's connection broke or refuses to open: if it led, a new leader is sought without waiting for silence.
+    /// The others are asked first (pre-vote), so a leader that still lives for them stays.
+    pub fn leader_lost(&mut self, peer: u64) {
+        if self.raw.raft.leader_id == peer && self.role() == Role::Follower {
+            let delay = self.rng.usize(1..=(self.election_ticks / 3).max(1));
+            self.raw.raft.election_elapsed = self.timeout_ticks.saturating_sub(delay);
+            self.raw.raft.leader_id = raft::INVALID_ID;
+        }
+        self.raw.report_unreachable(peer);
+    }
+
+    /// A message from a peer whose name the transport has checked.
+    pub fn step(&mut self, from: u64, message: RaftMessage) -> Result<(), MessageError> {
+        let message = message.into_raft(from, self.id)?;
+        if !self.fits_log(&message)? {
+            return Ok(());
+        }
+        let outcome = self.raw.step(message);
+        self.settle_timeout();
+        match outcome {
+            Ok(()) | Err(raft::Error::StepPeerNotFound | raft::Error::ProposalDropped) => Ok(()),
+            Err(error) => Err(MessageError::Refused(error.to_string())),
+        }
+    }
+
+    /// What the library takes for granted about its peers is checked here, because it ends the process otherwise.
+    /// False if the message is to be ignored.
+    fn fits_log(&mut self, message: &Message) -> Result<bool, MessageError> {
+        let last = self.raw.raft.raft_log.last_index();
+        let committed = self.raw.raft.raft_log.committed;
+        match message.get_msg_type() {
+            MessageType::MsgHeartbeat if message.commit > last && message.term >= self.raw.raft.term => {
+                // This server has lost entries that it acknowledged (its data was removed, or the disk lied).
+                self.behind.push((message.from, Behind { term: message.term, last }));
+                return Ok(false);
+            }
+            MessageType::MsgAppendResponse if !message.reject && message.index > last => {
+                return Err(MessageError::BeyondLog { index: message.index, last });
+            }
+            MessageType::MsgAppend => {
+                for entry in message.entries.iter().take_while(|entry| entry.index <= committed) {
+                    let known = self.raw.raft.raft_log.term(entry.index).unwrap_or(0);
+                    if message.index >= committed.min(self.raw.raft.raft_log.first_index()) && known != entry.term {
+                        return Err(MessageError::ContradictsCommitted(entry.index));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    /// A follower says that its log is shorter than it once acknowledged; the leader sends the rest again.
+    pub fn step_behind(&mut self, from: u64, behind: Behind) {
+        if !self.is_leader() || behind.term != self.term() {
+            return;
+        }
+        let Some(progress) = self.raw.raft.mut_prs().get_mut(from) else { return };
+        if progress.matched > behind.last && progress.state != raft::ProgressState::Snapshot {
+            tracing::warn!(peer = from, matched = progress.matched, last = behind.last, "a server has lost entries");
+            progress.matched = behind.last;
+            progress.become_probe();
+        }
+    }
+
+    /// Proposes an entry; false if this server does not lead or cannot take more now.
+    pub fn propose(&mut self, data: Bytes) -> bool {
+        let mut entry = raft::eraftpb::Entry { data, ..Default::default() };
+        entry.set_entry_type(EntryType::EntryNormal);
+        let mut message = Message { from: self.id, ..Default::default() };
+        message.set_msg_type(MessageType::MsgPropose);
+        message.set_entries(vec![entry].into());
+        self.is_leader() && !self.leaving && self.raw.raft.step(message).is_ok()
+    }
+
+    /// Asks the leader how far a read that begins now must look; answered in [`Progress::reads`], or never (no leader,
+    /// a lost message), so the caller asks again. `context` is unique in the ensemble.
+    pub fn read_index(&mut self, context: u64) {
+        self.raw.read_index(context.to_be_bytes().to_vec());
+    }
+
+    /// Disk work up to `number` is done.
+    pub fn persisted(&mut self, number: u64) {
+        while self.in_flight.front().is_some_and(|first| *first <= number) {
+            self.in_flight.pop_front();
+        }
+        while let Some((_, term)) = self.term_in_flight.front().filter(|(at, _)| *at <= number) {
+            self.persisted_term = *term;
+            self.term_in_flight.pop_front();
+        }
+        self.release_persisted();
+    }
+
+    fn release_persisted(&mut self) {
+        let settled = self.in_flight.front().map_or(self.ready_number, |first| first - 1);
+        self.raw.on_persist_ready(settled);
+        self.settle_timeout();
+    }
+
+    /// The node has applied everything up to `position`.
+    pub fn applied(&mut self, position: LogPosition) {
+        self.raw.mut_store().set_applied(position);
+        self.raw.advance_apply_to(position.index);
+    }
+
+    /// Forgets all but the last entries, when more than the bounds are kept; the store does the same.
+    pub fn compact(&mut self, keep_entries: u64, max_entries: usize, max_bytes: usize) -> Option<LogPosition> {
+        let (entries, bytes) = self.raw.store().weight();
+        if entries <= max_entries && bytes <= max_bytes {
+            return None;
+        }
+        let applied = self.raw.store().applied().index;
+        let mut up_to = applied.saturating_sub(keep_entries);
+        if bytes > max_bytes {
+            // Few large entries: half of them go.
+            up_to = up_to.max(applied.saturating_sub(entries as u64 / 2));
+        }
+        if up_to <= self.raw.store().compacted().index {
+            return None;
+        }
+        self.raw.mut_store().compact(up_to);
+        Some(self.raw.store().compacted())
+    }
+
+    /// Hands in a snapshot whose content the node holds ready. True if it will be installed: it then comes back as
+    /// [`Append::installed`].
+    pub fn restore(&mut self, from: u64, term: u64, position: LogPosition) -> bool {
+        if term < self.term() || position.index <= self.raw.raft.raft_log.committed {
+            return false;
+        }
+        let mut message = Message { from, to: self.id, term, ..Default::default() };
+        message.set_msg_type(MessageType::MsgSnapshot);
+        message.set_snapshot(storage::snapshot_at(position, self.raw.store().conf_state()));
+        let stepped = self.raw.step(message).is_ok();
+        self.settle_timeout();
+        stepped && self.raw.snap().is_some_and(|snapshot| snapshot.get_metadata().index == position.index)
+    }
+
+    /// The sending of a snapshot has ended.
+    pub fn snapshot_sent(&mut self, to: u64, complete: bool) {
+        let status = if complete { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+        self.raw.report_snapshot(to, status);
+    }
+
+    /// Gives the lead to the follower that has most, before this server stops. No-op if it does not lead.
+    pub fn hand_over(&mut self) {
+        if !self.is_leader() {
+            return;
+        }
+        let id = self.id;
+        let voters = self.raw.store().conf_state().voters.clone();
+        let best = voters
+            .into_iter()
+            .filter(|voter| *voter != id)
+            .filter_map(|voter| self.raw.raft.prs().get(voter).map(|progress| (progress, voter)))
+            .filter(|(progress, _)| progress.recent_active)
+            .max_by_key(|(progress, voter)| (progress.matched, *voter));
+        if let Some((_, voter)) = best {
+            self.raw.transfer_leader(voter);
+            self.leaving = true;
+        }
+    }
+
+    /// What there is to do now. Call again until it returns `None`.
+    pub fn progress(&mut self) -> Option<Progress> {
+        let mut progress = Progress::default();
+        progress.messages.extend(self.behind.drain(..).map(|(to, behind)| (to, PeerBody::Behind(behind))));
+        let settled = self.in_flight.front().copied().unwrap_or(u64::MAX);
+        while self.held.front().is_some_and(|(number, _)| *number < settled) {
+            let (_, message) = self.held.pop_front().expect("front was seen");
+            give_out(message, &mut progress);
+        }
+        if self.raw.has_ready() {
+            self.take_ready(&mut progress);
+        } else if progress.messages.is_empty() && progress.snapshots_wanted.is_empty() {
+            return None;
+        }
+        Some(progress)
+    }
+
+    fn take_ready(&mut self, progress: &mut Progress) {
+        let mut ready = self.raw.ready();
+        let number = ready.number();
+        self.ready_number = number;
+        for message in ready.take_messages() {
+            give_out(message, progress);
+        }
+        let mut append = Append { number, ..Default::default() };
+        let snapshot = ready.snapshot().get_metadata();
+        if snapshot.index != 0 {
+            let position = LogPosition { index: snapshot.index, term: snapshot.term };
+            self.raw.mut_store().install(position);
+            append.installed = Some(position);
+        }
+        let entries = ready.take_entries();
+        append.entries = entries.iter().map(LogEntry::from_raft).collect();
+        self.raw.mut_store().append(entries);
+        if let Some(state) = ready.hs() {
+            self.hard_state = HardState::from_raft(state);
+        }
+        if ready.must_sync() {
+            // Only a new committed index is no reason to wait for the disk: it is written with what comes next.
+            append.hard_state = Some(self.hard_state);
+            self.in_flight.push_back(number);
+            self.term_in_flight.push_back((number, self.hard_state.term));
+            progress.append = Some(append);
+        }
+        for message in ready.take_persisted_messages() {
+            if self.may_go_early(&message) {
+                give_out(message, progress);
+            } else {
+                self.held.push_back((number, message));
+            }
+        }
+        for read in ready.take_read_states() {
+            if let Ok(context) = <[u8; 8]>::try_from(read.request_ctx.as_slice()) {
+                progress.reads.push((u64::from_be_bytes(context), read.index));
+            }
+        }
+        for entry in ready.take_committed_entries() {
+            let position = LogPosition { index: entry.index, term: entry.term };
+            let data = if entry.get_entry_type() == EntryType::EntryNormal { entry.data } else { Bytes::new() };
+            progress.committed.push(Committed { position, data });
+        }
+        self.raw.advance_append_async(ready);
+        if self.in_flight.is_empty() {
+            self.release_persisted();
+        }
+    }
+
+    /// A slow disk must not look like a dead server: what promises nothing about entries may overtake disk work, once
+    /// the term it names is on disk.
+    fn may_go_early(&self, message: &Message) -> bool {
+        match message.get_msg_type() {
+            MessageType::MsgHeartbeatResponse => message.term <= self.persisted_term,
+            MessageType::MsgReadIndex => true,
+            _ => false,
+        }
+    }
+
+    /// The library draws its election timeout from ambient randomness; ours takes its place after every call that may
+    /// have drawn one, and is drawn anew when term, role or leader change.
+    fn settle_timeout(&mut self) {
+        let now = (self.raw.raft.term, self.raw.raft.state, self.raw.raft.leader_id);
+        if now != self.seen {
+            self.seen = now;
+            self.timeout_ticks = self.rng.usize(self.election_ticks..2 * self.election_ticks);
+        }
+        self.raw.raft.set_randomized_election_timeout(self.timeout_ticks);
+    }
+
+    /// This server's part.
+    pub fn role(&self) -> Role {
+        match self.raw.raft.state {
+            StateRole::Leader => Role::Leader,
+            StateRole::Follower => Role::Follower,
+            StateRole::Candidate | StateRole::PreCandidate => Role::Candidate,
+        }
+    }
+
+    /// True if this server leads, as far as it knows.
+    pub fn is_leader(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader
+    }
+
+    /// The leader of the current term that has been heard of within the election timeout.
+    pub fn leader(&self) -> Option<u64> {
+        Some(self.raw.raft.leader_id).filter(|id| *id != raft::INVALID_ID)
+    }
+
+    /// The current term.
+    pub fn term(&self) -> u64 {
+        self.raw.raft.term
+    }
+
+    /// Last applied position.
+    pub fn applied_position(&self) -> LogPosition {
+        self.raw.store().applied()
+    }
+
+    /// Committed index as known here.
+    pub fn committed_index(&self) -> u64 {
+        self.raw.raft.raft_log.committed
+    }
+
+    /// End of the log, kept or not yet.
+    pub fn last_index(&self) -> u64 {
+        self.raw.raft.raft_log.last_index()
+    }
+
+    /// As leader: followers and observers heard of within the election timeout, and those whose log is nearly whole.
+    pub fn followers(&self) -> (usize, usize) {
+        if !self.is_leader() {
+            return (0, 0);
+        }
+        let committed = self.committed_index();
+        let others = || self.raw.raft.prs().iter().filter(|(id, _)| **id != self.id).map(|(_, progress)| progress);
+        let active = others().filter(|progress| progress.recent_active).count();
+        let synced = others().filter(|progress| progress.recent_active && progress.matched + 1000 >= committed).count();
+        (active, synced)
+    }
+}
+
+/// Sorts a message of the library: snapshots go their own way.
+fn give_out(message: Message, progress: &mut Progress) {
+    let to = message.to;
+    if message.get_msg_type() == MessageType::MsgSnapshot {
+        progress.snapshots_wanted.push(to);
+    } else if let Some(message) = RaftMessage::from_raft(message) {
+        progress.messages.push((to, PeerBody::Raft(message)));
+    }
+}
+
+/// A server's part in the ensemble. Follower to candidate when the leader is silent; candidate to leader with a
+/// majority, to follower when another leads; leader to follower when it sees a newer term or lacks a majority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Takes entries from the leader.
+    Follower,
+    /// Seeks votes.
+    Candidate,
+    /// Proposes.
+    Leader,
+}
+
+/// Leads the consensus library's log to ours; its everyday notes are for debugging.
+struct TracingDrain;
+
+impl slog::Drain for TracingDrain {
+    type Ok = ();
+    type Err = slog::Never;
+
+    fn log(&self, record: &slog::Record<'_>, _values: &slog::OwnedKVList) -> Result<(), slog::Never> {
+        match record.level() {
+            slog::Level::Critical | slog::Level::Error => tracing::error!(target: "raft", "{}", record.msg()),
+            slog::Level::Warning | slog::Level::Info => tracing::debug!(target: "raft", "{}", record.msg()),
+            slog::Level::Debug | slog::Level::Trace => {}
+        }
+        Ok(())
+    }
+}
