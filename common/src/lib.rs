@@ -3,6 +3,7 @@
 
 pub mod disk;
 pub mod id;
+pub mod kafka;
 pub mod limits;
 pub mod properties;
 pub mod time;

@@ -1,0 +1,50 @@
+//! ReadShareGroupState: a share partition leader loads its state (KIP-932, between brokers).
+//! Declares the two messages; holds no rule.
+
+use uuid::Uuid;
+
+use super::declare;
+
+declare! {
+    84 ReadShareGroupState: ReadShareGroupStateRequest -> ReadShareGroupStateResponse, 0-0, flexible 0+;
+
+    ReadShareGroupStateRequest {
+        group_id: String, 0+;
+        topics: Vec<ReadStateData>, 0+;
+    }
+
+    ReadStateData {
+        topic_id: Uuid, 0+;
+        partitions: Vec<PartitionData>, 0+;
+    }
+
+    PartitionData {
+        partition: i32, 0+;
+        leader_epoch: i32, 0+;
+    }
+
+    ReadShareGroupStateResponse {
+        results: Vec<ReadStateResult>, 0+;
+    }
+
+    ReadStateResult {
+        topic_id: Uuid, 0+;
+        partitions: Vec<PartitionResult>, 0+;
+    }
+
+    PartitionResult {
+        partition: i32, 0+;
+        error_code: i16, 0+;
+        error_message: Option<String>, 0+, null 0+;
+        state_epoch: i32, 0+;
+        start_offset: i64, 0+;
+        state_batches: Vec<StateBatch>, 0+;
+    }
+
+    StateBatch {
+        first_offset: i64, 0+;
+        last_offset: i64, 0+;
+        delivery_state: i8, 0+;
+        delivery_count: i16, 0+;
+    }
+}
