@@ -1,0 +1,293 @@
+//! The tree as keys and values for the store that is written behind, and as one block of bytes for a follower. Reads
+//! and writes no file. Whatever bytes come in, loading them ends in a tree or an error.
+
+use std::collections::BTreeSet;
+
+use prost::Message;
+
+use super::acl::Acl;
+use super::session::Session;
+use super::{Dirty, Node, QUOTA_PATH, Tree, join, split};
+
+/// Before the path in the key of a znode.
+const NODE_KEY: u8 = b'n';
+/// Before the big-endian id in the key of a session.
+const SESSION_KEY: u8 = b's';
+/// The key of zxid and digest. It comes first, before all znodes.
+const META_KEY: &[u8] = b"m";
+
+/// First bytes of a snapshot; the last one is the version of its format.
+const MAGIC: &[u8; 8] = b"CSTLSNP\x01";
+
+/// A key and its value, none if the key is to be removed.
+pub type KeyChange = (Vec<u8>, Option<Vec<u8>>);
+
+/// Stored bytes that make no tree.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// Not a snapshot, or one of a newer format.
+    #[error("this is not a snapshot that this version can read")]
+    Format,
+    /// Fewer bytes than were announced.
+    #[error("the snapshot ends early")]
+    Truncated,
+    /// Damaged on disk or on the way.
+    #[error("the snapshot's checksum is {found:#010x} and should be {expected:#010x}")]
+    Checksum {
+        /// As stored.
+        expected: u32,
+        /// As computed.
+        found: u32,
+    },
+    /// A key that means nothing.
+    #[error("unknown key {0:?}")]
+    Key(Vec<u8>),
+    /// A value that cannot be read.
+    #[error("the value of key {0:?} cannot be read")]
+    Value(Vec<u8>),
+    /// A znode whose parent did not come before it.
+    #[error("znode {0} has no parent")]
+    Orphan(String),
+    /// The tree that came out is not the one that was stored.
+    #[error("the tree's digest is {found:#x} and should be {expected:#x}")]
+    Digest {
+        /// As stored.
+        expected: u64,
+        /// As computed.
+        found: u64,
+    },
+}
+
+/// A znode's value: all but its name and its children.
+#[derive(Clone, PartialEq, Message)]
+struct StoredNode {
+    #[prost(int64, tag = "1")]
+    czxid: i64,
+    #[prost(int64, tag = "2")]
+    mzxid: i64,
+    #[prost(int64, tag = "3")]
+    pzxid: i64,
+    #[prost(int64, tag = "4")]
+    ctime: i64,
+    #[prost(int64, tag = "5")]
+    mtime: i64,
+    #[prost(int32, tag = "6")]
+    version: i32,
+    #[prost(int32, tag = "7")]
+    cversion: i32,
+    #[prost(int32, tag = "8")]
+    aversion: i32,
+    #[prost(sfixed64, tag = "9")]
+    owner: i64,
+    #[prost(bytes = "vec", optional, tag = "10")]
+    data: Option<Vec<u8>>,
+    /// Left out if it is the one that lets everyone do everything.
+    #[prost(message, repeated, tag = "11")]
+    acl: Vec<Acl>,
+    /// Whether the list was left out (an empty list is another thing).
+    #[prost(bool, tag = "12")]
+    open: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredSession {
+    #[prost(int32, tag = "1")]
+    timeout_ms: i32,
+    #[prost(bytes = "vec", tag = "2")]
+    password: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredMeta {
+    #[prost(int64, tag = "1")]
+    zxid: i64,
+    #[prost(fixed64, tag = "2")]
+    digest: u64,
+}
+
+impl Tree {
+    /// What changed since the last call, as of now, in order of the keys: a store that writes it in one batch (with the
+    /// position in the log) holds this very tree. After many transactions a key still comes once.
+    pub fn take_changes(&mut self) -> Vec<KeyChange> {
+        let dirty = std::mem::take(&mut self.dirty);
+        let mut changes = Vec::with_capacity(dirty.len() + 1);
+        changes.push((META_KEY.to_vec(), Some(self.stored_meta())));
+        for key in dirty {
+            changes.push(match key {
+                Dirty::Node(path) => (node_key(&path), self.node(&path).map(|node| self.stored_node(node))),
+                Dirty::Session(id) => (session_key(id), self.session(id).map(stored_session)),
+            });
+        }
+        changes
+    }
+
+    /// How many keys changed since they were last taken.
+    pub fn changes_count(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// Everything, as [`Tree::take_changes`] would give it for a tree that was never stored; forgets nothing.
+    pub fn entries(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+        let meta = std::iter::once((META_KEY.to_vec(), self.stored_meta()));
+        let nodes = Walk { left: vec![("/".to_owned(), &self.root)] };
+        let nodes = nodes.map(|(path, node)| (node_key(&path), self.stored_node(node)));
+        let sessions = self.sessions().map(|(id, session)| (session_key(id), stored_session(session)));
+        meta.chain(nodes).chain(sessions)
+    }
+
+    /// The tree whose entries these are, each parent before its children (as keys in order are). Without any entry it
+    /// is the tree of a new ensemble.
+    pub fn load<K: AsRef<[u8]>, V: AsRef<[u8]>>(entries: impl IntoIterator<Item = (K, V)>) -> Result<Tree, LoadError> {
+        let mut tree = Tree::bare();
+        let mut meta = None;
+        for (key, value) in entries {
+            let (key, value) = (key.as_ref(), value.as_ref());
+            let bad_value = |_| LoadError::Value(key.to_vec());
+            match key.split_first() {
+                Some((&NODE_KEY, path)) => {
+                    let path = std::str::from_utf8(path).map_err(|_| LoadError::Key(key.to_vec()))?;
+                    tree.load_node(path, StoredNode::decode(value).map_err(bad_value)?)?;
+                }
+                Some((&SESSION_KEY, id)) => {
+                    let id = id.try_into().map_err(|_| LoadError::Key(key.to_vec()))?;
+                    let stored = StoredSession::decode(value).map_err(bad_value)?;
+                    tree.add_session(i64::from_be_bytes(id), stored.timeout_ms, &stored.password);
+                }
+                _ if key == META_KEY => meta = Some(StoredMeta::decode(value).map_err(bad_value)?),
+                _ => return Err(LoadError::Key(key.to_vec())),
+            }
+        }
+        let Some(meta) = meta else {
+            return if tree.nodes_count == 1 { Ok(Tree::new()) } else { Err(LoadError::Truncated) };
+        };
+        tree.zxid = meta.zxid;
+        tree.dirty = BTreeSet::new();
+        if tree.digest != meta.digest {
+            return Err(LoadError::Digest { expected: meta.digest, found: tree.digest });
+        }
+        tree.find_quotas();
+        Ok(tree)
+    }
+
+    fn load_node(&mut self, path: &str, stored: StoredNode) -> Result<(), LoadError> {
+        let number = if stored.open { self.acls.take(&Acl::open()) } else { self.acls.take(&stored.acl) };
+        let mut node = Node::new(number, stored.data.as_deref());
+        (node.czxid, node.mzxid, node.pzxid) = (stored.czxid, stored.mzxid, stored.pzxid);
+        (node.ctime, node.mtime) = (stored.ctime, stored.mtime);
+        (node.version, node.cversion, node.aversion) = (stored.version, stored.cversion, stored.aversion);
+        node.owner = stored.owner;
+        if path == "/" {
+            node.children = self.root.children.take();
+            self.acls.release(self.root.acl);
+            self.change("/", |root, _| *root = node);
+            return Ok(());
+        }
+        let (parent_path, name) = split(path).ok_or_else(|| LoadError::Key(node_key(path)))?;
+        let parent = self.node(parent_path).ok_or_else(|| LoadError::Orphan(path.to_owned()))?;
+        if name.is_empty() || parent.child(name).is_some() {
+            return Err(LoadError::Key(node_key(path)));
+        }
+        self.attach(parent_path, name, node).map_err(|_| LoadError::Orphan(path.to_owned()))
+    }
+
+    /// Fills the index of quotas from the znodes that hold them.
+    fn find_quotas(&mut self) {
+        let Some(root) = self.node(QUOTA_PATH) else { return };
+        let nodes: Vec<String> = Walk { left: vec![(QUOTA_PATH.to_owned(), root)] }.map(|(path, _)| path).collect();
+        for path in nodes {
+            if let Some((parent, name)) = split(&path) {
+                self.quota_node_loaded(parent, name);
+            }
+        }
+    }
+
+    /// The whole tree as one block: magic and version, then each key and value with their lengths, then a checksum.
+    pub fn snapshot(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        for (key, value) in self.entries() {
+            prost::encoding::encode_varint(key.len() as u64, &mut bytes);
+            bytes.extend_from_slice(&key);
+            prost::encoding::encode_varint(value.len() as u64, &mut bytes);
+            bytes.extend_from_slice(&value);
+        }
+        let checksum = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// The tree of which this is the [`Tree::snapshot`]. A store that held another tree must be emptied and given all
+    /// of [`Tree::entries`].
+    pub fn from_snapshot(bytes: &[u8]) -> Result<Tree, LoadError> {
+        let (content, checksum) = bytes.split_last_chunk::<4>().ok_or(LoadError::Truncated)?;
+        let mut rest = content.strip_prefix(MAGIC.as_slice()).ok_or(LoadError::Format)?;
+        let (expected, found) = (u32::from_le_bytes(*checksum), crc32c::crc32c(content));
+        if expected != found {
+            return Err(LoadError::Checksum { expected, found });
+        }
+        let mut entries = Vec::new();
+        while !rest.is_empty() {
+            entries.push((take_block(&mut rest)?, take_block(&mut rest)?));
+        }
+        Tree::load(entries)
+    }
+
+    fn stored_node(&self, node: &Node) -> Vec<u8> {
+        let acl = self.acl(node);
+        let open = **acl == *Acl::open();
+        StoredNode {
+            czxid: node.czxid,
+            mzxid: node.mzxid,
+            pzxid: node.pzxid,
+            ctime: node.ctime,
+            mtime: node.mtime,
+            version: node.version,
+            cversion: node.cversion,
+            aversion: node.aversion,
+            owner: node.owner,
+            data: node.data().map(<[u8]>::to_vec),
+            acl: if open { Vec::new() } else { acl.to_vec() },
+            open,
+        }
+        .encode_to_vec()
+    }
+
+    fn stored_meta(&self) -> Vec<u8> {
+        StoredMeta { zxid: self.zxid, digest: self.digest }.encode_to_vec()
+    }
+}
+
+fn stored_session(session: &Session) -> Vec<u8> {
+    StoredSession { timeout_ms: session.timeout_ms, password: session.password.to_vec() }.encode_to_vec()
+}
+
+fn node_key(path: &str) -> Vec<u8> {
+    [&[NODE_KEY], path.as_bytes()].concat()
+}
+
+fn session_key(id: i64) -> Vec<u8> {
+    [&[SESSION_KEY][..], &id.to_be_bytes()].concat()
+}
+
+fn take_block<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], LoadError> {
+    let length = prost::encoding::decode_varint(rest).map_err(|_| LoadError::Truncated)?;
+    let length = usize::try_from(length).map_err(|_| LoadError::Truncated)?;
+    let (block, after) = rest.split_at_checked(length).ok_or(LoadError::Truncated)?;
+    *rest = after;
+    Ok(block)
+}
+
+/// All znodes from one on down, parents first, without recursion.
+struct Walk<'a> {
+    left: Vec<(String, &'a Node)>,
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = (String, &'a Node);
+
+    fn next(&mut self) -> Option<(String, &'a Node)> {
+        let (path, node) = self.left.pop()?;
+        let children = node.children.iter().flat_map(|children| children.iter()).rev();
+        self.left.extend(children.map(|(name, child)| (join(&path, name), &**child)));
+        Some((path, node))
+    }
+}

@@ -1,0 +1,135 @@
+//! A change as it is asked for, before the leader has looked at it: what a server forwards to the leader. Plain data,
+//! it decides nothing.
+
+use super::acl::Acl;
+
+/// A change that a client, or the leader itself, asks for.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Write {
+    /// What to change. None (written by a newer version) is refused.
+    #[prost(oneof = "WriteBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    pub body: Option<WriteBody>,
+}
+
+/// The kinds of change.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum WriteBody {
+    /// Begin a session under the id that the asking server chose.
+    #[prost(message, tag = "1")]
+    CreateSession(super::txn::CreateSession),
+    /// End the session.
+    #[prost(message, tag = "2")]
+    CloseSession(super::txn::CloseSession),
+    /// Make a znode.
+    #[prost(message, tag = "3")]
+    Create(CreateWrite),
+    /// Remove a znode.
+    #[prost(message, tag = "4")]
+    Delete(DeleteWrite),
+    /// Remove an empty container or an outlived TTL znode.
+    #[prost(message, tag = "5")]
+    DeleteContainer(DeleteWrite),
+    /// Replace data.
+    #[prost(message, tag = "6")]
+    SetData(SetDataWrite),
+    /// Replace an access control list.
+    #[prost(message, tag = "7")]
+    SetAcl(SetAclWrite),
+    /// Compare a version.
+    #[prost(message, tag = "8")]
+    Check(DeleteWrite),
+    /// Several, all or none.
+    #[prost(message, tag = "9")]
+    Multi(MultiWrite),
+    /// The text of the ensemble's configuration, written to `/zookeeper/config` by the leader itself.
+    #[prost(bytes = "vec", tag = "10")]
+    Config(Vec<u8>),
+}
+
+/// A znode to make, as asked.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CreateWrite {
+    /// Full path, without sequence number.
+    #[prost(string, tag = "1")]
+    pub path: String,
+    /// Data; ZooKeeper tells none from empty.
+    #[prost(bytes = "vec", optional, tag = "2")]
+    pub data: Option<Vec<u8>>,
+    /// Access control list as the client gave it; `auth` entries are expanded by the leader.
+    #[prost(message, repeated, tag = "3")]
+    pub acl: Vec<Acl>,
+    /// ZooKeeper's create flags, 0 to 6: 1 ephemeral, 2 sequential, 3 both, 4 container, 5 TTL, 6 TTL sequential.
+    #[prost(int32, tag = "4")]
+    pub flags: i32,
+    /// Which operation asked: it, not the flags, decides between plain, container and TTL.
+    #[prost(enumeration = "CreateOp", tag = "5")]
+    pub op: i32,
+    /// Time to live in milliseconds, for the TTL operation.
+    #[prost(int64, tag = "6")]
+    pub ttl_ms: i64,
+}
+
+/// The operations that make znodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum CreateOp {
+    /// create and create2.
+    Plain = 0,
+    /// createContainer.
+    Container = 1,
+    /// createTTL.
+    Ttl = 2,
+}
+
+/// A path and the version it must have.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct DeleteWrite {
+    /// Full path.
+    #[prost(string, tag = "1")]
+    pub path: String,
+    /// Expected version, -1 for any.
+    #[prost(int32, tag = "2")]
+    pub version: i32,
+}
+
+/// New data of a znode, as asked.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SetDataWrite {
+    /// Full path.
+    #[prost(string, tag = "1")]
+    pub path: String,
+    /// New data; ZooKeeper tells none from empty.
+    #[prost(bytes = "vec", optional, tag = "2")]
+    pub data: Option<Vec<u8>>,
+    /// Expected version, -1 for any.
+    #[prost(int32, tag = "3")]
+    pub version: i32,
+}
+
+/// New access control list of a znode, as asked.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SetAclWrite {
+    /// Full path.
+    #[prost(string, tag = "1")]
+    pub path: String,
+    /// Access control list as the client gave it.
+    #[prost(message, repeated, tag = "2")]
+    pub acl: Vec<Acl>,
+    /// Expected `aversion`, -1 for any.
+    #[prost(int32, tag = "3")]
+    pub version: i32,
+}
+
+/// Several changes, all or none.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct MultiWrite {
+    /// In the client's order.
+    #[prost(message, repeated, tag = "1")]
+    pub writes: Vec<Write>,
+}
+
+impl From<WriteBody> for Write {
+    fn from(body: WriteBody) -> Write {
+        Write { body: Some(body) }
+    }
+}
