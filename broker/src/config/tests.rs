@@ -1,0 +1,137 @@
+//! Whole files in, settings or errors out.
+
+use super::*;
+
+const ZK: &str = "zookeeper.connect=localhost:2181\n";
+
+fn parse(text: &str) -> Result<(BrokerConfig, Vec<ConfigWarning>), PropertyError> {
+    BrokerConfig::parse(&Properties::parse(&format!("{ZK}{text}"), "f"))
+}
+
+fn refused(text: &str, expected: &str) {
+    assert_eq!(parse(text).expect_err(text).to_string(), expected);
+}
+
+#[test]
+fn tables_are_sorted_and_every_default_passes_its_own_check() {
+    for table in [BROKER_SETTINGS, TOPIC_SETTINGS] {
+        assert!(table.windows(2).all(|pair| pair[0].name < pair[1].name));
+        for row in table {
+            assert!(!row.doc.is_empty(), "{} has no documentation", row.name);
+            if let Some(text) = row.default {
+                assert_eq!(row.parse(text).unwrap().to_text(), text, "{}", row.name);
+            }
+        }
+    }
+    for row in TOPIC_SETTINGS {
+        assert!(row.mirrors.is_none_or(|name| broker_setting(name).is_some()), "{}", row.name);
+    }
+}
+
+#[test]
+fn defaults_are_kafkas() {
+    let (config, warnings) = parse("").unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!((config.broker_id, config.num_partitions, config.log_retention_ms), (-1, 1, 604_800_000));
+    assert_eq!((config.zookeeper_session_timeout_ms, config.zookeeper_connection_timeout_ms), (18_000, 18_000));
+    assert_eq!(config.log_dirs, ["/tmp/kafka-logs"]);
+    assert_eq!(config.inter_broker_listener().endpoint(), "PLAINTEXT://:9092");
+    assert_eq!(config.log_flush_interval_ms, i64::MAX);
+}
+
+#[test]
+fn the_finer_unit_comes_first() {
+    for (text, expected) in [
+        ("log.retention.hours=1", 3_600_000),
+        ("log.retention.hours=1\nlog.retention.minutes=2", 120_000),
+        ("log.retention.hours=1\nlog.retention.minutes=2\nlog.retention.ms=3", 3),
+        ("log.retention.hours=-1", -1),
+    ] {
+        assert_eq!(parse(text).unwrap().0.log_retention_ms, expected, "{text}");
+    }
+    assert_eq!(parse("log.dirs=/a, /b\nlog.dir=/c").unwrap().0.log_dirs, ["/a", "/b"]);
+}
+
+#[test]
+fn wrong_values_name_file_line_and_key() {
+    refused("num.partitions=0", "f:2: num.partitions=0: Value must be at least 1");
+    refused("\nnum.partitions=x", "f:3: num.partitions=x: Not a number of type INT");
+    refused(
+        "process.roles=broker",
+        "f:2: process.roles=broker: KRaft mode is not available: remove process.roles and set zookeeper.connect",
+    );
+    refused(
+        "broker.id=1001",
+        "f:2: broker.id=1001: broker.id must be greater than or equal to -1 and not greater than reserved.broker.max.id",
+    );
+    refused("broker.id=1\nnode.id=2", "f:3: node.id=2: You must set `node.id` to the same value as `broker.id`.");
+    refused(
+        "advertised.listeners=PLAINTEXT://0.0.0.0:9092",
+        "f:2: advertised.listeners=PLAINTEXT://0.0.0.0:9092: advertised.listeners cannot use the nonroutable meta-address 0.0.0.0. Use a routable IP address.",
+    );
+    refused(
+        "listeners=SSL://a:1",
+        "default: inter.broker.listener.name=: inter.broker.listener.name must be a listener name defined in advertised.listeners. The valid options based on currently configured listeners are SSL",
+    );
+    let missing = BrokerConfig::parse(&Properties::default()).unwrap_err();
+    assert_eq!(missing.problem, "Missing required configuration `zookeeper.connect` which has no default value.");
+}
+
+#[test]
+fn listeners_follow_the_protocol_map() {
+    let (config, _) = parse(
+        "listeners=INSIDE://:9092,OUTSIDE://:9094\nadvertised.listeners=INSIDE://kafka:9092,OUTSIDE://localhost:9094\n\
+         listener.security.protocol.map=INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT\ninter.broker.listener.name=INSIDE",
+    )
+    .unwrap();
+    assert_eq!(config.inter_broker_listener().endpoint(), "INSIDE://kafka:9092");
+    assert_eq!(config.listeners.len(), 2);
+}
+
+#[test]
+fn unknown_keys_are_warnings() {
+    let (_, warnings) =
+        parse("foo=1\nhost.name=x\nlistener.name.a.ssl.keystore.location=/x\nlistener.name.a.plain.sasl.jaas.config=y")
+            .unwrap();
+    let texts: Vec<String> = warnings.iter().map(ConfigWarning::to_string).collect();
+    assert_eq!(
+        texts,
+        [
+            "f:2: foo: unknown setting, ignored",
+            "f:3: host.name: removed in Kafka 3.0 and ignored; use listeners and advertised.listeners",
+        ]
+    );
+}
+
+fn overrides(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn a_topic_takes_the_brokers_settings_and_its_own() {
+    let broker = parse("log.retention.hours=2\nlog.segment.bytes=1000\nlog.cleanup.policy=compact").unwrap().0;
+    let topic = TopicConfig::from_overrides(&broker, &overrides(&[("segment.bytes", "2000")])).unwrap();
+    assert_eq!((topic.retention_ms, topic.segment_bytes, topic.is_compacted()), (7_200_000, 2000, true));
+    for (pairs, expected) in [
+        (&[("foo", "1")][..], "Unknown topic config name: foo"),
+        (&[("retention.ms", "x")], "Invalid value x for configuration retention.ms: Not a number of type LONG"),
+        (
+            &[("min.compaction.lag.ms", "5"), ("max.compaction.lag.ms", "4")],
+            "conflict topic config setting min.compaction.lag.ms (5) > max.compaction.lag.ms (4)",
+        ),
+    ] {
+        assert_eq!(validate_topic(&broker, &overrides(pairs)).unwrap_err().to_string(), expected);
+    }
+    let (kept, problems) =
+        TopicConfig::from_stored(&broker, &overrides(&[("retention.ms", "x"), ("segment.bytes", "2000")]));
+    assert_eq!((kept.segment_bytes, kept.retention_ms, problems.len()), (2000, 7_200_000, 1));
+}
+
+#[test]
+fn dynamic_settings_lie_over_the_file() {
+    let broker = parse("log.retention.ms=5").unwrap().0;
+    let all = overrides(&[("log.retention.ms", "6"), ("num.io.threads", "3")]);
+    let own = overrides(&[("log.retention.ms", "7")]);
+    let now = broker.with_dynamic(&all, &own).unwrap();
+    assert_eq!((now.log_retention_ms, now.num_io_threads), (7, 3));
+}
