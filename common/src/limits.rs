@@ -10,3 +10,11 @@ pub const IN_FLIGHT_PER_CONNECTION: usize = 256;
 
 /// A path deeper or longer than this is refused: nothing real comes near, and each operation walks it.
 pub const ZNODE_PATH_BYTES: usize = 64 * 1024;
+
+/// Bytes of one frame a ZooKeeper client accepts unless told otherwise; Java's client takes 1 MiB less a byte
+/// (`jute.maxbuffer`) and installations with big topics raise it to this.
+pub const ZOOKEEPER_FRAME_BYTES: usize = 4 * 1024 * 1024;
+
+/// Requests of one ZooKeeper session that may wait for a connection. Nobody waits for more at once; past it they fail as
+/// if the connection had been lost.
+pub const QUEUED_REQUESTS_PER_SESSION: usize = 100_000;

@@ -8,6 +8,7 @@ pub mod path;
 pub mod records;
 pub mod request;
 pub mod response;
+pub mod session;
 
 pub use error::ZkError;
 pub use jute::{DecodeError, Reader, Writer};
@@ -18,6 +19,7 @@ pub use records::{
 };
 pub use request::{CreateRequest, ReconfigRequest, Request, SetWatches};
 pub use response::{OpResult, Response};
+pub use session::{Output, Session, SessionConfig, SessionEvent, WatchedEvent, parse_connect_string};
 
 #[cfg(test)]
 mod tests;
