@@ -1,4 +1,11 @@
 //! The broker: Kafka's wire, log and coordinators on the ZooKeeper topology. The rooms are pure and take time as an
 //! argument; only `server` (a feature) knows sockets, threads and clocks.
 
+pub mod api;
+pub mod broker;
 pub mod config;
+pub mod connection;
+pub mod outbox;
+pub mod peers;
+#[cfg(feature = "server")]
+pub mod server;

@@ -1,2 +1,55 @@
-//! skeleton
-fn main() {}
+//! `broker server.properties [--override key=value]...`: reads the settings and runs the broker.
+
+use anyhow::Context as _;
+use broker::config::BrokerConfig;
+use common::properties::Properties;
+use std::process::ExitCode;
+
+/// Answers come from many threads at once; glibc's arenas keep several times the memory for it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+const USAGE: &str = "USAGE: broker [-daemon] server.properties [--override property=value]*";
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CASTELLAN_LOG").unwrap_or_else(|_| "info".into()))
+        .init();
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    let properties = read_arguments()?;
+    let (config, warnings) = BrokerConfig::parse(&properties)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    broker::server::run(config)
+}
+
+/// The file's settings with the overrides on top.
+fn read_arguments() -> anyhow::Result<Properties> {
+    let mut arguments = std::env::args().skip(1).peekable();
+    let path = arguments.next().context(USAGE)?;
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+    let mut properties = Properties::parse(&text, &path);
+    while let Some(flag) = arguments.next() {
+        let setting = match flag.strip_prefix("--override") {
+            Some("") => arguments.next().context("--override needs property=value")?,
+            Some(rest) if rest.starts_with('=') => rest[1..].to_owned(),
+            _ => anyhow::bail!("unknown argument {flag}\n{USAGE}"),
+        };
+        let (key, value) =
+            setting.split_once('=').with_context(|| format!("--override {setting}: expected property=value"))?;
+        properties.set(key.trim(), value, "--override");
+    }
+    Ok(properties)
+}

@@ -1,2 +1,71 @@
-//! skeleton
-fn main() {}
+//! `castellan`: every command-line tool in one binary. It answers to its own name, `castellan TOOL ...`, and to each
+//! tool's name when called by it (`kafka-topics`, `zkCli.sh`, ...). Holds no tool itself.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command-line tool prints, waits and reads the clock"
+)]
+
+mod client;
+mod up;
+
+use std::process::ExitCode;
+
+/// A tool: reads its arguments, prints, and says how it ended.
+type Tool = fn(&[String]) -> anyhow::Result<ExitCode>;
+
+/// Every tool by name, without `.sh`.
+const TOOLS: &[(&str, &str, Tool)] = &[
+    ("up", "start a cluster on this machine and keep it running", up::up),
+    ("down", "stop the cluster of a folder", up::down),
+    ("status", "what runs in a folder", up::status),
+];
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<String> = std::env::args().collect();
+    let called = if arguments.is_empty() { String::new() } else { arguments.remove(0) };
+    let name = tool_name(&called);
+    let (name, arguments) = match find(name) {
+        Some(_) => (name.to_owned(), &arguments[..]),
+        None => match arguments.split_first() {
+            Some((first, rest)) => (tool_name(first).to_owned(), rest),
+            None => (String::new(), &arguments[..]),
+        },
+    };
+    let Some(tool) = find(&name) else { return usage(&name) };
+    match tool(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The name by which a program was called, without folder and `.sh`.
+fn tool_name(called: &str) -> &str {
+    let name = called.rsplit('/').next().unwrap_or(called);
+    name.strip_suffix(".sh").unwrap_or(name)
+}
+
+fn find(name: &str) -> Option<Tool> {
+    TOOLS.iter().find(|(tool, _, _)| *tool == name).map(|(_, _, tool)| *tool)
+}
+
+fn usage(name: &str) -> ExitCode {
+    let asked = matches!(name, "" | "help" | "--help" | "-h");
+    if !asked {
+        eprintln!("castellan: there is no tool '{name}'");
+    }
+    let mut text = "Usage: castellan TOOL [ARGUMENT]...   (or a tool by its own name)\n".to_owned();
+    for (tool, meaning, _) in TOOLS {
+        text += &format!("  {tool:26} {meaning}\n");
+    }
+    if asked {
+        print!("{text}");
+        return ExitCode::SUCCESS;
+    }
+    eprint!("{text}");
+    ExitCode::FAILURE
+}

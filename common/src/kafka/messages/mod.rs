@@ -378,6 +378,8 @@ pub trait Message: Field {
 pub trait Request: Message {
     /// API key.
     const KEY: i16;
+    /// Name as Kafka writes it, `ListOffsets`.
+    const NAME: &'static str;
     /// Versions that can be decoded and encoded.
     const VERSIONS: RangeInclusive<i16>;
     /// First version with compact lengths and tagged fields (KIP-482); `None` if there is none.
@@ -684,6 +686,7 @@ macro_rules! declare {
 
         impl $crate::kafka::messages::Request for $request {
             const KEY: i16 = $key;
+            const NAME: &'static str = stringify!($api);
             const VERSIONS: std::ops::RangeInclusive<i16> = $min..=$max;
             const FLEXIBLE_FROM: Option<i16> = [$(Some($flexible),)? None::<i16>][0];
             type Response = $response;

@@ -1,0 +1,201 @@
+//! The table of every Kafka API served: dispatch and the answer to ApiVersions derive from it. A handler gets a decoded
+//! request and returns its reply, or takes a ticket and lets a machine answer later. It never encodes, never sends.
+
+pub mod api_versions;
+pub mod error;
+
+use crate::broker::Broker;
+use crate::connection::ConnectionInfo;
+use crate::outbox::Outbox;
+use common::kafka::header::{self, RequestHeader};
+use common::kafka::messages::{Message, Request};
+use common::kafka::wire::{Frame, Reader};
+use common::time::Now;
+use std::marker::PhantomData;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+/// One Kafka API.
+pub trait Endpoint {
+    /// The request, which names key and response.
+    type Request: Request;
+    /// Versions served.
+    const VERSIONS: RangeInclusive<i16>;
+    /// Lowest version advertised: below `VERSIONS` only where clients misread a missing low version (KAFKA-18659).
+    const ADVERTISED_FROM: i16 = *Self::VERSIONS.start();
+    /// Decides and replies.
+    fn handle(ctx: &Context<'_>, request: Self::Request) -> Reply<<Self::Request as Request>::Response>;
+}
+
+/// What a handler gives back.
+#[derive(Debug)]
+pub enum Reply<R> {
+    /// The response.
+    Now(R),
+    /// A ticket was taken; the machine that holds it will answer.
+    Parked,
+    /// The client expects no bytes (Produce with acks=0).
+    Silent,
+}
+
+/// What a handler may use beside its request.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// All machines of this broker.
+    pub broker: &'a Arc<Broker>,
+    /// The moment the request is handled.
+    pub now: Now,
+    /// The request's version.
+    pub version: i16,
+    /// By which connection it came.
+    pub connection: &'a ConnectionInfo,
+    /// The client's own name for itself.
+    pub client_id: Option<&'a str>,
+    correlation_id: i32,
+    sequence: u64,
+}
+
+impl Context<'_> {
+    /// The right and duty to answer this request later. The handler then returns `Reply::Parked`.
+    pub fn ticket<E: Request>(&self) -> Ticket<E> {
+        Ticket {
+            outbox: self.broker.outbox.clone(),
+            connection: self.connection.id,
+            sequence: self.sequence,
+            correlation_id: self.correlation_id,
+            version: self.version,
+            answers: PhantomData,
+        }
+    }
+}
+
+/// The right and duty to answer one parked request of type `E`.
+pub struct Ticket<E: Request> {
+    outbox: Arc<dyn Outbox>,
+    connection: crate::outbox::ConnectionId,
+    sequence: u64,
+    correlation_id: i32,
+    version: i16,
+    answers: PhantomData<fn(E)>,
+}
+
+impl<E: Request> Ticket<E> {
+    /// Version of the request, which decides what the answer may say.
+    pub fn version(&self) -> i16 {
+        self.version
+    }
+
+    /// Sends the answer.
+    pub fn answer(self, response: &E::Response) {
+        let frame = encode::<E>(self.correlation_id, self.version, response);
+        self.outbox.reply(self.connection, self.sequence, frame);
+    }
+}
+
+impl<E: Request> std::fmt::Debug for Ticket<E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Ticket(connection {}, request {})", self.connection.0, self.sequence)
+    }
+}
+
+/// What became of a request's frame.
+#[derive(Debug)]
+pub enum Handled {
+    /// Send this.
+    Now(Frame),
+    /// The answer comes through `Outbox::reply`.
+    Parked,
+    /// No answer.
+    Silent,
+    /// The bytes are no request that this broker serves; close the connection, as Kafka does.
+    Close(String),
+}
+
+/// One row of the table.
+pub struct Row {
+    /// API key.
+    pub key: i16,
+    /// Name as in Kafka's documentation.
+    pub name: &'static str,
+    /// Versions that are handled.
+    pub served: RangeInclusive<i16>,
+    /// Lowest version that ApiVersions names.
+    pub advertised_from: i16,
+    /// False for what only brokers say to each other; still advertised, as Kafka 3.9 does with ZooKeeper.
+    handle: fn(&Context<'_>, Reader) -> Handled,
+}
+
+const fn row<E: Endpoint>() -> Row {
+    Row {
+        key: <E::Request as Request>::KEY,
+        name: <E::Request as Request>::NAME,
+        served: E::VERSIONS,
+        advertised_from: E::ADVERTISED_FROM,
+        handle: handle::<E>,
+    }
+}
+
+/// Every API served, by key.
+pub const TABLE: &[Row] = &[row::<api_versions::ApiVersions>()];
+
+const _: () = {
+    let mut index = 1;
+    while index < TABLE.len() {
+        assert!(TABLE[index - 1].key < TABLE[index].key, "rows are sorted by key, each key once");
+        index += 1;
+    }
+};
+
+/// Handles one request frame (without its length prefix).
+pub fn dispatch(
+    broker: &Arc<Broker>,
+    connection: &ConnectionInfo,
+    sequence: u64,
+    frame: bytes::Bytes,
+    now: Now,
+) -> Handled {
+    let mut reader = Reader::new(frame);
+    let RequestHeader { api_key, api_version, correlation_id, client_id } =
+        match header::decode_request_header(&mut reader) {
+            Ok(header) => header,
+            Err(error) => return Handled::Close(format!("request header: {error}")),
+        };
+    let Ok(index) = TABLE.binary_search_by_key(&api_key, |row| row.key) else {
+        return Handled::Close(format!("api key {api_key} is not served"));
+    };
+    let row = &TABLE[index];
+    if !row.served.contains(&api_version) {
+        if api_key == api_versions::KEY {
+            return Handled::Now(api_versions::unsupported_version(correlation_id));
+        }
+        return Handled::Close(format!("{} version {api_version} is not served", row.name));
+    }
+    let ctx = Context {
+        broker,
+        now,
+        version: api_version,
+        connection,
+        client_id: client_id.as_deref(),
+        correlation_id,
+        sequence,
+    };
+    (row.handle)(&ctx, reader)
+}
+
+fn handle<E: Endpoint>(ctx: &Context<'_>, mut body: Reader) -> Handled {
+    let request = match E::Request::decode(&mut body, ctx.version) {
+        Ok(request) => request,
+        Err(error) => {
+            return Handled::Close(format!("{} version {}: {error}", <E::Request as Request>::NAME, ctx.version));
+        }
+    };
+    match E::handle(ctx, request) {
+        Reply::Now(response) => Handled::Now(encode::<E::Request>(ctx.correlation_id, ctx.version, &response)),
+        Reply::Parked => Handled::Parked,
+        Reply::Silent => Handled::Silent,
+    }
+}
+
+fn encode<E: Request>(correlation_id: i32, version: i16, response: &E::Response) -> Frame {
+    header::encode_response(correlation_id, version, response).expect("a handler sets only what the version has")
+}

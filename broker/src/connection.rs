@@ -1,0 +1,128 @@
+//! One client connection without its socket: requests are handled in order, several may wait for their answer at once,
+//! and answers leave in the order of the requests (KIP-219 and every client rely on it). Never touches a socket.
+
+use crate::outbox::ConnectionId;
+use common::kafka::wire::Frame;
+use common::limits::IN_FLIGHT_PER_CONNECTION;
+use std::collections::VecDeque;
+
+/// What handlers may know of the connection a request came by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionInfo {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Name of the listener it came in by, as in `listeners`.
+    pub listener: String,
+    /// The client's address without port.
+    pub client_host: String,
+    /// Who the client is; `User:ANONYMOUS` on a plaintext listener.
+    pub principal: String,
+}
+
+/// The answers a connection still owes, in request order.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// Sequence number of the front of `slots`.
+    first: u64,
+    slots: VecDeque<Slot>,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Waiting,
+    Ready(Frame),
+    /// Produce with acks=0: the client expects no bytes.
+    Silent,
+}
+
+impl Answers {
+    /// A place for the next request's answer; its sequence number.
+    pub fn begin(&mut self) -> u64 {
+        self.slots.push_back(Slot::Waiting);
+        self.first + self.slots.len() as u64 - 1
+    }
+
+    /// The answer to a request; a second answer to the same request is dropped.
+    pub fn ready(&mut self, sequence: u64, frame: Frame) {
+        self.fill(sequence, Slot::Ready(frame));
+    }
+
+    /// The request has no answer.
+    pub fn silent(&mut self, sequence: u64) {
+        self.fill(sequence, Slot::Silent);
+    }
+
+    /// The next frame to send, if the oldest unanswered request is answered.
+    pub fn pop(&mut self) -> Option<Frame> {
+        loop {
+            if matches!(self.slots.front()?, Slot::Waiting) {
+                return None;
+            }
+            self.first += 1;
+            if let Some(Slot::Ready(frame)) = self.slots.pop_front() {
+                return Some(frame);
+            }
+        }
+    }
+
+    /// True while more requests may be handled before an answer leaves.
+    pub fn has_room(&self) -> bool {
+        self.slots.len() < IN_FLIGHT_PER_CONNECTION
+    }
+
+    /// True if nothing is owed.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    fn fill(&mut self, sequence: u64, slot: Slot) {
+        let index = sequence.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+        if let Some(waiting @ Slot::Waiting) = index.and_then(|index| self.slots.get_mut(index)) {
+            *waiting = slot;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use common::kafka::wire::Part;
+
+    fn frame(text: &'static str) -> Frame {
+        Frame { parts: vec![Part::Bytes(Bytes::from_static(text.as_bytes()))] }
+    }
+
+    fn drain(answers: &mut Answers) -> Vec<Bytes> {
+        std::iter::from_fn(|| answers.pop()).map(|frame| frame.into_bytes().unwrap()).collect()
+    }
+
+    #[test]
+    fn answers_leave_in_request_order() {
+        let mut answers = Answers::default();
+        let [a, b, c, d] = [(); 4].map(|()| answers.begin());
+        answers.ready(c, frame("c"));
+        answers.silent(b);
+        assert!(drain(&mut answers).is_empty());
+        answers.ready(a, frame("a"));
+        assert_eq!(drain(&mut answers), ["a", "c"]);
+        answers.ready(a, frame("again"));
+        answers.ready(d, frame("d"));
+        answers.ready(d + 9, frame("never asked"));
+        assert_eq!(drain(&mut answers), ["d"]);
+        assert!(answers.is_empty());
+    }
+
+    #[test]
+    fn a_connection_owes_a_bounded_number_of_answers() {
+        let mut answers = Answers::default();
+        for _ in 0..IN_FLIGHT_PER_CONNECTION {
+            assert!(answers.has_room());
+            answers.begin();
+        }
+        assert!(!answers.has_room());
+        answers.ready(0, frame("x"));
+        answers.pop();
+        assert!(answers.has_room());
+    }
+}

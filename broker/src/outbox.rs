@@ -1,0 +1,95 @@
+//! What the broker asks of the world: answers to clients, requests to other brokers, bytes to ZooKeeper, a wake-up.
+//! The server and the simulator each implement it. Nothing here waits.
+
+use bytes::Bytes;
+use common::id::BrokerId;
+use common::kafka::wire::Frame;
+use common::time::Millis;
+
+/// A connection that a client opened; unique in the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Where another broker is reached on the inter-broker listener.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerAddress {
+    /// The other broker.
+    pub broker: BrokerId,
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// Requests to one broker travel on separate connections, so that a long-polling fetch delays no election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Channel {
+    /// Replica fetcher of this number.
+    Fetch(u32),
+    /// From the controller to a broker: LeaderAndIsr, UpdateMetadata, StopReplica.
+    Controller,
+    /// From a broker to the controller: AlterPartition, AllocateProducerIds, ControlledShutdown.
+    ToController,
+}
+
+/// What the ZooKeeper session wants of its one socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ZkCommand {
+    /// Close what is open and connect to this `host:port`; answered by `ZkInput::Connected` or `Disconnected`.
+    Connect(String),
+    /// Send these bytes.
+    Send(Bytes),
+    /// Close the connection; not answered.
+    Disconnect,
+}
+
+/// What happens on the ZooKeeper socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ZkInput {
+    /// The connection asked for is open.
+    Connected,
+    /// Bytes arrived.
+    Bytes(Bytes),
+    /// The connection asked for failed or ended.
+    Disconnected,
+}
+
+/// Why a request to another broker has no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PeerError {
+    /// Nobody listens on its port: the process is gone.
+    #[error("connection refused")]
+    Refused,
+    /// The connection broke before the response came.
+    #[error("connection lost")]
+    Lost,
+    /// No response in time.
+    #[error("timed out")]
+    TimedOut,
+    /// The response could not be read.
+    #[error("malformed response")]
+    Malformed,
+}
+
+/// Why the process should end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// A requested shutdown is complete.
+    Finished,
+    /// Going on is impossible or would do damage; the text says why and what to do.
+    Fatal(String),
+}
+
+/// The broker's way out. Calls return at once, may come from any thread and in any order that the caller chose.
+pub trait Outbox: Send + Sync {
+    /// The response to request `sequence` of a connection; the connection sends them in order.
+    fn reply(&self, connection: ConnectionId, sequence: u64, frame: Frame);
+    /// Sends a request; answered by `Broker::on_peer_response` with the same id, exactly once.
+    fn peer(&self, to: &PeerAddress, channel: Channel, request_id: u64, frame: Bytes);
+    /// Drives the ZooKeeper socket.
+    fn zk(&self, command: ZkCommand);
+    /// Calls `Broker::tick` no later than at this moment.
+    fn wake_at(&self, at: Millis);
+    /// Ends the process.
+    fn stop(&self, reason: StopReason);
+}

@@ -1,0 +1,129 @@
+//! Requests to other brokers that wait for their response: which machine gets it, how to read it, until when. Never
+//! sends again by itself; the machine that asked decides.
+
+use crate::outbox::{Channel, Outbox, PeerAddress};
+use common::id::BrokerId;
+use common::kafka::header::{self, RequestHeader};
+use common::kafka::messages::Request;
+use common::time::Millis;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Whose request it was; the response goes back there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerCall {
+    /// A replica fetcher's Fetch.
+    Fetch(FetcherId),
+    /// A replica fetcher's OffsetForLeaderEpoch.
+    OffsetForLeaderEpoch(FetcherId),
+    /// ISR changes told to the controller.
+    AlterPartition,
+    /// A block of producer ids asked of the controller.
+    AllocateProducerIds,
+    /// The controller's word to this broker.
+    LeaderAndIsr(BrokerId),
+    /// The controller's word to this broker.
+    UpdateMetadata(BrokerId),
+    /// The controller's word to this broker.
+    StopReplica(BrokerId),
+    /// This broker asks the controller to take its leaderships.
+    ControlledShutdown,
+}
+
+/// One replica fetcher: the leader it follows and its number among those to the same leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FetcherId {
+    /// The broker it fetches from.
+    pub leader: BrokerId,
+    /// From 0 to `num.replica.fetchers` - 1.
+    pub number: u32,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+struct Waiting {
+    call: PeerCall,
+    version: i16,
+    deadline: Millis,
+}
+
+/// Where a request goes and until when its response is awaited.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The broker.
+    pub address: PeerAddress,
+    /// Which of the connections to it.
+    pub channel: Channel,
+    /// After this the request counts as failed with `PeerError::TimedOut`.
+    pub deadline: Millis,
+}
+
+/// All requests on their way.
+pub struct Peers {
+    outbox: Arc<dyn Outbox>,
+    client_id: String,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    next_id: u64,
+    waiting: BTreeMap<u64, Waiting>,
+    deadlines: BTreeSet<(Millis, u64)>,
+}
+
+impl Peers {
+    /// `client_id` is how this broker names itself to the others.
+    pub fn new(outbox: Arc<dyn Outbox>, client_id: String) -> Peers {
+        Peers { outbox, client_id, state: Mutex::default() }
+    }
+
+    /// Sends a request; its response, or the lack of one, comes back through `finish` or `expired`.
+    pub fn send<R: Request>(&self, to: Destination, call: PeerCall, request: &R, version: i16) {
+        let id = {
+            let mut state = self.state.lock();
+            state.next_id += 1;
+            let id = state.next_id;
+            state.waiting.insert(id, Waiting { call, version, deadline: to.deadline });
+            state.deadlines.insert((to.deadline, id));
+            id
+        };
+        let correlation_id = i32::from_be_bytes([(id >> 24 & 0x7f) as u8, (id >> 16) as u8, (id >> 8) as u8, id as u8]);
+        let header = RequestHeader {
+            api_key: R::KEY,
+            api_version: version,
+            correlation_id,
+            client_id: Some(self.client_id.clone()),
+        };
+        let frame = header::encode_request(&header, request).expect("a broker sets only what the version has");
+        self.outbox.wake_at(to.deadline);
+        self.outbox.peer(&to.address, to.channel, id, frame);
+    }
+
+    /// Takes a request off the list: whose it was and its version. `None` if it was answered or timed out before.
+    pub fn finish(&self, id: u64) -> Option<(PeerCall, i16)> {
+        let mut state = self.state.lock();
+        let waiting = state.waiting.remove(&id)?;
+        state.deadlines.remove(&(waiting.deadline, id));
+        Some((waiting.call, waiting.version))
+    }
+
+    /// Takes every request off the list whose time has passed.
+    pub fn expired(&self, now: Millis) -> Vec<PeerCall> {
+        let mut state = self.state.lock();
+        let mut calls = Vec::new();
+        while let Some((deadline, id)) = state.deadlines.first().copied()
+            && deadline <= now
+        {
+            state.deadlines.pop_first();
+            calls.extend(state.waiting.remove(&id).map(|waiting| waiting.call));
+        }
+        calls
+    }
+
+    /// When `expired` has something to say.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        self.state.lock().deadlines.first().map(|(deadline, _)| *deadline)
+    }
+}

@@ -1,0 +1,191 @@
+//! The broker as a process: sockets, threads, clock and files, and nothing that decides. The only place that is async.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "server/ owns clocks, files and threads")]
+
+pub mod clock;
+pub mod disk;
+mod listener;
+mod peer;
+mod socket;
+mod zookeeper;
+
+use crate::broker::{Broker, Collaborators};
+use crate::config::BrokerConfig;
+use crate::connection::ConnectionInfo;
+use crate::outbox::{Channel, ConnectionId, Outbox, PeerAddress, StopReason, ZkCommand};
+use anyhow::Context as _;
+use bytes::Bytes;
+use clock::Clock;
+use common::kafka::wire::Frame;
+use common::time::Millis;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+
+/// What the tasks share, and the broker's way out to them.
+pub struct Shared {
+    clock: Clock,
+    broker: OnceLock<Arc<Broker>>,
+    runtime: tokio::runtime::Handle,
+    connections: Mutex<HashMap<ConnectionId, mpsc::UnboundedSender<(u64, Frame)>>>,
+    next_connection: AtomicU64,
+    peers: peer::Peers,
+    zookeeper: mpsc::UnboundedSender<ZkCommand>,
+    wake: Notify,
+    wake_at: AtomicU64,
+    stopped: mpsc::UnboundedSender<StopReason>,
+    max_request_bytes: usize,
+    idle_limit: Duration,
+}
+
+impl Shared {
+    fn idle_limit(&self) -> Duration {
+        self.idle_limit
+    }
+
+    fn broker(&self) -> &Arc<Broker> {
+        self.broker.get().expect("tasks start after the broker")
+    }
+}
+
+impl Outbox for Shared {
+    fn reply(&self, connection: ConnectionId, sequence: u64, frame: Frame) {
+        if let Some(sender) = self.connections.lock().get(&connection) {
+            // A connection that ended meanwhile has no reader for its answer, and needs none.
+            let _ = sender.send((sequence, frame));
+        }
+    }
+
+    fn peer(&self, to: &PeerAddress, channel: Channel, request_id: u64, frame: Bytes) {
+        self.peers.send(to, channel, request_id, frame);
+    }
+
+    fn zk(&self, command: ZkCommand) {
+        let _ = self.zookeeper.send(command);
+    }
+
+    fn wake_at(&self, at: Millis) {
+        if self.wake_at.fetch_min(at.0, Ordering::SeqCst) > at.0 {
+            self.wake.notify_one();
+        }
+    }
+
+    fn stop(&self, reason: StopReason) {
+        let _ = self.stopped.send(reason);
+    }
+}
+
+/// Runs a broker until it is told to stop by a signal or by itself. `Err` carries the one line for the operator.
+pub fn run(config: BrokerConfig) -> anyhow::Result<()> {
+    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).max(2);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("broker")
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let result = runtime.block_on(serve(config, runtime.handle().clone()));
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    result
+}
+
+async fn serve(config: BrokerConfig, runtime: tokio::runtime::Handle) -> anyhow::Result<()> {
+    let listeners = listener::bind(&config).await?;
+    let (zookeeper, zk_commands) = mpsc::unbounded_channel();
+    let (stopped, mut stop) = mpsc::unbounded_channel();
+    let max_request_bytes = usize::try_from(config.socket_request_max_bytes).unwrap_or(usize::MAX);
+    let idle_limit = Duration::from_millis(u64::try_from(config.connections_max_idle_ms).unwrap_or(u64::MAX / 2));
+    let shared = Arc::new_cyclic(|weak| Shared {
+        clock: Clock::start(),
+        broker: OnceLock::new(),
+        runtime,
+        connections: Mutex::default(),
+        next_connection: AtomicU64::new(1),
+        peers: peer::Peers::new(weak.clone()),
+        zookeeper,
+        wake: Notify::new(),
+        wake_at: AtomicU64::new(u64::MAX),
+        stopped,
+        max_request_bytes,
+        idle_limit,
+    });
+    let ports = listener::ports(&listeners);
+    let collaborators =
+        Collaborators { disk: Arc::new(disk::StdDisk), outbox: shared.clone(), rng: common::Rng::new() };
+    let broker = Broker::start(config, ports, collaborators, shared.clock.now()).map_err(anyhow::Error::new)?;
+    shared.broker.set(broker.clone()).unwrap_or_else(|_| unreachable!("set once"));
+    let zk_task = tokio::spawn(zookeeper::drive(shared.clone(), zk_commands));
+    let tick_task = tokio::spawn(tick(shared.clone()));
+    broker.begin(shared.clock.now());
+    let accept_tasks: Vec<_> =
+        listeners.into_iter().map(|listener| tokio::spawn(listener::accept(shared.clone(), listener))).collect();
+    let reason = wait_for_stop(&shared, &mut stop).await?;
+    for task in accept_tasks {
+        task.abort();
+    }
+    tick_task.abort();
+    // What the session still has to say (its close) leaves before the task ends.
+    let _ = tokio::time::timeout(Duration::from_millis(500), async {
+        drop(broker);
+        zk_task.await
+    })
+    .await;
+    match reason {
+        StopReason::Finished => Ok(()),
+        StopReason::Fatal(text) => Err(anyhow::anyhow!(text)),
+    }
+}
+
+async fn wait_for_stop(
+    shared: &Arc<Shared>,
+    stop: &mut mpsc::UnboundedReceiver<StopReason>,
+) -> anyhow::Result<StopReason> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let mut signals = 0;
+    loop {
+        tokio::select! {
+            biased;
+            reason = stop.recv() => return Ok(reason.unwrap_or(StopReason::Finished)),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        signals += 1;
+        if signals > 1 {
+            return Ok(StopReason::Fatal("stopped by a second signal before the shutdown was complete".to_owned()));
+        }
+        tracing::info!("shutting down");
+        shared.broker().begin_shutdown(shared.clock.now());
+    }
+}
+
+/// Calls `Broker::tick` when something is due.
+async fn tick(shared: Arc<Shared>) {
+    loop {
+        shared.wake_at.store(u64::MAX, Ordering::SeqCst);
+        let now = shared.clock.now();
+        if let Some(next) = shared.broker().tick(now) {
+            shared.wake_at.fetch_min(next.0, Ordering::SeqCst);
+        }
+        let due = shared.wake_at.load(Ordering::SeqCst);
+        let wait = due.saturating_sub(shared.clock.now().mono.0).clamp(1, 1000);
+        tokio::select! {
+            biased;
+            () = shared.wake.notified() => {}
+            () = tokio::time::sleep(Duration::from_millis(wait)) => {}
+        }
+    }
+}
+
+fn connection_info(shared: &Shared, listener: &str, client_host: String) -> ConnectionInfo {
+    ConnectionInfo {
+        id: ConnectionId(shared.next_connection.fetch_add(1, Ordering::Relaxed)),
+        listener: listener.to_owned(),
+        client_host,
+        principal: "User:ANONYMOUS".to_owned(),
+    }
+}

@@ -1,0 +1,199 @@
+//! One client connection: bytes in, frames to the broker, answers out in order. One read and one write system call serve
+//! a whole burst of pipelined requests. Never looks into a frame.
+
+use super::Shared;
+use crate::api::Handled;
+use crate::connection::{Answers, ConnectionInfo};
+use bytes::{Bytes, BytesMut};
+use common::disk::FileSlice;
+use common::kafka::wire::{Frame, Part};
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+/// Room made for the next read; a frame larger than it grows the buffer only as its bytes arrive.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Serves a connection until either side ends it.
+pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, info: ConnectionInfo) {
+    let _ = stream.set_nodelay(true);
+    let (sender, replies) = mpsc::unbounded_channel();
+    shared.connections.lock().insert(info.id, sender);
+    let result = converse(&shared, stream, &info, replies).await;
+    shared.connections.lock().remove(&info.id);
+    shared.broker().on_connection_closed(&info, shared.clock.now());
+    if let Err(error) = result {
+        tracing::debug!(connection = info.id.0, client = info.client_host, %error, "connection closed");
+    }
+}
+
+async fn converse(
+    shared: &Arc<Shared>,
+    mut stream: TcpStream,
+    info: &ConnectionInfo,
+    mut replies: mpsc::UnboundedReceiver<(u64, Frame)>,
+) -> io::Result<()> {
+    let mut buffer = BytesMut::new();
+    let mut answers = Answers::default();
+    let mut idle = Box::pin(tokio::time::sleep(shared.idle_limit()));
+    loop {
+        let more = handle_frames(shared, info, &mut buffer, &mut answers)?;
+        while let Ok((sequence, frame)) = replies.try_recv() {
+            answers.ready(sequence, frame);
+        }
+        if send_answers(&mut stream, &mut answers).await? || more {
+            idle.as_mut().reset(tokio::time::Instant::now() + shared.idle_limit());
+        }
+        if more && answers.has_room() {
+            continue;
+        }
+        buffer.reserve(READ_BYTES);
+        tokio::select! {
+            biased;
+            Some((sequence, frame)) = replies.recv() => answers.ready(sequence, frame),
+            read = stream.read_buf(&mut buffer), if answers.has_room() => {
+                if read? == 0 {
+                    return Ok(());
+                }
+                idle.as_mut().reset(tokio::time::Instant::now() + shared.idle_limit());
+            }
+            () = &mut idle, if answers.is_empty() => return Ok(()),
+        }
+    }
+}
+
+/// Handles every complete frame of the buffer, as far as answers may be owed; true if a complete frame may be left.
+fn handle_frames(
+    shared: &Shared,
+    info: &ConnectionInfo,
+    buffer: &mut BytesMut,
+    answers: &mut Answers,
+) -> io::Result<bool> {
+    while let Some(frame) = next_frame(buffer, shared.max_request_bytes)? {
+        let sequence = answers.begin();
+        match shared.broker().on_request(info, sequence, frame, shared.clock.now()) {
+            Handled::Now(frame) => answers.ready(sequence, frame),
+            Handled::Silent => answers.silent(sequence),
+            Handled::Parked => {}
+            Handled::Close(reason) => {
+                tracing::info!(client = info.client_host, listener = info.listener, reason, "closing a connection");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+            }
+        }
+        if !answers.has_room() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Splits one frame off, without its length prefix; an error if the length is not possible.
+fn next_frame(buffer: &mut BytesMut, max_bytes: usize) -> io::Result<Option<Bytes>> {
+    let Some(prefix) = buffer.first_chunk::<4>() else { return Ok(None) };
+    let declared = i32::from_be_bytes(*prefix);
+    let len = usize::try_from(declared).ok().filter(|len| *len <= max_bytes).ok_or_else(|| {
+        let text = format!("Invalid receive (size = {declared} larger than {max_bytes})");
+        tracing::warn!(text, "a client sent something that is not a request of this protocol");
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    })?;
+    if buffer.len() < 4 + len {
+        return Ok(None);
+    }
+    let frame = buffer.split_to(4 + len).freeze();
+    Ok(Some(frame.slice(4..)))
+}
+
+/// Sends every answer that is due; true if there was one.
+async fn send_answers(stream: &mut TcpStream, answers: &mut Answers) -> io::Result<bool> {
+    let mut memory: VecDeque<Bytes> = VecDeque::new();
+    let mut any = false;
+    while let Some(frame) = answers.pop() {
+        any = true;
+        for part in frame.parts {
+            match part {
+                Part::Bytes(bytes) => memory.push_back(bytes),
+                Part::File(slice) => {
+                    send_memory(stream, &mut memory).await?;
+                    send_file(stream, slice).await?;
+                }
+            }
+        }
+    }
+    send_memory(stream, &mut memory).await?;
+    Ok(any)
+}
+
+async fn send_memory(stream: &mut TcpStream, parts: &mut VecDeque<Bytes>) -> io::Result<()> {
+    while !parts.is_empty() {
+        let slices: Vec<IoSlice<'_>> = parts.iter().take(64).map(|part| IoSlice::new(part)).collect();
+        let mut sent = stream.write_vectored(&slices).await?;
+        if sent == 0 && parts.iter().any(|part| !part.is_empty()) {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        while let Some(front) = parts.front_mut() {
+            if front.len() > sent {
+                bytes::Buf::advance(front, sent);
+                break;
+            }
+            sent -= front.len();
+            parts.pop_front();
+        }
+    }
+    Ok(())
+}
+
+/// From the page cache to the socket, without a copy through this process.
+async fn send_file(stream: &mut TcpStream, slice: FileSlice) -> io::Result<()> {
+    let Some(file) = slice.file.as_file() else {
+        return stream.write_all(&slice.read()?).await;
+    };
+    let mut position = slice.position;
+    let end = slice.position + u64::from(slice.len);
+    while position < end {
+        let want = usize::try_from(end - position).unwrap_or(usize::MAX);
+        let sent = stream
+            .async_io(Interest::WRITABLE, || {
+                let mut at = position;
+                rustix::fs::sendfile(&*stream, file, Some(&mut at), want).map_err(io::Error::from)
+            })
+            .await?;
+        if sent == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "a log file is shorter than the response promised",
+            ));
+        }
+        position += sent as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_taken_whole_or_not_at_all() {
+        let cases: &[(&[u8], Result<Option<&[u8]>, ()>)] = &[
+            (b"", Ok(None)),
+            (&[0, 0, 0], Ok(None)),
+            (&[0, 0, 0, 2, 1], Ok(None)),
+            (&[0, 0, 0, 2, 1, 2, 3], Ok(Some(&[1, 2]))),
+            (&[0, 0, 0, 0], Ok(Some(&[]))),
+            (&[0x7f, 0xff, 0xff, 0xff], Err(())),
+            (&[0xff, 0xff, 0xff, 0xff, 1], Err(())),
+            (b"GET / HTTP/1.1", Err(())),
+        ];
+        for (bytes, expected) in cases {
+            let found = next_frame(&mut BytesMut::from(*bytes), 100).map_err(|_| ());
+            assert_eq!(
+                found.as_ref().map(|frame| frame.as_deref()),
+                expected.as_ref().map(|frame| *frame),
+                "{bytes:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A Kafka connection for administration: one request, one response, in our own codecs. Never produces or consumes.
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use common::kafka::header::{self, RequestHeader};
+use common::kafka::messages::{ApiVersionsRequest, MetadataRequest, MetadataResponse, Request};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+/// A response larger than this is not from a Kafka broker.
+const RESPONSE_BYTES_MAX: usize = 512 << 20;
+
+/// An open connection to one broker that knows what the broker serves.
+pub struct Connection {
+    stream: TcpStream,
+    versions: BTreeMap<i16, (i16, i16)>,
+    correlation_id: i32,
+}
+
+impl Connection {
+    /// Connects to the first server of a comma-separated `host:port` list that answers.
+    pub fn bootstrap(servers: &str, timeout: Duration) -> anyhow::Result<Connection> {
+        let mut last = anyhow::anyhow!("No bootstrap urls given in bootstrap.servers");
+        for server in servers.split(',').map(str::trim).filter(|server| !server.is_empty()) {
+            match Connection::open(server, timeout) {
+                Ok(connection) => return Ok(connection),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Connects to one `host:port` and asks what it serves.
+    pub fn open(server: &str, timeout: Duration) -> anyhow::Result<Connection> {
+        let addresses =
+            server.to_socket_addrs().with_context(|| format!("Invalid url in bootstrap.servers: {server}"))?;
+        let mut stream = Err(anyhow::anyhow!("No resolvable bootstrap urls given in bootstrap.servers"));
+        for address in addresses {
+            stream = TcpStream::connect_timeout(&address, timeout).with_context(|| format!("connecting to {server}"));
+            if stream.is_ok() {
+                break;
+            }
+        }
+        let stream = stream?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_write_timeout(Some(timeout))?;
+        let mut connection = Connection { stream, versions: BTreeMap::new(), correlation_id: 0 };
+        let request = ApiVersionsRequest {
+            client_software_name: "castellan".to_owned(),
+            client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let mut response = connection.exchange(&request, 3)?;
+        if response.error_code == 35 {
+            response = connection.exchange(&ApiVersionsRequest::default(), 0)?;
+        }
+        connection.versions =
+            response.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version))).collect();
+        Ok(connection)
+    }
+
+    /// The newest version of a request that both sides speak.
+    pub fn version<R: Request>(&self) -> anyhow::Result<i16> {
+        let (min, max) =
+            self.versions.get(&R::KEY).copied().with_context(|| format!("The broker does not support {}", R::NAME))?;
+        let version = max.min(*R::VERSIONS.end());
+        if version < min || version < *R::VERSIONS.start() {
+            bail!("The broker does not support a version of {} that this tool speaks", R::NAME);
+        }
+        Ok(version)
+    }
+
+    /// Sends a request in the newest common version and waits for the response.
+    pub fn call<R: Request>(&mut self, request: &R) -> anyhow::Result<R::Response> {
+        let version = self.version::<R>()?;
+        self.exchange(request, version)
+    }
+
+    /// Sends a request in a given version and waits for the response.
+    pub fn exchange<R: Request>(&mut self, request: &R, version: i16) -> anyhow::Result<R::Response> {
+        self.correlation_id += 1;
+        let header = RequestHeader {
+            api_key: R::KEY,
+            api_version: version,
+            correlation_id: self.correlation_id,
+            client_id: Some("castellan".to_owned()),
+        };
+        self.stream.write_all(&header::encode_request(&header, request)?).context("sending a request")?;
+        let mut prefix = [0; 4];
+        self.stream.read_exact(&mut prefix).context("waiting for a response")?;
+        let len = usize::try_from(i32::from_be_bytes(prefix)).ok().filter(|len| *len <= RESPONSE_BYTES_MAX);
+        let len = len.context("the server's answer is not Kafka's protocol")?;
+        let mut frame = Vec::new();
+        (&mut self.stream).take(len as u64).read_to_end(&mut frame).context("reading a response")?;
+        if frame.len() < len {
+            bail!("the server closed the connection");
+        }
+        let (_, response) = header::decode_response::<R>(Bytes::from(frame), version)?;
+        Ok(response)
+    }
+
+    /// Brokers, controller and the named topics (`None`: all).
+    pub fn metadata(&mut self, topics: Option<Vec<String>>) -> anyhow::Result<MetadataResponse> {
+        let topics = topics.map(|names| {
+            names
+                .into_iter()
+                .map(|name| common::kafka::messages::MetadataRequestTopic { name: Some(name), ..Default::default() })
+                .collect()
+        });
+        self.call(&MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() })
+    }
+}

@@ -1,0 +1,246 @@
+//! `castellan up`, `down` and `status`: a whole cluster as real processes on this machine, in one folder. Writes each
+//! server's settings once and leaves them alone afterwards, so that they can be edited.
+
+mod layout;
+mod process;
+
+use crate::client::Connection;
+use anyhow::{Context as _, bail};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use layout::{Layout, Role, Server};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a cluster may take until it serves; a machine under heavy load needs seconds, an idle one far less than one.
+const READY: Duration = Duration::from_secs(60);
+/// How long a server may take to stop before it is killed.
+const STOP: Duration = Duration::from_secs(30);
+
+/// Starts what is not running, waits until all serve, and stays in the foreground unless told to detach.
+pub fn up(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let Some(matches) = parse(up_command(), arguments)? else { return Ok(ExitCode::SUCCESS) };
+    let layout = Layout::open_or_create(
+        &dir(&matches)?,
+        &layout::Wish {
+            coordinators: matches.get_one("coordinators").copied(),
+            brokers: matches.get_one("brokers").copied(),
+            coordinator_port: matches.get_one("coordinator-port").copied(),
+            broker_port: matches.get_one("broker-port").copied(),
+            coordinator_settings: settings(&matches, "coordinator-set")?,
+            broker_settings: settings(&matches, "broker-set")?,
+        },
+    )?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, interrupted.clone()).context("listening for signals")?;
+    }
+    let started = Instant::now();
+    let progress = progress();
+    let result = start(&layout, &progress, &interrupted);
+    progress.finish_and_clear();
+    if let Err(error) = result {
+        stop_all(&layout, "stopping what was started");
+        return Err(error);
+    }
+    println!(
+        "Ready in {:.1} s: coordinators {}  brokers {}",
+        started.elapsed().as_secs_f64(),
+        layout.connect_string(Role::Coordinator),
+        layout.connect_string(Role::Broker)
+    );
+    if matches.get_flag("detach") {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("Ctrl-C stops them. Logs and data are in {}", layout.dir.display());
+    let ended = watch(&layout, &interrupted);
+    stop_all(&layout, "stopping");
+    match ended {
+        None => Ok(ExitCode::SUCCESS),
+        Some(name) => bail!("{name} ended by itself; see {}", layout.dir.join(format!("{name}.log")).display()),
+    }
+}
+
+/// Stops the servers of a folder, brokers first.
+pub fn down(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let command = Command::new("castellan down").about("Stops the cluster of a folder cleanly").arg(dir_argument());
+    let Some(matches) = parse(command, arguments)? else { return Ok(ExitCode::SUCCESS) };
+    let layout = Layout::open(&dir(&matches)?)?;
+    let running = layout.servers.iter().filter(|server| process::pid(&layout.dir, server).is_some()).count();
+    if running == 0 {
+        println!("Nothing runs in {}", layout.dir.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    stop_all(&layout, "stopping");
+    println!("Stopped {running} servers");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A table of the servers of a folder.
+pub fn status(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let command = Command::new("castellan status").about("What runs in a folder").arg(dir_argument());
+    let Some(matches) = parse(command, arguments)? else { return Ok(ExitCode::SUCCESS) };
+    let layout = Layout::open(&dir(&matches)?)?;
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(["SERVER", "ADDRESS", "PID", "STATE", "MEMORY"]);
+    let mut all_serve = true;
+    for server in &layout.servers {
+        let pid = process::pid(&layout.dir, server);
+        let state = match pid {
+            None => "stopped".to_owned(),
+            Some(_) => state(server).unwrap_or_else(|| "not ready".to_owned()),
+        };
+        all_serve &= !matches!(state.as_str(), "stopped" | "not ready");
+        table.add_row([
+            server.name(),
+            server.address(),
+            pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+            state,
+            pid.and_then(process::resident_mib).map_or_else(|| "-".to_owned(), |mib| format!("{mib} MiB")),
+        ]);
+    }
+    println!("{table}");
+    Ok(if all_serve { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn start(layout: &Layout, progress: &indicatif::ProgressBar, interrupted: &AtomicBool) -> anyhow::Result<()> {
+    for role in [Role::Coordinator, Role::Broker] {
+        for server in layout.of(role) {
+            if process::pid(&layout.dir, server).is_none() {
+                process::start(&layout.dir, server)?;
+            }
+        }
+    }
+    let deadline = Instant::now() + READY;
+    loop {
+        let waiting: Vec<String> =
+            layout.servers.iter().filter(|server| state(server).is_none()).map(Server::name).collect();
+        let brokers = layout.of(Role::Broker).count();
+        if waiting.is_empty() && (brokers == 0 || brokers_known(layout) == brokers) {
+            return Ok(());
+        }
+        for server in &layout.servers {
+            if process::pid(&layout.dir, server).is_none() {
+                bail!("{} did not start:\n{}", server.name(), process::last_words(&layout.dir, server));
+            }
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            bail!("interrupted");
+        }
+        if Instant::now() > deadline {
+            bail!(
+                "not ready after {} s: {}; see the logs in {}",
+                READY.as_secs(),
+                waiting.join(", "),
+                layout.dir.display()
+            );
+        }
+        progress.set_message(if waiting.is_empty() { "brokers meet".to_owned() } else { waiting.join(", ") });
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// How many brokers the first broker names.
+fn brokers_known(layout: &Layout) -> usize {
+    let count = || -> anyhow::Result<usize> {
+        let server = layout.of(Role::Broker).next().context("no broker")?;
+        let metadata = Connection::open(&server.address(), Duration::from_secs(2))?.metadata(Some(Vec::new()))?;
+        Ok(if metadata.controller_id < 0 { 0 } else { metadata.brokers.len() })
+    };
+    count().unwrap_or(0)
+}
+
+/// What a server says of itself; `None` while it does not serve.
+fn state(server: &Server) -> Option<String> {
+    match server.role {
+        Role::Coordinator => process::coordinator_mode(&server.address()),
+        Role::Broker => {
+            let mut connection = Connection::open(&server.address(), Duration::from_secs(2)).ok()?;
+            let metadata = connection.metadata(Some(Vec::new())).ok()?;
+            let known = metadata.brokers.iter().any(|broker| broker.node_id == server.id);
+            let role = if metadata.controller_id == server.id { "controller" } else { "broker" };
+            known.then(|| role.to_owned())
+        }
+    }
+}
+
+/// Waits for an interrupt; the name of a server that ended before.
+fn watch(layout: &Layout, interrupted: &AtomicBool) -> Option<String> {
+    while !interrupted.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(100));
+        let ended = layout.servers.iter().find(|server| process::pid(&layout.dir, server).is_none());
+        if let Some(server) = ended {
+            return Some(server.name());
+        }
+    }
+    None
+}
+
+fn stop_all(layout: &Layout, message: &str) {
+    let progress = progress();
+    progress.set_message(message.to_owned());
+    for role in [Role::Broker, Role::Coordinator] {
+        process::stop(&layout.dir, &layout.of(role).collect::<Vec<_>>(), STOP);
+    }
+    progress.finish_and_clear();
+}
+
+fn progress() -> indicatif::ProgressBar {
+    let progress = indicatif::ProgressBar::new_spinner();
+    progress.enable_steady_tick(Duration::from_millis(100));
+    progress
+}
+
+fn up_command() -> Command {
+    let number = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("N").value_parser(value_parser!(u16)).help(help)
+    };
+    let setting = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("KEY=VALUE").action(ArgAction::Append).help(help)
+    };
+    Command::new("castellan up")
+        .about("Starts coordinators and brokers on this machine; run again on the same folder it starts what is not running")
+        .arg(number("coordinators", "how many coordinators [default: 3]"))
+        .arg(number("brokers", "how many brokers [default: 3]"))
+        .arg(dir_argument())
+        .arg(number("coordinator-port", "first client port of the coordinators; the others follow [default: 2181]"))
+        .arg(number("broker-port", "first port of the brokers; the others follow [default: 9092]"))
+        .arg(setting("coordinator-set", "a line for every zoo.cfg"))
+        .arg(setting("broker-set", "a line for every server.properties"))
+        .arg(Arg::new("detach").long("detach").action(ArgAction::SetTrue).help("leave them running and return"))
+}
+
+fn dir_argument() -> Arg {
+    Arg::new("dir").long("dir").value_name("D").default_value("data").help("folder for settings, data and logs")
+}
+
+fn dir(matches: &ArgMatches) -> anyhow::Result<PathBuf> {
+    let dir = PathBuf::from(matches.get_one::<String>("dir").context("--dir has a default")?);
+    std::path::absolute(&dir).with_context(|| format!("finding {}", dir.display()))
+}
+
+fn settings(matches: &ArgMatches, name: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let given = matches.get_many::<String>(name).unwrap_or_default();
+    given
+        .map(|setting| {
+            let (key, value) =
+                setting.split_once('=').with_context(|| format!("--{name} {setting}: expected KEY=VALUE"))?;
+            Ok((key.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+/// `None` if help was asked for and printed.
+fn parse(command: Command, arguments: &[String]) -> anyhow::Result<Option<ArgMatches>> {
+    match command.no_binary_name(true).try_get_matches_from(arguments) {
+        Ok(matches) => Ok(Some(matches)),
+        Err(error) if !error.use_stderr() => {
+            print!("{error}");
+            Ok(None)
+        }
+        Err(error) => Err(anyhow::anyhow!("{}", error.to_string().trim_end())),
+    }
+}

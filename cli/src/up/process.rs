@@ -1,0 +1,116 @@
+//! The servers as processes: started in their own group, known by a pid file, stopped by a signal. A pid is believed only
+//! while its command line still names the settings file, so that nothing else is ever signalled.
+
+use super::layout::{Role, Server};
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn pid_file(dir: &Path, server: &Server) -> PathBuf {
+    dir.join(format!("{}.pid", server.name()))
+}
+
+fn log_file(dir: &Path, server: &Server) -> PathBuf {
+    dir.join(format!("{}.log", server.name()))
+}
+
+/// The pid of a server that runs.
+pub(crate) fn pid(dir: &Path, server: &Server) -> Option<i32> {
+    let pid: i32 = fs::read_to_string(pid_file(dir, server)).ok()?.trim().parse().ok()?;
+    let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let settings = server.settings_file(dir);
+    let named = command.split(|byte| *byte == 0).any(|word| word == settings.as_os_str().as_encoded_bytes());
+    named.then_some(pid)
+}
+
+/// Starts a server and writes its pid file; its output goes to its log file.
+pub(crate) fn start(dir: &Path, server: &Server) -> anyhow::Result<()> {
+    let binary = match server.role {
+        Role::Coordinator => "coordinator",
+        Role::Broker => "broker",
+    };
+    let program = sibling(binary)?;
+    let log = log_file(dir, server);
+    let output = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .with_context(|| format!("opening {}", log.display()))?;
+    let child = Command::new(&program)
+        .arg(server.settings_file(dir))
+        .stdin(Stdio::null())
+        .stdout(output.try_clone().context("opening the log twice")?)
+        .stderr(output)
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("starting {}", program.display()))?;
+    fs::write(pid_file(dir, server), format!("{}\n", child.id())).context("writing the pid file")?;
+    // Reaped by a thread, so that a server that ends is no zombie which still looks alive.
+    std::thread::spawn(move || {
+        let mut child = child;
+        child.wait()
+    });
+    Ok(())
+}
+
+/// The server program next to this one.
+pub(crate) fn sibling(binary: &str) -> anyhow::Result<PathBuf> {
+    let this = std::env::current_exe().context("finding this program")?;
+    let program = this.with_file_name(binary);
+    anyhow::ensure!(program.exists(), "{} is not there; 'make build' builds it", program.display());
+    Ok(program)
+}
+
+/// Asks servers to end, waits, and kills those that did not in time.
+pub(crate) fn stop(dir: &Path, servers: &[&Server], patience: Duration) {
+    signal_all(dir, servers, Signal::TERM);
+    let deadline = Instant::now() + patience;
+    while servers.iter().any(|server| pid(dir, server).is_some()) {
+        if Instant::now() > deadline {
+            signal_all(dir, servers, Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for server in servers {
+        let _ = fs::remove_file(pid_file(dir, server));
+    }
+}
+
+fn signal_all(dir: &Path, servers: &[&Server], signal: Signal) {
+    for server in servers {
+        if let Some(pid) = pid(dir, server).and_then(Pid::from_raw) {
+            // Gone between the two looks: what was wanted.
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+/// `standalone`, `leader`, `follower`, ...; `None` while the coordinator does not serve.
+pub(crate) fn coordinator_mode(address: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    stream.write_all(b"srvr").ok()?;
+    let mut text = String::new();
+    stream.take(64 * 1024).read_to_string(&mut text).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("Mode: ")).map(str::to_owned)
+}
+
+/// Resident memory of a process.
+pub(crate) fn resident_mib(pid: i32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| kib / 1024)
+}
+
+/// The end of a server's log: why it is not there.
+pub(crate) fn last_words(dir: &Path, server: &Server) -> String {
+    let text = fs::read_to_string(log_file(dir, server)).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().rev().take(3).collect();
+    lines.into_iter().rev().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
