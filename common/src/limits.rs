@@ -18,3 +18,11 @@ pub const ZOOKEEPER_FRAME_BYTES: usize = 4 * 1024 * 1024;
 /// Requests of one ZooKeeper session that may wait for a connection. Nobody waits for more at once; past it they fail as
 /// if the connection had been lost.
 pub const QUEUED_REQUESTS_PER_SESSION: usize = 100_000;
+
+/// Requests of one ZooKeeper connection that may be read and not yet answered. Kafka pipelines hundreds at a controller's
+/// start; past this the socket is not read until an answer leaves.
+pub const ZK_OUTSTANDING_PER_CONNECTION: usize = 1000;
+
+/// Bytes of answers that may wait for a slow ZooKeeper client before its socket is not read any more. One answer may be
+/// larger.
+pub const ZK_OUTPUT_BYTES_PER_CONNECTION: usize = 4 * 1024 * 1024;

@@ -2,5 +2,7 @@
 //! take time, randomness and persisted state as arguments and say what should happen.
 
 pub mod config;
+pub mod connection;
 pub mod ensemble;
+pub mod ops;
 pub mod tree;

@@ -143,6 +143,11 @@ impl Node {
         self.children.iter().flat_map(|children| children.keys()).map(|name| &**name)
     }
 
+    /// Names and znodes of the children, in order of the names.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Node)> {
+        self.children.iter().flat_map(|children| children.iter()).map(|(name, node)| (&**name, &**node))
+    }
+
     /// How many children there are.
     pub fn children_count(&self) -> usize {
         self.children.as_ref().map_or(0, |children| children.len())

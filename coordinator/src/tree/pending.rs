@@ -3,10 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
+
 use super::acl::{self, Acl, AclList, AclSettings, AuthId};
 use super::txn::{Check, Create, Delete, FailedMulti, Multi, Refusal, SetAcl, SetData, Step, TxnBody};
-use super::write::{CreateOp, CreateWrite, DeleteWrite, MultiWrite, SetAclWrite, SetDataWrite, Write, WriteBody};
-use super::{CONFIG_PATH, Kind, LONGEST_TTL_MS, QUOTA_PATH, Tree, split};
+use super::write::{
+    CheckStatWrite, CreateOp, CreateWrite, DeleteWrite, MultiWrite, RemoveRecursiveWrite, SetAclWrite, SetDataWrite,
+    Write, WriteBody,
+};
+use super::{CONFIG_PATH, Kind, LONGEST_TTL_MS, QUOTA_PATH, Stat, Tree, split};
 
 /// What the configuration says about changes.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +33,8 @@ pub struct PrepareRequest<'a> {
     pub session: i64,
     /// Who the client has shown to be.
     pub auth: &'a [AuthId],
+    /// Wall clock of the leader in milliseconds, the same that the transaction is stamped with.
+    pub time: i64,
     /// What is asked.
     pub write: Write,
 }
@@ -35,6 +42,11 @@ pub struct PrepareRequest<'a> {
 /// A znode as it will be when everything prepared is applied: what later checks need of it.
 #[derive(Clone, Debug)]
 struct View {
+    czxid: i64,
+    mzxid: i64,
+    pzxid: i64,
+    ctime: i64,
+    mtime: i64,
     version: i32,
     cversion: i32,
     aversion: i32,
@@ -42,6 +54,29 @@ struct View {
     children: usize,
     data_length: usize,
     acl: AclList,
+}
+
+impl View {
+    /// As [`super::Node::stat`] will give it.
+    fn stat(&self) -> Stat {
+        let num_children = i32::try_from(self.children).unwrap_or(i32::MAX);
+        Stat {
+            czxid: self.czxid,
+            mzxid: self.mzxid,
+            ctime: self.ctime,
+            mtime: self.mtime,
+            version: self.version,
+            cversion: self.cversion.wrapping_mul(2).wrapping_sub(num_children),
+            aversion: self.aversion,
+            ephemeral_owner: match Kind::from_owner(self.owner) {
+                Kind::Ephemeral(session) => session,
+                Kind::Persistent | Kind::Container | Kind::Ttl(_) => 0,
+            },
+            data_length: i32::try_from(self.data_length).unwrap_or(i32::MAX),
+            num_children,
+            pzxid: self.pzxid,
+        }
+    }
 }
 
 /// The last prepared state of a path.
@@ -92,8 +127,8 @@ impl Pending {
     pub fn prepare(&mut self, tree: &Tree, request: PrepareRequest<'_>, zxid: i64) -> TxnBody {
         assert!(zxid > self.last_zxid && zxid > tree.zxid(), "a transaction id is used once and grows");
         self.last_zxid = zxid;
-        let PrepareRequest { server, session, auth, write } = request;
-        let mut prepare = Prepare { pending: self, tree, server, session, auth, zxid, undo: Vec::new() };
+        let PrepareRequest { server, session, auth, time, write } = request;
+        let mut prepare = Prepare { pending: self, tree, server, session, auth, time, zxid, undo: Vec::new() };
         let body = match write.body {
             Some(WriteBody::Multi(multi)) => prepare.multi(multi),
             Some(body) => prepare.one(body).unwrap_or_else(TxnBody::refused),
@@ -179,6 +214,7 @@ struct Prepare<'a> {
     server: u64,
     session: i64,
     auth: &'a [AuthId],
+    time: i64,
     zxid: i64,
     undo: Vec<Undo>,
 }
@@ -205,6 +241,17 @@ impl Prepare<'_> {
             WriteBody::SetAcl(set) => self.set_acl(set),
             WriteBody::Check(check) => self.check(check),
             WriteBody::Config(text) => self.config(text),
+            WriteBody::CreateIfNotExists(create) => match self.create(create) {
+                Err(Refusal::NodeExists) => Ok(TxnBody::Check(Check::default())),
+                decided => decided,
+            },
+            WriteBody::CheckNotExists(check) => self.check_not_exists(check),
+            WriteBody::CheckStat(check) => self.check_stat(check),
+            WriteBody::TryRemove(delete) => match self.delete(delete) {
+                Err(Refusal::NoNode) => Ok(TxnBody::Check(Check::default())),
+                decided => decided,
+            },
+            WriteBody::RemoveRecursive(remove) => self.remove_recursive(remove),
             WriteBody::Multi(_) => Err(Refusal::Malformed),
         }
     }
@@ -220,7 +267,12 @@ impl Prepare<'_> {
                     | WriteBody::Delete(_)
                     | WriteBody::DeleteContainer(_)
                     | WriteBody::SetData(_)
-                    | WriteBody::Check(_)),
+                    | WriteBody::Check(_)
+                    | WriteBody::CreateIfNotExists(_)
+                    | WriteBody::CheckNotExists(_)
+                    | WriteBody::CheckStat(_)
+                    | WriteBody::TryRemove(_)
+                    | WriteBody::RemoveRecursive(_)),
                 ) => self.one(body),
                 _ => Err(Refusal::Malformed),
             };
@@ -263,13 +315,26 @@ impl Prepare<'_> {
         if matches!(Kind::from_owner(parent.owner), Kind::Ephemeral(_)) {
             return Err(Refusal::NoChildrenForEphemerals);
         }
-        let data_length = data.as_ref().map_or(0, Vec::len);
+        let data_length = data.as_ref().map_or(0, Bytes::len);
         self.check_quota(&path, data_length as i64, 1)?;
         let parent_cversion = parent.cversion.wrapping_add(1);
         let owner = kind.to_owner();
-        let view =
-            View { version: 0, cversion: 0, aversion: 0, owner, children: 0, data_length, acl: acl.as_slice().into() };
-        self.put(parent_path, Some(View { cversion: parent_cversion, children: parent.children + 1, ..parent }));
+        let view = View {
+            czxid: self.zxid,
+            mzxid: self.zxid,
+            pzxid: self.zxid,
+            ctime: self.time,
+            mtime: self.time,
+            version: 0,
+            cversion: 0,
+            aversion: 0,
+            owner,
+            children: 0,
+            data_length,
+            acl: acl.as_slice().into(),
+        };
+        let children = parent.children + 1;
+        self.put(parent_path, Some(View { cversion: parent_cversion, children, pzxid: self.zxid, ..parent }));
         self.put(path.clone(), Some(view));
         Ok(TxnBody::Create(Create { path, data, acl, owner, parent_cversion }))
     }
@@ -338,10 +403,10 @@ impl Prepare<'_> {
         valid(&path)?;
         let node = self.view(&path)?;
         self.check_permission(&node.acl, acl::WRITE)?;
-        let data_length = data.as_ref().map_or(0, Vec::len);
+        let data_length = data.as_ref().map_or(0, Bytes::len);
         self.check_quota(&path, data_length as i64 - node.data_length as i64, 0)?;
         let version = check_version(node.version, version)?;
-        self.put(path.clone(), Some(View { version, data_length, ..node }));
+        self.put(path.clone(), Some(View { version, data_length, mzxid: self.zxid, mtime: self.time, ..node }));
         Ok(TxnBody::SetData(SetData { path, data, version }))
     }
 
@@ -366,10 +431,88 @@ impl Prepare<'_> {
         Ok(TxnBody::Check(Check { path: check.path }))
     }
 
+    /// Refused if the znode is there with this version, or with any for -1.
+    fn check_not_exists(&mut self, check: DeleteWrite) -> Result<TxnBody, Refusal> {
+        self.check_session()?;
+        valid(&check.path)?;
+        if let Ok(node) = self.view(&check.path) {
+            self.check_permission(&node.acl, acl::READ)?;
+            if check.version == -1 || check.version == node.version {
+                return Err(Refusal::NodeExists);
+            }
+        }
+        Ok(TxnBody::Check(Check { path: check.path }))
+    }
+
+    /// Version and state must be as given, where -1 fits anything.
+    fn check_stat(&mut self, check: CheckStatWrite) -> Result<TxnBody, Refusal> {
+        self.check_session()?;
+        valid(&check.path)?;
+        let node = self.view(&check.path)?;
+        self.check_permission(&node.acl, acl::READ)?;
+        check_version(node.version, check.version)?;
+        let stat = node.stat();
+        let longs = [stat.czxid, stat.mzxid, stat.ctime, stat.mtime, stat.ephemeral_owner, stat.pzxid];
+        let ints = [stat.version, stat.cversion, stat.aversion, stat.data_length, stat.num_children];
+        let differs = longs.iter().zip(&check.longs).any(|(is, want)| *want != -1 && is != want)
+            || ints.iter().zip(&check.ints).any(|(is, want)| *want != -1 && is != want);
+        if differs { Err(Refusal::BadVersion) } else { Ok(TxnBody::Check(Check { path: check.path })) }
+    }
+
+    /// The znode and all below it, if they are not too many and every one may be removed.
+    fn remove_recursive(&mut self, remove: RemoveRecursiveWrite) -> Result<TxnBody, Refusal> {
+        self.check_session()?;
+        deletable(&remove.path)?;
+        self.view(&remove.path)?;
+        let mut paths = vec![remove.path];
+        let mut looked_at = 0;
+        while looked_at < paths.len() {
+            let children = self.children(&paths[looked_at]);
+            paths.extend(children);
+            looked_at += 1;
+            if paths.len() > remove.limit as usize {
+                return Err(Refusal::NotEmpty);
+            }
+        }
+        // All permissions first: a refusal leaves nothing half done.
+        for path in &paths {
+            let parent = self.view(deletable(path)?)?;
+            self.check_permission(&parent.acl, acl::DELETE)?;
+        }
+        let mut steps = Vec::with_capacity(paths.len());
+        for path in paths.into_iter().rev() {
+            let parent_path = deletable(&path)?.to_owned();
+            let parent = self.view(&parent_path)?;
+            self.remove(&path, &parent_path, parent);
+            steps.push(Step { body: Some(TxnBody::Delete(Delete { path })) });
+        }
+        Ok(TxnBody::Multi(Multi { steps }))
+    }
+
+    /// Paths of the children that a znode will have, in order.
+    fn children(&self, path: &str) -> BTreeSet<String> {
+        let below = if path == "/" { "/".to_owned() } else { format!("{path}/") };
+        let committed = self.tree.node(path).into_iter().flat_map(|node| node.children());
+        let mut children: BTreeSet<String> = committed.map(|name| format!("{below}{name}")).collect();
+        let in_flight = self.pending.records.range(below.clone()..);
+        for (path, record) in in_flight.take_while(|(path, _)| path.starts_with(&below)) {
+            if path[below.len()..].contains('/') {
+                continue;
+            }
+            if record.view.is_some() {
+                children.insert(path.clone());
+            } else {
+                children.remove(path);
+            }
+        }
+        children
+    }
+
     /// The configuration's text; its version is always -1, as ZooKeeper writes it.
-    fn config(&mut self, text: Vec<u8>) -> Result<TxnBody, Refusal> {
+    fn config(&mut self, text: Bytes) -> Result<TxnBody, Refusal> {
         let node = self.view(CONFIG_PATH)?;
-        self.put(CONFIG_PATH.to_owned(), Some(View { version: -1, data_length: text.len(), ..node }));
+        let changed = View { version: -1, data_length: text.len(), mzxid: self.zxid, mtime: self.time, ..node };
+        self.put(CONFIG_PATH.to_owned(), Some(changed));
         Ok(TxnBody::SetData(SetData { path: CONFIG_PATH.to_owned(), data: Some(text), version: -1 }))
     }
 
@@ -393,7 +536,8 @@ impl Prepare<'_> {
     }
 
     fn remove(&mut self, path: &str, parent_path: &str, parent: View) {
-        self.put(parent_path.to_owned(), Some(View { children: parent.children.saturating_sub(1), ..parent }));
+        let children = parent.children.saturating_sub(1);
+        self.put(parent_path.to_owned(), Some(View { children, pzxid: self.zxid, ..parent }));
         self.put(path.to_owned(), None);
     }
 
@@ -405,6 +549,11 @@ impl Prepare<'_> {
         }
         let node = self.tree.node(path).filter(|_| !path.is_empty()).ok_or(Refusal::NoNode)?;
         Ok(View {
+            czxid: node.czxid,
+            mzxid: node.mzxid,
+            pzxid: node.pzxid,
+            ctime: node.ctime,
+            mtime: node.mtime,
             version: node.version,
             cversion: node.cversion,
             aversion: node.aversion,

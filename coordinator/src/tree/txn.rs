@@ -1,6 +1,8 @@
 //! A replicated change as plain data, and the one function that applies it. Applying cannot fail and never looks at
 //! anything but the tree and the change: the same live, on a follower and on load.
 
+use bytes::Bytes;
+
 use super::acl::{Acl, AclList};
 use super::{NewNode, Stat, Tree};
 
@@ -96,8 +98,8 @@ pub struct Create {
     #[prost(string, tag = "1")]
     pub path: String,
     /// Data; ZooKeeper tells none from empty.
-    #[prost(bytes = "vec", optional, tag = "2")]
-    pub data: Option<Vec<u8>>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub data: Option<Bytes>,
     /// Access control list, expanded.
     #[prost(message, repeated, tag = "3")]
     pub acl: Vec<Acl>,
@@ -124,8 +126,8 @@ pub struct SetData {
     #[prost(string, tag = "1")]
     pub path: String,
     /// New data; ZooKeeper tells none from empty.
-    #[prost(bytes = "vec", optional, tag = "2")]
-    pub data: Option<Vec<u8>>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub data: Option<Bytes>,
     /// The version after the change.
     #[prost(int32, tag = "3")]
     pub version: i32,

@@ -1,13 +1,15 @@
 //! A change as it is asked for, before the leader has looked at it: what a server forwards to the leader. Plain data,
 //! it decides nothing.
 
+use bytes::Bytes;
+
 use super::acl::Acl;
 
 /// A change that a client, or the leader itself, asks for.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Write {
     /// What to change. None (written by a newer version) is refused.
-    #[prost(oneof = "WriteBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "WriteBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
     pub body: Option<WriteBody>,
 }
 
@@ -42,8 +44,23 @@ pub enum WriteBody {
     #[prost(message, tag = "9")]
     Multi(MultiWrite),
     /// The text of the ensemble's configuration, written to `/zookeeper/config` by the leader itself.
-    #[prost(bytes = "vec", tag = "10")]
-    Config(Vec<u8>),
+    #[prost(bytes = "bytes", tag = "10")]
+    Config(Bytes),
+    /// Make a znode unless it is there (ClickHouse).
+    #[prost(message, tag = "11")]
+    CreateIfNotExists(CreateWrite),
+    /// Refuse if the znode is there, with this version or with any for -1 (ClickHouse).
+    #[prost(message, tag = "12")]
+    CheckNotExists(DeleteWrite),
+    /// Compare version and state (ClickHouse).
+    #[prost(message, tag = "13")]
+    CheckStat(CheckStatWrite),
+    /// Remove a znode if it is there (ClickHouse).
+    #[prost(message, tag = "14")]
+    TryRemove(DeleteWrite),
+    /// Remove a znode and all below it (ClickHouse).
+    #[prost(message, tag = "15")]
+    RemoveRecursive(RemoveRecursiveWrite),
 }
 
 /// A znode to make, as asked.
@@ -53,8 +70,8 @@ pub struct CreateWrite {
     #[prost(string, tag = "1")]
     pub path: String,
     /// Data; ZooKeeper tells none from empty.
-    #[prost(bytes = "vec", optional, tag = "2")]
-    pub data: Option<Vec<u8>>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub data: Option<Bytes>,
     /// Access control list as the client gave it; `auth` entries are expanded by the leader.
     #[prost(message, repeated, tag = "3")]
     pub acl: Vec<Acl>,
@@ -99,8 +116,8 @@ pub struct SetDataWrite {
     #[prost(string, tag = "1")]
     pub path: String,
     /// New data; ZooKeeper tells none from empty.
-    #[prost(bytes = "vec", optional, tag = "2")]
-    pub data: Option<Vec<u8>>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub data: Option<Bytes>,
     /// Expected version, -1 for any.
     #[prost(int32, tag = "3")]
     pub version: i32,
@@ -118,6 +135,34 @@ pub struct SetAclWrite {
     /// Expected `aversion`, -1 for any.
     #[prost(int32, tag = "3")]
     pub version: i32,
+}
+
+/// A version and a state to compare. ClickHouse Keeper's checkStat.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CheckStatWrite {
+    /// Full path.
+    #[prost(string, tag = "1")]
+    pub path: String,
+    /// Expected version, -1 for any.
+    #[prost(int32, tag = "2")]
+    pub version: i32,
+    /// czxid, mzxid, ctime, mtime, ephemeralOwner, pzxid; -1 for any.
+    #[prost(int64, repeated, tag = "3")]
+    pub longs: Vec<i64>,
+    /// version, cversion, aversion, dataLength, numChildren; -1 for any.
+    #[prost(int32, repeated, tag = "4")]
+    pub ints: Vec<i32>,
+}
+
+/// A znode to remove with all below it. ClickHouse Keeper's removeRecursive.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RemoveRecursiveWrite {
+    /// Full path.
+    #[prost(string, tag = "1")]
+    pub path: String,
+    /// How many znodes may go at most, the top one counted.
+    #[prost(uint32, tag = "2")]
+    pub limit: u32,
 }
 
 /// Several changes, all or none.
