@@ -52,7 +52,7 @@ declare! {
         name: String, 5+;
         value: Option<String> = Some(String::new()), 5+, null 5+;
         read_only: bool, 5+;
-        config_source: i8 = -1, 5+;
+        config_source: i8 = -1, 5+, [ignorable];
         is_sensitive: bool, 5+;
     }
 }

@@ -28,6 +28,6 @@ declare! {
         host: String, 4+;
         port: i32, 4+;
         error_code: i16, 4+;
-        error_message: Option<String> = Some(String::new()), 4+, null 4+;
+        error_message: Option<String> = Some(String::new()), 4+, null 4+, [ignorable];
     }
 }

@@ -20,7 +20,7 @@ declare! {
     }
 
     LeaderAndIsrPartitionState {
-        topic_name: String, 0+;
+        topic_name: String, 0-1, [ignorable];
         partition_index: i32, 0+;
         controller_epoch: i32, 0+;
         leader: i32, 0+;
@@ -28,7 +28,10 @@ declare! {
         isr: Vec<i32>, 0+;
         partition_epoch: i32, 0+;
         replicas: Vec<i32>, 0+;
+        adding_replicas: Vec<i32>, 3+, [ignorable];
+        removing_replicas: Vec<i32>, 3+, [ignorable];
         is_new: bool, 1+, [ignorable];
+        leader_recovery_state: i8, 6+;
     }
 
     LeaderAndIsrTopicState {
@@ -50,7 +53,7 @@ declare! {
     }
 
     LeaderAndIsrPartitionError {
-        topic_name: String, 0+;
+        topic_name: String, 0-4, [ignorable];
         partition_index: i32, 0+;
         error_code: i16, 0+;
     }

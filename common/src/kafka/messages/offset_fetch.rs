@@ -16,8 +16,8 @@ declare! {
     }
 
     OffsetFetchRequestTopic {
-        name: String, 0+;
-        partition_indexes: Vec<i32>, 0+;
+        name: String, 0-7;
+        partition_indexes: Vec<i32>, 0-7;
     }
 
     OffsetFetchRequestGroup {
@@ -41,16 +41,16 @@ declare! {
     }
 
     OffsetFetchResponseTopic {
-        name: String, 0+;
-        partitions: Vec<OffsetFetchResponsePartition>, 0+;
+        name: String, 0-7;
+        partitions: Vec<OffsetFetchResponsePartition>, 0-7;
     }
 
     OffsetFetchResponsePartition {
-        partition_index: i32, 0+;
-        committed_offset: i64, 0+;
-        committed_leader_epoch: i32 = -1, 5+, [ignorable];
-        metadata: Option<String> = Some(String::new()), 0+, null 0+;
-        error_code: i16, 0+;
+        partition_index: i32, 0-7;
+        committed_offset: i64, 0-7;
+        committed_leader_epoch: i32 = -1, 5-7, [ignorable];
+        metadata: Option<String> = Some(String::new()), 0-7, null 0-7;
+        error_code: i16, 0-7;
     }
 
     OffsetFetchResponseGroup {
@@ -68,7 +68,7 @@ declare! {
     OffsetFetchResponsePartitions {
         partition_index: i32, 8+;
         committed_offset: i64, 8+;
-        committed_leader_epoch: i32 = -1, 8+;
+        committed_leader_epoch: i32 = -1, 8+, [ignorable];
         metadata: Option<String> = Some(String::new()), 8+, null 8+;
         error_code: i16, 8+;
     }

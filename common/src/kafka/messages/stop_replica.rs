@@ -18,13 +18,13 @@ declare! {
     }
 
     StopReplicaPartitionV0 {
-        topic_name: String, 0+;
-        partition_index: i32, 0+;
+        topic_name: String, 0-0;
+        partition_index: i32, 0-0;
     }
 
     StopReplicaTopicV1 {
-        name: String, 1+;
-        partition_indexes: Vec<i32>, 1+;
+        name: String, 1-2;
+        partition_indexes: Vec<i32>, 1-2;
     }
 
     StopReplicaTopicState {

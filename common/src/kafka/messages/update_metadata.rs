@@ -20,7 +20,7 @@ declare! {
     }
 
     UpdateMetadataPartitionState {
-        topic_name: String, 0+;
+        topic_name: String, 0-4, [ignorable];
         partition_index: i32, 0+;
         controller_epoch: i32, 0+;
         leader: i32, 0+;
