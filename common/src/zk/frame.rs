@@ -71,7 +71,8 @@ pub fn encode_reply(header: ReplyHeader, body: Option<&Response>, out: &mut Byte
     });
 }
 
-/// Appends the frame of a watch event. `zxid` is that of the change that fired it (3.9), or -1 (as servers before it sent).
+/// Appends the frame of a watch event. `zxid` is that of the change that fired it; -1 from servers
+/// before 3.9, and for what `setWatches` finds changed.
 pub fn encode_watch_event(zxid: i64, event: &WatcherEvent, out: &mut BytesMut) {
     framed(out, |w| {
         ReplyHeader { xid: XID_NOTIFICATION, zxid, err: 0 }.encode(w);

@@ -97,7 +97,7 @@ pub struct WatchedEvent {
     pub kind: EventType,
     /// The node, as the client sees it (without the chroot).
     pub path: String,
-    /// Of the change; -1 from servers before 3.9.
+    /// Of the change; -1 from servers before 3.9, and when the watch fired as it was set again after a reconnect.
     pub zxid: i64,
 }
 
