@@ -13,7 +13,7 @@ use std::time::Duration;
 const RESPONSE_BYTES_MAX: usize = 512 << 20;
 
 /// An open connection to one broker that knows what the broker serves.
-pub struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     versions: BTreeMap<i16, (i16, i16)>,
     correlation_id: i32,
@@ -21,7 +21,7 @@ pub struct Connection {
 
 impl Connection {
     /// Connects to the first server of a comma-separated `host:port` list that answers.
-    pub fn bootstrap(servers: &str, timeout: Duration) -> anyhow::Result<Connection> {
+    pub(crate) fn bootstrap(servers: &str, timeout: Duration) -> anyhow::Result<Connection> {
         let mut last = anyhow::anyhow!("No bootstrap urls given in bootstrap.servers");
         for server in servers.split(',').map(str::trim).filter(|server| !server.is_empty()) {
             match Connection::open(server, timeout) {
@@ -33,7 +33,7 @@ impl Connection {
     }
 
     /// Connects to one `host:port` and asks what it serves.
-    pub fn open(server: &str, timeout: Duration) -> anyhow::Result<Connection> {
+    pub(crate) fn open(server: &str, timeout: Duration) -> anyhow::Result<Connection> {
         let addresses =
             server.to_socket_addrs().with_context(|| format!("Invalid url in bootstrap.servers: {server}"))?;
         let mut stream = Err(anyhow::anyhow!("No resolvable bootstrap urls given in bootstrap.servers"));
@@ -62,7 +62,7 @@ impl Connection {
     }
 
     /// The newest version of a request that both sides speak.
-    pub fn version<R: Request>(&self) -> anyhow::Result<i16> {
+    pub(crate) fn version<R: Request>(&self) -> anyhow::Result<i16> {
         let (min, max) =
             self.versions.get(&R::KEY).copied().with_context(|| format!("The broker does not support {}", R::NAME))?;
         let version = max.min(*R::VERSIONS.end());
@@ -73,13 +73,13 @@ impl Connection {
     }
 
     /// Sends a request in the newest common version and waits for the response.
-    pub fn call<R: Request>(&mut self, request: &R) -> anyhow::Result<R::Response> {
+    pub(crate) fn call<R: Request>(&mut self, request: &R) -> anyhow::Result<R::Response> {
         let version = self.version::<R>()?;
         self.exchange(request, version)
     }
 
     /// Sends a request in a given version and waits for the response.
-    pub fn exchange<R: Request>(&mut self, request: &R, version: i16) -> anyhow::Result<R::Response> {
+    pub(crate) fn exchange<R: Request>(&mut self, request: &R, version: i16) -> anyhow::Result<R::Response> {
         self.correlation_id += 1;
         let header = RequestHeader {
             api_key: R::KEY,
@@ -102,7 +102,7 @@ impl Connection {
     }
 
     /// Brokers, controller and the named topics (`None`: all).
-    pub fn metadata(&mut self, topics: Option<Vec<String>>) -> anyhow::Result<MetadataResponse> {
+    pub(crate) fn metadata(&mut self, topics: Option<Vec<String>>) -> anyhow::Result<MetadataResponse> {
         let topics = topics.map(|names| {
             names
                 .into_iter()

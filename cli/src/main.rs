@@ -8,6 +8,7 @@
 )]
 
 mod client;
+mod container;
 mod up;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("up", "start a cluster on this machine and keep it running", up::up),
     ("down", "stop the cluster of a folder", up::down),
     ("status", "what runs in a folder", up::status),
+    ("container", "the entry point of the images", container::container),
 ];
 
 fn main() -> ExitCode {

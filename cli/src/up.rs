@@ -2,7 +2,7 @@
 //! server's settings once and leaves them alone afterwards, so that they can be edited.
 
 mod layout;
-mod process;
+pub(crate) mod process;
 
 use crate::client::Connection;
 use anyhow::{Context as _, bail};
@@ -20,7 +20,7 @@ const READY: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(30);
 
 /// Starts what is not running, waits until all serve, and stays in the foreground unless told to detach.
-pub fn up(arguments: &[String]) -> anyhow::Result<ExitCode> {
+pub(crate) fn up(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let Some(matches) = parse(up_command(), arguments)? else { return Ok(ExitCode::SUCCESS) };
     let layout = Layout::open_or_create(
         &dir(&matches)?,
@@ -64,7 +64,7 @@ pub fn up(arguments: &[String]) -> anyhow::Result<ExitCode> {
 }
 
 /// Stops the servers of a folder, brokers first.
-pub fn down(arguments: &[String]) -> anyhow::Result<ExitCode> {
+pub(crate) fn down(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let command = Command::new("castellan down").about("Stops the cluster of a folder cleanly").arg(dir_argument());
     let Some(matches) = parse(command, arguments)? else { return Ok(ExitCode::SUCCESS) };
     let layout = Layout::open(&dir(&matches)?)?;
@@ -79,7 +79,7 @@ pub fn down(arguments: &[String]) -> anyhow::Result<ExitCode> {
 }
 
 /// A table of the servers of a folder.
-pub fn status(arguments: &[String]) -> anyhow::Result<ExitCode> {
+pub(crate) fn status(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let command = Command::new("castellan status").about("What runs in a folder").arg(dir_argument());
     let Some(matches) = parse(command, arguments)? else { return Ok(ExitCode::SUCCESS) };
     let layout = Layout::open(&dir(&matches)?)?;
