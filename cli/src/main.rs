@@ -35,6 +35,12 @@ fn main() -> ExitCode {
             None => (String::new(), &arguments[..]),
         },
     };
+    if name == "names" {
+        let names: Vec<&str> =
+            TOOLS.iter().map(|(tool, _, _)| *tool).filter(|tool| tool.contains('-') || *tool == "zkCli").collect();
+        println!("{}", names.join("\n"));
+        return ExitCode::SUCCESS;
+    }
     let Some(tool) = find(&name) else { return usage(&name) };
     match tool(arguments) {
         Ok(code) => code,
