@@ -1,5 +1,6 @@
 //! ZooKeeper's client wire, both directions, and the client side of a session. Knows no tree, opens no socket.
 
+pub mod digest;
 pub mod error;
 pub mod frame;
 pub mod jute;
