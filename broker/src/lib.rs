@@ -5,6 +5,7 @@ pub mod api;
 pub mod broker;
 pub mod config;
 pub mod connection;
+pub mod log;
 pub mod outbox;
 pub mod peers;
 #[cfg(feature = "server")]

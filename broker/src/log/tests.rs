@@ -1,0 +1,827 @@
+//! The log as its owner sees it, over real files in a temporary directory.
+
+use super::*;
+use crate::server::disk::StdDisk;
+use common::time::WallMillis;
+use std::collections::BTreeSet;
+use tempfile::TempDir;
+
+/// A batch to be built: one record per element of `timestamps`, keys and values made of their numbers.
+#[derive(Clone)]
+struct TestBatch {
+    base_offset: i64,
+    leader_epoch: i32,
+    attributes: i16,
+    timestamps: Vec<i64>,
+    producer: (i64, i16, i32),
+    value_bytes: usize,
+    has_keys: bool,
+    /// Content of a transaction marker: commit?, coordinator epoch.
+    marker: Option<(bool, i32)>,
+}
+
+impl Default for TestBatch {
+    fn default() -> TestBatch {
+        TestBatch {
+            base_offset: 0,
+            leader_epoch: -1,
+            attributes: 0,
+            timestamps: vec![1000],
+            producer: (-1, -1, -1),
+            value_bytes: 10,
+            has_keys: true,
+            marker: None,
+        }
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, value: i64) {
+    let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
+    while zigzag >= 0x80 {
+        out.push(zigzag as u8 | 0x80);
+        zigzag >>= 7;
+    }
+    out.push(zigzag as u8);
+}
+
+fn put_field(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    match bytes {
+        Some(bytes) => {
+            put_varint(out, bytes.len() as i64);
+            out.extend_from_slice(bytes);
+        }
+        None => put_varint(out, -1),
+    }
+}
+
+impl TestBatch {
+    fn records(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let base = self.timestamps.first().copied().unwrap_or(-1);
+        for (number, timestamp) in self.timestamps.iter().enumerate() {
+            let mut record = vec![0];
+            put_varint(&mut record, timestamp - base);
+            put_varint(&mut record, number as i64);
+            match self.marker {
+                Some((is_commit, coordinator_epoch)) => {
+                    put_field(&mut record, Some(&[0, 0, 0, u8::from(is_commit)]));
+                    let value = [&[0, 0][..], &coordinator_epoch.to_be_bytes()].concat();
+                    put_field(&mut record, Some(&value));
+                }
+                None => {
+                    let key = format!("key-{number}");
+                    put_field(&mut record, self.has_keys.then_some(key.as_bytes()));
+                    put_field(&mut record, Some(&vec![b'v'; self.value_bytes]));
+                }
+            }
+            put_varint(&mut record, 0);
+            put_varint(&mut out, record.len() as i64);
+            out.extend(record);
+        }
+        out
+    }
+
+    fn build(&self) -> Vec<u8> {
+        let count = self.timestamps.len() as i32;
+        let mut tail = Vec::new();
+        let control = if self.marker.is_some() { 0x30 } else { 0 };
+        tail.extend((self.attributes | control).to_be_bytes());
+        tail.extend((count - 1).to_be_bytes());
+        tail.extend(self.timestamps.first().copied().unwrap_or(-1).to_be_bytes());
+        tail.extend(self.timestamps.iter().max().copied().unwrap_or(-1).to_be_bytes());
+        tail.extend(self.producer.0.to_be_bytes());
+        tail.extend(self.producer.1.to_be_bytes());
+        tail.extend(self.producer.2.to_be_bytes());
+        tail.extend(count.to_be_bytes());
+        tail.extend(self.records());
+        let mut out = Vec::new();
+        out.extend(self.base_offset.to_be_bytes());
+        out.extend((tail.len() as i32 + 9).to_be_bytes());
+        out.extend(self.leader_epoch.to_be_bytes());
+        out.push(2);
+        out.extend(crc32c::crc32c(&tail).to_be_bytes());
+        out.extend(tail);
+        out
+    }
+}
+
+fn batch(records: usize) -> TestBatch {
+    TestBatch { timestamps: vec![1000; records], ..TestBatch::default() }
+}
+
+fn at(wall: i64) -> Now {
+    Now { mono: Millis(wall as u64), wall: WallMillis(wall) }
+}
+
+const CLEAN: OpenState = OpenState { clean_shutdown: true, recovery_point: 0, log_start_offset: 0 };
+const UNCLEAN: OpenState = OpenState { clean_shutdown: false, recovery_point: 0, log_start_offset: 0 };
+
+struct Place {
+    root: TempDir,
+    config: LogConfig,
+}
+
+impl Place {
+    fn new(config: LogConfig) -> Place {
+        Place { root: tempfile::tempdir().unwrap(), config }
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.root.path().join("topic-0")
+    }
+
+    fn open(&self, start: OpenState) -> Log {
+        Log::open(Arc::new(StdDisk), self.dir(), self.config.clone(), start, at(1000)).unwrap()
+    }
+
+    fn files(&self) -> Vec<String> {
+        StdDisk.read_dir(&self.dir()).unwrap().into_iter().map(|entry| entry.name).collect()
+    }
+}
+
+fn small_segments() -> LogConfig {
+    LogConfig { segment_bytes: 1000, index_interval_bytes: 100, ..LogConfig::default() }
+}
+
+fn append(log: &mut Log, batch: &TestBatch) -> AppendInfo {
+    log.append_as_leader(&batch.build(), 0, AppendOrigin::Client, at(1000)).unwrap()
+}
+
+fn fill(log: &mut Log, batches: usize) {
+    for number in 0..batches {
+        append(log, &batch(1 + number % 3));
+    }
+}
+
+/// Base offsets and last offsets of all batches that a reader gets from `offset` to the log end.
+fn read_all(log: &Log, offset: i64) -> Vec<(i64, i64)> {
+    let mut found: Vec<(i64, i64)> = Vec::new();
+    let mut next = offset;
+    while next < log.log_end_offset() {
+        let read = log.read(next, 300, log.log_end_offset(), true).unwrap();
+        // A truncation inside of a batch leaves offsets without a record at the end.
+        let Some(records) = read.records else { break };
+        let bytes = records.read().unwrap();
+        let mut rest = &bytes[..];
+        while let Some(header) = check::first_batch(rest).unwrap() {
+            check::check_crc(&header, &rest[..header.size as usize]).unwrap();
+            found.push((header.base_offset, header.last_offset()));
+            next = header.last_offset() + 1;
+            rest = &rest[header.size as usize..];
+        }
+    }
+    found
+}
+
+#[test]
+fn appends_get_offsets_and_are_read_back() {
+    let place = Place::new(LogConfig::default());
+    let mut log = place.open(CLEAN);
+    let info = log.append_as_leader(&batch(3).build(), 5, AppendOrigin::Client, at(1000)).unwrap();
+    assert_eq!((info.first_offset, info.last_offset, info.log_append_time, info.duplicate), (0, 2, -1, false));
+    let two = [batch(1).build(), batch(2).build()].concat();
+    let info = log.append_as_leader(&two, 5, AppendOrigin::Client, at(1000)).unwrap();
+    assert_eq!((info.first_offset, info.last_offset, info.size_bytes as usize), (3, 5, two.len()));
+    assert_eq!(log.log_end_offset(), 6);
+    assert_eq!(log.latest_epoch(), Some(5));
+    assert_eq!(read_all(&log, 0), [(0, 2), (3, 3), (4, 5)]);
+    assert_eq!(read_all(&log, 2), [(0, 2), (3, 3), (4, 5)]);
+    assert_eq!(read_all(&log, 5), [(4, 5)]);
+
+    let first = log.read(1, 1 << 20, 6, true).unwrap().records.unwrap().read().unwrap();
+    let header = BatchHeader::read(&first).unwrap();
+    assert_eq!((header.leader_epoch, header.base_offset, header.max_timestamp), (5, 0, 1000));
+}
+
+#[test]
+fn the_brokers_time_replaces_the_producers() {
+    let config = LogConfig { message_timestamp_type: TimestampType::LogAppendTime, ..LogConfig::default() };
+    let place = Place::new(config);
+    let mut log = place.open(CLEAN);
+    let info = log.append_as_leader(&batch(2).build(), 0, AppendOrigin::Client, at(777_777)).unwrap();
+    assert_eq!((info.log_append_time, info.max_timestamp), (777_777, 777_777));
+    let bytes = log.read(0, 1 << 20, 2, true).unwrap().records.unwrap().read().unwrap();
+    let header = check::first_batch(&bytes).unwrap().unwrap();
+    check::check_crc(&header, &bytes).unwrap();
+    assert!(header.is_log_append_time());
+    let found = log.offset_for_timestamp(777_777).unwrap().unwrap();
+    assert_eq!((found.timestamp, found.offset), (777_777, 0));
+}
+
+#[test]
+fn reads_respect_their_bounds() {
+    let place = Place::new(LogConfig::default());
+    let mut log = place.open(CLEAN);
+    for _ in 0..4 {
+        append(&mut log, &batch(10));
+    }
+    let size = batch(10).build().len() as u32;
+    // offset, max bytes, upper bound, at least one -> bytes, incomplete
+    for (offset, max_bytes, bound, at_least_one, bytes, incomplete) in [
+        (0, 10 * size, 40, true, Some(4 * size), false),
+        (0, 10 * size, 99, true, Some(4 * size), false),
+        (0, 10 * size, 30, true, Some(3 * size), false),
+        (0, 10 * size, 35, true, Some(3 * size), false),
+        (5, 10 * size, 10, true, Some(size), false),
+        (0, size + 7, 40, true, Some(size + 7), false),
+        (0, 7, 40, true, Some(size), true),
+        (0, 7, 40, false, None, true),
+        (0, 0, 40, true, Some(size), true),
+        (10, 10 * size, 10, true, None, false),
+        (12, 10 * size, 10, true, None, false),
+        (12, 10 * size, 15, true, None, false),
+        (40, 10 * size, 40, true, None, false),
+    ] {
+        let read = log.read(offset, max_bytes, bound, at_least_one).unwrap();
+        let found = (read.records.map(|records| records.len), read.first_entry_incomplete);
+        assert_eq!(found, (bytes, incomplete), "read {offset} max {max_bytes} bound {bound} {at_least_one}");
+    }
+    for offset in [-1, 41] {
+        assert!(matches!(log.read(offset, 1, 40, true), Err(ReadError::OffsetOutOfRange { .. })), "{offset}");
+    }
+}
+
+#[test]
+fn segments_roll_and_every_offset_is_found() {
+    let place = Place::new(small_segments());
+    let mut log = place.open(CLEAN);
+    fill(&mut log, 60);
+    assert!(log.segment_count() > 5);
+    let all = read_all(&log, 0);
+    let check_all = |log: &Log| {
+        for offset in 0..log.log_end_offset() {
+            let read = log.read(offset, 1, log.log_end_offset(), true).unwrap();
+            let header = BatchHeader::read(&read.records.unwrap().read().unwrap()).unwrap();
+            assert!(header.base_offset <= offset && offset <= header.last_offset(), "{offset} {header:?}");
+            assert_eq!(header.base_offset, read.first_batch_base_offset);
+        }
+        assert_eq!(read_all(log, 0), all);
+    };
+    check_all(&log);
+    let (end, size) = (log.log_end_offset(), log.size_bytes());
+    log.close().unwrap();
+    // The first time only the last segment is looked at, the second all are read anew.
+    for start in [CLEAN, UNCLEAN] {
+        let log = place.open(start);
+        assert_eq!((log.log_end_offset(), log.size_bytes()), (end, size));
+        check_all(&log);
+    }
+}
+
+#[test]
+fn segments_roll_by_age() {
+    let place = Place::new(LogConfig { segment_ms: 500, ..LogConfig::default() });
+    let mut log = place.open(CLEAN);
+    for (timestamp, segments) in [(1000, 1), (1500, 1), (1501, 2), (1900, 2), (2002, 3), (-1, 3)] {
+        append(&mut log, &TestBatch { timestamps: vec![timestamp], ..TestBatch::default() });
+        assert_eq!(log.segment_count(), segments, "after {timestamp}");
+    }
+}
+
+#[test]
+fn what_a_leader_refuses_changes_nothing() {
+    let place = Place::new(LogConfig {
+        max_message_bytes: 500,
+        timestamp_before_max_ms: 1000,
+        timestamp_after_max_ms: 1000,
+        segment_bytes: 800,
+        ..LogConfig::default()
+    });
+    let mut log = place.open(CLEAN);
+    append(&mut log, &batch(1));
+    let good = batch(2);
+    let patched = |at: usize, value: u8| {
+        let mut bytes = good.build();
+        bytes[at] = value;
+        bytes
+    };
+    let bad = |change: fn(&mut TestBatch)| {
+        let mut batch = good.clone();
+        change(&mut batch);
+        batch.build()
+    };
+    for (name, bytes) in [
+        ("InvalidRecord", vec![]),
+        ("InvalidRecord", good.build()[..40].to_vec()),
+        ("InvalidRecord", good.build()[..100].to_vec()),
+        ("Corrupt", patched(80, 0xff)),
+        ("Corrupt", patched(8, 0xff)),
+        ("Corrupt", patched(16, 3)),
+        ("UnsupportedFormat", patched(16, 1)),
+        ("InvalidRecord", bad(|batch| batch.base_offset = 7)),
+        ("InvalidRecord", bad(|batch| batch.attributes = 0x20)),
+        ("InvalidRecord", bad(|batch| batch.producer = (1, 0, -1))),
+        ("InvalidRecord", bad(|batch| batch.timestamps.clear())),
+        ("InvalidTimestamp", bad(|batch| batch.attributes = 8)),
+        ("InvalidTimestamp", bad(|batch| batch.timestamps[0] = 5000)),
+        ("InvalidTimestamp", bad(|batch| batch.timestamps[0] = -5000)),
+        ("RecordTooLarge", bad(|batch| batch.value_bytes = 500)),
+        ("LargerThanSegment", [batch(16).build(), batch(16).build()].concat()),
+    ] {
+        let error = log.append_as_leader(&bytes, 1, AppendOrigin::Client, at(1000)).unwrap_err();
+        assert!(format!("{error:?}").starts_with(name), "{name}: {error:?}");
+        assert_eq!((log.log_end_offset(), log.latest_epoch()), (1, Some(0)), "{name}");
+    }
+    append(&mut log, &good);
+    assert_eq!(read_all(&log, 0), [(0, 0), (1, 2)]);
+}
+
+#[test]
+fn a_follower_takes_offsets_and_epochs_as_they_are() {
+    let place = Place::new(small_segments());
+    let mut log = place.open(CLEAN);
+    let from = |base_offset, leader_epoch| TestBatch { base_offset, leader_epoch, ..batch(3) }.build();
+    let mut set = [from(10, 1), from(13, 1), from(20, 4)].concat();
+    set.extend(&from(23, 4)[..50]);
+    let info = log.append_as_follower(&set, at(1000)).unwrap();
+    assert_eq!((info.first_offset, info.last_offset), (10, 22));
+    assert_eq!(log.log_end_offset(), 23);
+    assert_eq!(log.end_offset_for_epoch(1), Some((1, 20)));
+    assert_eq!(log.end_offset_for_epoch(4), Some((4, 23)));
+    assert_eq!(read_all(&log, 0), [(10, 12), (13, 15), (20, 22)]);
+    assert_eq!(log.append_as_follower(&from(23, 4)[..50], at(1000)).unwrap().size_bytes, 0);
+
+    for (name, set) in [
+        ("UnexpectedOffset", from(22, 4)),
+        ("OffsetsOutOfOrder", [from(30, 4), from(32, 4)].concat()),
+        ("Corrupt", {
+            let mut set = from(30, 4);
+            set[90] ^= 1;
+            set
+        }),
+    ] {
+        let error = log.append_as_follower(&set, at(1000)).unwrap_err();
+        assert!(format!("{error:?}").starts_with(name), "{name}: {error:?}");
+        assert_eq!(log.log_end_offset(), 23);
+    }
+    // More than a segment takes, and offsets that do not fit behind one base.
+    let many: Vec<u8> = (0..40).flat_map(|number| from(30 + 3 * number, 4)).collect();
+    log.append_as_follower(&many, at(1000)).unwrap();
+    log.append_as_follower(&from(5_000_000_000, 5), at(1000)).unwrap();
+    assert!(log.segment_count() > 5);
+    let expected: Vec<(i64, i64)> = read_all(&log, 0);
+    assert_eq!((expected.len(), log.log_end_offset()), (44, 5_000_000_003));
+    log.close().unwrap();
+    assert_eq!(read_all(&place.open(CLEAN), 0), expected);
+    assert_eq!(read_all(&place.open(UNCLEAN), 0), expected);
+}
+
+/// A log of three batches is cut, or spoiled, at every byte of the last one.
+#[test]
+fn a_torn_tail_is_cut_and_what_is_before_stays() {
+    let place = Place::new(LogConfig { index_interval_bytes: 50, ..LogConfig::default() });
+    let mut log = place.open(CLEAN);
+    fill(&mut log, 3);
+    let path = place.dir().join("00000000000000000000.log");
+    drop(log);
+    let whole = std::fs::read(&path).unwrap();
+    let last_start = whole.len() - batch(3).build().len();
+    for cut in last_start..=whole.len() {
+        let mut contents = vec![whole[..cut].to_vec()];
+        let mut zeros = whole[..cut].to_vec();
+        zeros.resize(whole.len() + 100, 0);
+        contents.push(zeros);
+        if cut < whole.len() && !(last_start..last_start + 8).contains(&cut) && !(12..16).contains(&(cut - last_start))
+        {
+            let mut flipped = whole.clone();
+            flipped[cut] ^= 0x55;
+            contents.push(flipped);
+        }
+        for (number, content) in contents.into_iter().enumerate() {
+            std::fs::write(&path, &content).unwrap();
+            let mut log = place.open(UNCLEAN);
+            let is_whole = content.starts_with(&whole);
+            assert_eq!(log.log_end_offset(), if is_whole { 6 } else { 3 }, "cut {cut}, case {number}");
+            let expected = if is_whole { whole.len() } else { last_start };
+            assert_eq!(std::fs::metadata(&path).unwrap().len() as usize, expected, "cut {cut}, case {number}");
+            assert_eq!(append(&mut log, &batch(1)).first_offset, if is_whole { 6 } else { 3 });
+            log.close().unwrap();
+            let mut expected = vec![(0, 0), (1, 2)];
+            expected.extend(if is_whole { vec![(3, 5), (6, 6)] } else { vec![(3, 3)] });
+            assert_eq!(read_all(&place.open(CLEAN), 0), expected);
+        }
+    }
+}
+
+#[test]
+fn damage_in_the_middle_drops_what_was_not_synced_behind_it() {
+    let place = Place::new(small_segments());
+    let mut log = place.open(CLEAN);
+    fill(&mut log, 40);
+    let bases: Vec<i64> = log.segments.keys().copied().collect();
+    drop(log);
+    let path = segment::file_path(&place.dir(), bases[2], ".log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let log = place.open(OpenState { recovery_point: bases[2], ..UNCLEAN });
+    assert_eq!(log.segment_count(), 3);
+    assert!(log.log_end_offset() < bases[3]);
+    assert_eq!(log.recovery_point(), bases[2]);
+    assert_eq!(read_all(&log, 0).last().unwrap().1 + 1, log.log_end_offset());
+    let names: BTreeSet<String> = place.files().into_iter().collect();
+    assert!(!names.contains(&format!("{:020}.log", bases[3])), "{names:?}");
+}
+
+#[test]
+fn lost_and_torn_indexes_are_rebuilt() {
+    let place = Place::new(small_segments());
+    let mut log = place.open(CLEAN);
+    fill(&mut log, 40);
+    let bases: Vec<i64> = log.segments.keys().copied().collect();
+    let expected = read_all(&log, 0);
+    log.close().unwrap();
+    let path = |base: i64, suffix| segment::file_path(&place.dir(), base, suffix);
+    let contents: Vec<Vec<u8>> = bases[..4].iter().map(|base| std::fs::read(path(*base, ".index")).unwrap()).collect();
+    std::fs::remove_file(path(bases[0], ".index")).unwrap();
+    std::fs::remove_file(path(bases[1], ".timeindex")).unwrap();
+    let torn = [&contents[2][..], &[1, 2, 3]].concat();
+    std::fs::write(path(bases[2], ".index"), torn).unwrap();
+    std::fs::write(place.dir().join("00000000000000999999.index"), b"orphan").unwrap();
+    let log = place.open(CLEAN);
+    assert_eq!(read_all(&log, 0), expected);
+    for (base, content) in bases.iter().zip(&contents) {
+        assert_eq!(&std::fs::read(path(*base, ".index")).unwrap(), content, "{base}");
+    }
+    assert!(!place.dir().join("00000000000000999999.index").exists());
+    drop(log);
+    // An index that lies about positions is found out while reading.
+    std::fs::write(path(bases[3], ".index"), [[0, 0, 0, 0, 0, 0, 0, 99], [0, 0, 0, 1, 0, 1, 0, 0]].concat()).unwrap();
+    assert_eq!(read_all(&place.open(CLEAN), 0), expected);
+}
+
+#[test]
+fn truncation_cuts_at_batches_and_forgets_epochs() {
+    let place = Place::new(small_segments());
+    let template = {
+        let mut log = place.open(CLEAN);
+        for epoch in 0..40 {
+            log.append_as_leader(&batch(2).build(), epoch, AppendOrigin::Client, at(1000)).unwrap();
+        }
+        assert!(log.segment_count() > 4);
+        log
+    };
+    drop(template);
+    for offset in (0..=80).rev() {
+        let mut log = place.open(UNCLEAN);
+        let had_more = log.log_end_offset() > offset;
+        assert_eq!(log.truncate_to(offset).unwrap(), had_more, "{offset}");
+        assert_eq!(log.log_end_offset(), offset.min(80));
+        let last = read_all(&log, 0).last().map_or(0, |(_, last)| last + 1);
+        assert_eq!(last, offset / 2 * 2, "{offset}");
+        assert_eq!(log.latest_epoch(), (offset > 0).then_some(((offset - 1) / 2) as i32), "{offset}");
+    }
+    let mut log = place.open(UNCLEAN);
+    assert_eq!(append(&mut log, &batch(1)).first_offset, 0);
+    log.truncate_fully_and_start_at(500).unwrap();
+    assert_eq!((log.log_start_offset(), log.log_end_offset(), log.latest_epoch()), (500, 500, None));
+    assert_eq!(append(&mut log, &batch(1)).first_offset, 500);
+    log.close().unwrap();
+    let log = place.open(CLEAN);
+    assert_eq!((log.log_start_offset(), log.log_end_offset()), (500, 501));
+    assert!(place.files().iter().all(|name| !name.ends_with(".deleted")), "{:?}", place.files());
+}
+
+#[test]
+fn retention_by_age_size_and_log_start() {
+    let config = LogConfig { retention_ms: -1, file_delete_delay_ms: 100, ..small_segments() };
+    // settings, log start, now, high watermark (from the end) -> segments that stay
+    for (name, change, log_start, now, lag, kept) in [
+        ("nothing", (-1, -1), 0, 1_000_000, 0, 10),
+        ("age", (500, -1), 0, 1400, 0, 10),
+        ("age", (500, -1), 0, 1501, 0, 1),
+        ("age below the high watermark", (500, -1), 0, 1501, 40, 4),
+        ("size", (-1, 3000), 0, 1000, 0, 4),
+        ("size", (-1, 0), 0, 1000, 0, 1),
+        ("log start", (-1, -1), 45, 1000, 0, 7),
+    ] {
+        let place = Place::new(LogConfig { retention_ms: change.0, retention_bytes: change.1, ..config.clone() });
+        let mut log = place.open(CLEAN);
+        while log.segment_count() < 10 || log.active().size() < 800 {
+            append(&mut log, &batch(1));
+        }
+        let end = log.log_end_offset();
+        log.set_log_start_offset(log_start).unwrap();
+        let dropped = log.delete_old_segments(at(now), end - lag).unwrap();
+        assert_eq!(log.segment_count(), kept, "{name} {change:?}");
+        assert!(log.log_end_offset() == end && dropped as usize >= 10 - kept, "{name}");
+        let first = *log.segments.keys().next().unwrap();
+        assert_eq!(log.log_start_offset(), first.max(log_start), "{name}");
+        assert!(log.epochs().earliest().unwrap().start_offset <= log.log_start_offset().max(first));
+        let deleted = |place: &Place| place.files().iter().filter(|name| name.ends_with(".deleted")).count();
+        assert_eq!(deleted(&place), dropped as usize * 3, "{name}");
+        log.delete_old_segments(at(now + 99), 0).unwrap();
+        assert_eq!(deleted(&place), dropped as usize * 3, "{name}");
+        log.delete_old_segments(at(now + 100), 0).unwrap();
+        assert_eq!(deleted(&place), 0, "{name}");
+    }
+}
+
+#[test]
+fn offsets_by_timestamp() {
+    let place = Place::new(LogConfig { index_interval_bytes: 50, segment_bytes: 400, ..LogConfig::default() });
+    let mut log = place.open(CLEAN);
+    let sets = [vec![100, 120, 110], vec![115], vec![200, 150], vec![], vec![300, 300], vec![250]];
+    for timestamps in sets.iter().filter(|set| !set.is_empty()) {
+        append(&mut log, &TestBatch { timestamps: timestamps.clone(), ..TestBatch::default() });
+    }
+    assert!(log.segment_count() > 1);
+    let check = |log: &Log, cases: &[(i64, Option<(i64, i64)>)]| {
+        for (timestamp, expected) in cases {
+            let found = log.offset_for_timestamp(*timestamp).unwrap();
+            assert_eq!(found.map(|found| (found.timestamp, found.offset)), *expected, "at {timestamp}");
+        }
+    };
+    let cases = [
+        (0, Some((100, 0))),
+        (100, Some((100, 0))),
+        (101, Some((120, 1))),
+        (120, Some((120, 1))),
+        (121, Some((200, 4))),
+        (201, Some((300, 6))),
+        (300, Some((300, 6))),
+        (301, None),
+    ];
+    check(&log, &cases);
+    let max = log.max_timestamp_offset().unwrap().unwrap();
+    assert_eq!((max.timestamp, max.offset, max.leader_epoch), (300, 6, 0));
+    log.close().unwrap();
+    for start in [CLEAN, UNCLEAN] {
+        check(&place.open(start), &cases);
+    }
+    let mut log = place.open(CLEAN);
+    log.set_log_start_offset(1).unwrap();
+    check(&log, &[(0, Some((120, 1)))]);
+}
+
+fn idempotent(producer_id: i64, epoch: i16, sequence: i32, records: usize) -> TestBatch {
+    TestBatch { producer: (producer_id, epoch, sequence), ..batch(records) }
+}
+
+/// First offset, or the name of the error.
+fn outcome(log: &mut Log, batch: &TestBatch, origin: AppendOrigin) -> Result<(i64, bool), String> {
+    match log.append_as_leader(&batch.build(), 0, origin, at(1000)) {
+        Ok(info) => Ok((info.first_offset, info.duplicate)),
+        Err(AppendError::Producer(error)) => {
+            Err(format!("{error:?}").split([' ', '{']).next().unwrap_or_default().to_owned())
+        }
+        Err(error) => Err(format!("{error:?}")),
+    }
+}
+
+#[test]
+fn idempotent_producers() {
+    let place = Place::new(LogConfig::default());
+    let mut log = place.open(CLEAN);
+    let refused = |name: &str| Err(name.to_owned());
+    for (epoch, sequence, records, expected) in [
+        (0, 5, 2, Ok((0, false))), // unknown producer: any sequence
+        (0, 7, 1, Ok((2, false))),
+        (0, 7, 1, Ok((2, true))),
+        (0, 5, 2, Ok((0, true))),
+        (0, 5, 3, refused("OutOfOrderSequence")),
+        (0, 9, 1, refused("OutOfOrderSequence")),
+        (0, 8, 1, Ok((3, false))),
+        (0, 9, 1, Ok((4, false))),
+        (0, 10, 1, Ok((5, false))),
+        (0, 5, 2, Ok((0, true))),
+        (0, 11, 1, Ok((6, false))),
+        (0, 5, 2, refused("OutOfOrderSequence")), // no longer among the last five
+        (1, 12, 1, refused("OutOfOrderSequence")),
+        (1, 0, 1, Ok((7, false))),
+        (0, 12, 1, refused("InvalidProducerEpoch")),
+        (1, 0, 1, Ok((7, true))),
+    ] {
+        let batch = idempotent(9, epoch, sequence, records);
+        assert_eq!(outcome(&mut log, &batch, AppendOrigin::Client), expected, "{epoch} {sequence} {records}");
+    }
+    // A coordinator's appends carry no sequence worth checking.
+    let batch = idempotent(9, 1, 77, 1);
+    assert_eq!(outcome(&mut log, &batch, AppendOrigin::Coordinator), Ok((8, false)));
+
+    // Sequences wrap.
+    assert_eq!(outcome(&mut log, &idempotent(10, 0, i32::MAX - 1, 3), AppendOrigin::Client), Ok((9, false)));
+    assert_eq!(outcome(&mut log, &idempotent(10, 0, 1, 1), AppendOrigin::Client), Ok((12, false)));
+    assert_eq!(outcome(&mut log, &idempotent(10, 0, i32::MAX - 1, 3), AppendOrigin::Client), Ok((9, true)));
+
+    log.close().unwrap();
+    for start in [CLEAN, UNCLEAN, UNCLEAN] {
+        let mut log = place.open(start);
+        assert_eq!(outcome(&mut log, &idempotent(10, 0, 1, 1), AppendOrigin::Client), Ok((12, true)), "{start:?}");
+        let refused = outcome(&mut log, &idempotent(10, 0, 3, 1), AppendOrigin::Client);
+        assert_eq!(refused, Err("OutOfOrderSequence".to_owned()));
+    }
+    let mut log = place.open(CLEAN);
+    log.remove_expired_producers(at(1000 + 24 * 3_600_000 - 1));
+    assert_eq!(log.producers().entries().count(), 2);
+    log.remove_expired_producers(at(1000 + 24 * 3_600_000));
+    assert_eq!(log.producers().entries().count(), 0);
+}
+
+#[test]
+fn truncation_takes_producers_back() {
+    let place = Place::new(small_segments());
+    let mut log = place.open(CLEAN);
+    for sequence in 0..60 {
+        append(&mut log, &idempotent(1, 0, sequence, 1));
+    }
+    assert!(log.segment_count() > 4);
+    for offset in [59, 45, 44, 20, 3] {
+        log.truncate_to(offset).unwrap();
+        assert_eq!(log.producers().get(1).unwrap().last_sequence(), offset as i32 - 1, "{offset}");
+        assert_eq!(append(&mut log, &idempotent(1, 0, offset as i32, 1)).first_offset, offset);
+    }
+    log.truncate_to(0).unwrap();
+    assert!(log.producers().get(1).is_none());
+}
+
+fn transactional(producer_id: i64, sequence: i32) -> TestBatch {
+    TestBatch { attributes: 0x10, ..idempotent(producer_id, 0, sequence, 1) }
+}
+
+fn marker(producer_id: i64, epoch: i16, is_commit: bool, coordinator_epoch: i32) -> TestBatch {
+    TestBatch { marker: Some((is_commit, coordinator_epoch)), ..idempotent(producer_id, epoch, -1, 1) }
+}
+
+#[test]
+fn transactions_hold_back_the_stable_offset() {
+    let place = Place::new(LogConfig::default());
+    let mut log = place.open(CLEAN);
+    let coordinator = AppendOrigin::Coordinator;
+    append(&mut log, &batch(1)); // 0
+    append(&mut log, &transactional(1, 0)); // 1
+    append(&mut log, &transactional(2, 0)); // 2
+    append(&mut log, &transactional(1, 1)); // 3
+    assert!(log.has_ongoing_transaction(1, 0) && !log.has_ongoing_transaction(1, 1));
+    assert_eq!((log.last_stable_offset(1), log.last_stable_offset(4)), (1, 1));
+    assert_eq!(outcome(&mut log, &idempotent(1, 0, 2, 1), AppendOrigin::Client), Err("InvalidTxnState".to_owned()));
+
+    assert_eq!(outcome(&mut log, &marker(1, 0, false, 3), coordinator), Ok((4, false)));
+    // The marker is not replicated: still unstable. Replicated: the other transaction holds back.
+    assert_eq!((log.last_stable_offset(4), log.last_stable_offset(5)), (1, 2));
+    log.on_high_watermark(5);
+    assert_eq!(outcome(&mut log, &marker(2, 0, true, 3), coordinator), Ok((5, false)));
+    assert_eq!((log.last_stable_offset(5), log.last_stable_offset(6)), (2, 6));
+    assert_eq!(outcome(&mut log, &marker(2, 0, true, 2), coordinator), Err("CoordinatorFenced".to_owned()));
+
+    append(&mut log, &transactional(2, 1)); // 6
+    append(&mut log, &transactional(1, 2)); // 7
+    assert_eq!(outcome(&mut log, &marker(1, 1, false, 3), coordinator), Ok((8, false))); // fences epoch 0
+    assert_eq!(outcome(&mut log, &transactional(1, 3), AppendOrigin::Client), Err("InvalidProducerEpoch".to_owned()));
+
+    let first = AbortedTxn { producer_id: 1, first_offset: 1, last_offset: 4, last_stable_offset: 2 };
+    let second = AbortedTxn { producer_id: 1, first_offset: 7, last_offset: 8, last_stable_offset: 6 };
+    let check = |log: &Log, name: &str| {
+        assert_eq!(log.last_stable_offset(9), 6, "{name}");
+        assert_eq!(log.aborted_transactions(0, 9).unwrap(), [first, second], "{name}");
+        assert_eq!(log.aborted_transactions(0, 2).unwrap(), [first], "{name}");
+        assert_eq!(log.aborted_transactions(5, 9).unwrap(), [second], "{name}");
+        let read = log.read(5, 1 << 20, 9, true).unwrap();
+        assert_eq!(log.aborted_transactions_in(5, &read).unwrap(), [second], "{name}");
+    };
+    check(&log, "live");
+    log.close().unwrap();
+    check(&place.open(CLEAN), "clean");
+    check(&place.open(UNCLEAN), "unclean");
+    for name in place.files().iter().filter(|name| name.ends_with(".snapshot")) {
+        std::fs::remove_file(place.dir().join(name)).unwrap();
+    }
+    check(&place.open(UNCLEAN), "without snapshots");
+
+    let mut log = place.open(CLEAN);
+    log.truncate_to(8).unwrap();
+    assert_eq!(log.aborted_transactions(0, 9).unwrap(), [first]);
+    assert!(log.has_ongoing_transaction(1, 0));
+}
+
+#[test]
+fn flushing_moves_the_recovery_point() {
+    let place = Place::new(LogConfig { flush_ms: 50, ..small_segments() });
+    let mut log = place.open(CLEAN);
+    assert!(!log.is_flush_due(at(9_999)));
+    fill(&mut log, 30);
+    assert!(!log.is_flush_due(at(1049)) && log.is_flush_due(at(1050)));
+    let work = log.start_flush(true).unwrap().unwrap();
+    work.run().unwrap();
+    log.finish_flush(&work);
+    assert_eq!(log.recovery_point(), log.active_base_offset());
+    assert!(log.start_flush(true).unwrap().is_none());
+    let work = log.start_flush(false).unwrap().unwrap();
+    log.truncate_to(log.log_end_offset() - 1).unwrap();
+    let before = log.recovery_point();
+    log.finish_flush(&work);
+    assert_eq!(log.recovery_point(), before);
+    log.flush().unwrap();
+    assert_eq!(log.recovery_point(), log.log_end_offset());
+    assert!(!log.is_flush_due(at(9_999)));
+
+    let place = Place::new(LogConfig { flush_messages: 3, ..LogConfig::default() });
+    let mut log = place.open(CLEAN);
+    for (records, recovery_point) in [(2, 0), (1, 3), (1, 3), (5, 9)] {
+        append(&mut log, &batch(records));
+        assert_eq!(log.recovery_point(), recovery_point);
+    }
+}
+
+#[test]
+fn deleting_renames_the_directory_and_reads_go_on() {
+    let place = Place::new(LogConfig::default());
+    let mut log = place.open(CLEAN);
+    fill(&mut log, 3);
+    let read = log.read(0, 1 << 20, 6, true).unwrap();
+    let to = log.delete(&mut Rng::with_seed(1)).unwrap();
+    let name = to.file_name().unwrap().to_str().unwrap();
+    assert!(name.starts_with("topic-0.") && is_deleted_dir(name) && name.len() == "topic-0.".len() + 32 + 7, "{name}");
+    assert!(!place.dir().exists());
+    assert!(place.open(CLEAN).log_end_offset() == 0);
+    remove_deleted_dir(&StdDisk, &to).unwrap();
+    assert!(!to.exists());
+    read.records.unwrap().read().unwrap();
+}
+
+#[test]
+fn a_renamed_log_goes_on_in_its_new_place() {
+    let place = Place::new(small_segments());
+    let mut log = place.open(CLEAN);
+    fill(&mut log, 20);
+    let to = place.root.path().join("topic-0.abc-future");
+    log.rename_dir(to.clone()).unwrap();
+    fill(&mut log, 20);
+    let expected = read_all(&log, 0);
+    log.close().unwrap();
+    let log = Log::open(Arc::new(StdDisk), to, place.config.clone(), CLEAN, at(1000)).unwrap();
+    assert_eq!(read_all(&log, 0), expected);
+    assert!(!place.dir().exists());
+}
+
+#[test]
+fn leftovers_of_a_crash_are_cleared_or_completed() {
+    let place = Place::new(small_segments());
+    let mut log = place.open(CLEAN);
+    fill(&mut log, 40);
+    let bases: Vec<i64> = log.segments.keys().copied().collect();
+    let expected = read_all(&log, 0);
+    log.close().unwrap();
+    let path = |base: i64, suffix| segment::file_path(&place.dir(), base, suffix);
+    // A replacement of the first two segments by one that was interrupted before the old ones were removed.
+    let joined = [std::fs::read(path(bases[0], ".log")).unwrap(), std::fs::read(path(bases[1], ".log")).unwrap()];
+    std::fs::write(path(bases[0], ".log.swap"), joined.concat()).unwrap();
+    std::fs::write(path(bases[0], ".index.swap"), []).unwrap();
+    std::fs::write(path(bases[0], ".timeindex.swap"), []).unwrap();
+    std::fs::write(path(bases[3], ".log.cleaned"), b"half").unwrap();
+    std::fs::write(path(bases[4], ".log.swap"), b"half").unwrap();
+    std::fs::write(path(7777, ".log.deleted"), b"old").unwrap();
+    let log = place.open(CLEAN);
+    assert_eq!(read_all(&log, 0), expected);
+    assert_eq!(log.segment_count(), bases.len() - 1);
+    let odd: Vec<String> = place
+        .files()
+        .into_iter()
+        .filter(|name| [".swap", ".cleaned", ".deleted"].iter().any(|suffix| name.ends_with(suffix)))
+        .collect();
+    assert_eq!(odd, Vec::<String>::new());
+}
+
+#[test]
+fn random_bytes_never_panic() {
+    let mut rng = Rng::with_seed(7);
+    for round in 0..300 {
+        let place = Place::new(small_segments());
+        let mut log = place.open(CLEAN);
+        for sequence in 0..20 {
+            append(&mut log, &idempotent(1, 0, sequence, 1));
+        }
+        log.close().unwrap();
+        for entry in StdDisk.read_dir(&place.dir()).unwrap() {
+            if rng.u8(..) < 100 {
+                let path = place.dir().join(&entry.name);
+                let mut bytes = std::fs::read(&path).unwrap();
+                for _ in 0..rng.usize(1..5) {
+                    if !bytes.is_empty() {
+                        let at = rng.usize(..bytes.len());
+                        bytes[at] = rng.u8(..);
+                    }
+                }
+                bytes.truncate(rng.usize(..=bytes.len()));
+                std::fs::write(&path, bytes).unwrap();
+            }
+        }
+        let start = if round % 2 == 0 { UNCLEAN } else { CLEAN };
+        if let Ok(mut log) = Log::open(Arc::new(StdDisk), place.dir(), place.config.clone(), start, at(1000)) {
+            for offset in log.log_start_offset()..log.log_end_offset().min(100) {
+                let _ = log.read(offset, 100, log.log_end_offset(), true);
+                let _ = log.offset_for_timestamp(offset);
+            }
+            let _ = log.max_timestamp_offset();
+            let _ = log.aborted_transactions(0, 100);
+            let _ = log.truncate_to(rng.i64(0..25));
+            let _ = log.append_as_leader(&batch(1).build(), 3, AppendOrigin::Client, at(1000));
+            let _ = log.delete_old_segments(at(1 << 40), log.log_end_offset());
+        }
+        let garbage: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(200).collect();
+        let mut log = Place::new(small_segments()).open(CLEAN);
+        assert!(log.append_as_leader(&garbage, 0, AppendOrigin::Client, at(0)).is_err());
+        let _ = log.append_as_follower(&garbage, at(0));
+    }
+}
