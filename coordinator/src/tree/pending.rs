@@ -610,5 +610,8 @@ fn deletable(path: &str) -> Result<&str, Refusal> {
 }
 
 fn valid(path: &str) -> Result<(), Refusal> {
+    if path.len() > common::limits::ZNODE_PATH_BYTES {
+        return Err(Refusal::BadArguments);
+    }
     common::zk::path::validate(path).map_err(|_| Refusal::BadArguments)
 }
