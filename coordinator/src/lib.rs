@@ -4,5 +4,10 @@
 pub mod config;
 pub mod connection;
 pub mod ensemble;
+pub mod four_letter;
+pub mod node;
 pub mod ops;
+#[cfg(feature = "server")]
+pub mod server;
+pub mod store;
 pub mod tree;

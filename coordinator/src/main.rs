@@ -1,2 +1,75 @@
-//! skeleton
-fn main() {}
+//! The program `coordinator`: arguments, configuration, signals and exit codes around the server.
+
+use anyhow::{Context, bail};
+use coordinator::config::Config;
+use std::path::Path;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+const USAGE: &str = "usage: coordinator [start] CONFIG-FILE
+       coordinator PORT DATA-DIRECTORY [TICK-TIME] [CONNECTIONS-PER-ADDRESS]
+
+CONFIG-FILE is a zoo.cfg. RUST_LOG=debug shows more.";
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(%panic, "bug: the server stops");
+        // Going on without one of the threads would be neither serving nor dead.
+        std::process::exit(70);
+    }));
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "help and version are asked for on the terminal")]
+fn run() -> anyhow::Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let config = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--help" | "-h"] => {
+            println!("{USAGE}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        ["--version" | "-V"] => {
+            println!("coordinator {}", env!("CARGO_PKG_VERSION"));
+            return Ok(ExitCode::SUCCESS);
+        }
+        [file] | ["start" | "start-foreground", file] => {
+            Config::load(Path::new(file), &|path| std::fs::read_to_string(path))
+        }
+        [port, _, ..] if port.parse::<u16>().is_ok() && arguments.len() <= 4 => Config::standalone(&arguments),
+        _ => bail!("{USAGE}"),
+    };
+    let (config, warnings) = config.context("configuration")?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")?;
+    runtime.block_on(async {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+        let stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping");
+        };
+        coordinator::server::run(config, stop).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}

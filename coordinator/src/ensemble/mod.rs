@@ -21,9 +21,6 @@ const APPEND_BYTES: u64 = 1024 * 1024;
 /// Appends on their way to one follower.
 const APPENDS_IN_FLIGHT: usize = 256;
 
-/// Size of all entries that are proposed and not committed; the caller holds further proposals back.
-const UNCOMMITTED_BYTES: u64 = 64 * 1024 * 1024;
-
 /// The members and the pace of an ensemble.
 #[derive(Clone, Debug)]
 pub struct EnsembleConfig {
@@ -155,7 +152,6 @@ impl Ensemble {
             max_inflight_msgs: APPENDS_IN_FLIGHT,
             check_quorum: true,
             pre_vote: true,
-            max_uncommitted_size: UNCOMMITTED_BYTES,
             ..Default::default()
         };
         library.validate()?;
@@ -199,6 +195,11 @@ impl Ensemble {
             self.raw.raft.election_elapsed = self.timeout_ticks.saturating_sub(delay);
             self.raw.raft.leader_id = raft::INVALID_ID;
         }
+        self.raw.report_unreachable(peer);
+    }
+
+    /// An unknown part of what was sent to a peer is lost.
+    pub fn unreachable(&mut self, peer: u64) {
         self.raw.report_unreachable(peer);
     }
 
@@ -256,14 +257,21 @@ impl Ensemble {
         }
     }
 
-    /// Proposes an entry; false if this server does not lead or cannot take more now.
-    pub fn propose(&mut self, data: Bytes) -> bool {
+    /// True if this server leads and means to go on leading.
+    pub fn may_propose(&self) -> bool {
+        self.is_leader() && !self.leaving
+    }
+
+    /// Proposes an entry and says where in the log it stands. Only while [`Ensemble::may_propose`].
+    pub fn propose(&mut self, data: Bytes) -> u64 {
+        assert!(self.may_propose(), "only a leader proposes");
         let mut entry = raft::eraftpb::Entry { data, ..Default::default() };
         entry.set_entry_type(EntryType::EntryNormal);
         let mut message = Message { from: self.id, ..Default::default() };
         message.set_msg_type(MessageType::MsgPropose);
         message.set_entries(vec![entry].into());
-        self.is_leader() && !self.leaving && self.raw.raft.step(message).is_ok()
+        self.raw.raft.step(message).expect("a leader that hands nothing over takes every proposal");
+        self.last_index()
     }
 
     /// Asks the leader how far a read that begins now must look; answered in [`Progress::reads`], or never (no leader,

@@ -1,0 +1,438 @@
+//! The whole coordinator as one machine: inputs in, outputs out. It owns the ensemble's part, the tree, the sessions and
+//! the clients' connections, and lets them work together. It touches no socket, clock or disk: given the same inputs it
+//! does the same.
+
+mod clients;
+mod forward;
+mod lead;
+mod replicate;
+mod status;
+mod transfer;
+
+use crate::config::Config;
+use crate::connection::ConnectionSettings;
+use crate::ensemble::message::{self, MessageError, PeerBody, PeerMessage, Touched};
+use crate::ensemble::{Ensemble, EnsembleConfig, EnsembleError, Recovered};
+use crate::store::{Persisted, StoreWrite};
+use crate::tree::Tree;
+use crate::tree::acl::AclSettings;
+use crate::tree::pending::PrepareSettings;
+use crate::tree::snapshot::LoadError;
+use crate::tree::txn::Origin;
+use crate::tree::watch::ConnectionId;
+use bytes::{Bytes, BytesMut};
+use clients::Clients;
+use common::Rng;
+use common::time::{Millis, Now};
+use forward::Outbox;
+use lead::{Early, Lead};
+use status::Counters;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use thiserror::Error;
+use transfer::Transfers;
+
+/// Milliseconds between two [`Input::Tick`]s. Elections and heartbeats count in ticks and do not follow `tickTime`:
+/// sessions may be slow, failover may not.
+pub const TICK_MS: u64 = 10;
+
+/// A silent leader is replaced after 150 to 300 ms.
+const ELECTION_TICKS: usize = 15;
+const HEARTBEAT_TICKS: usize = 3;
+
+/// Something that happened outside.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A client has connected. Ids are never used twice.
+    ClientConnected {
+        /// Its name from now on.
+        connection: ConnectionId,
+        /// Its address.
+        remote: SocketAddr,
+    },
+    /// One or more whole frames of a client, each with its length in front.
+    ClientFrames {
+        /// Who.
+        connection: ConnectionId,
+        /// The bytes.
+        frames: Bytes,
+    },
+    /// A client asks with a four-letter word instead of a session.
+    FourLetter {
+        /// Who.
+        connection: ConnectionId,
+        /// What.
+        word: &'static str,
+    },
+    /// A client's connection has ended; also after [`Output::CloseClient`].
+    ClientClosed {
+        /// Who.
+        connection: ConnectionId,
+    },
+    /// Messages from a server whose identity was checked, each with its length in front.
+    PeerMessages {
+        /// Who.
+        from: u64,
+        /// The bytes.
+        frames: Bytes,
+    },
+    /// What is sent to this server arrives, in order, until it is lost.
+    PeerConnected {
+        /// Which.
+        peer: u64,
+    },
+    /// Of what was sent to this server an unknown end part is lost.
+    PeerLost {
+        /// Which.
+        peer: u64,
+    },
+    /// The server's port refuses connections: its process is not there.
+    PeerRefused {
+        /// Which.
+        peer: u64,
+    },
+    /// Store writes up to this number are durable.
+    Persisted {
+        /// The number.
+        number: u64,
+    },
+    /// [`TICK_MS`] have passed, or more: after a pause there is one tick, not many.
+    Tick,
+    /// The process is to end soon: the lead is given away.
+    Stop,
+}
+
+/// Something to be done outside. The order counts within one receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Bytes for a client.
+    ToClient {
+        /// Who.
+        connection: ConnectionId,
+        /// Whole frames.
+        bytes: Bytes,
+        /// How many requests they answer.
+        answered: u32,
+    },
+    /// The connection ends after what was sent.
+    CloseClient {
+        /// Who.
+        connection: ConnectionId,
+    },
+    /// Whole messages for another server.
+    ToPeer {
+        /// Which.
+        peer: u64,
+        /// The bytes.
+        bytes: Bytes,
+    },
+    /// What this server sends makes no sense: its connections are closed.
+    ClosePeer {
+        /// Which.
+        peer: u64,
+    },
+    /// Something to keep.
+    Store(StoreWrite),
+}
+
+/// The node cannot start.
+#[derive(Debug, Error)]
+pub enum NodeError {
+    /// The stored tree.
+    #[error("the stored tree cannot be loaded: {0}")]
+    Tree(#[from] LoadError),
+    /// The stored log.
+    #[error(transparent)]
+    Ensemble(#[from] EnsembleError),
+}
+
+/// What the configuration says, as the parts want to have it.
+pub(crate) struct Settings {
+    connection: ConnectionSettings,
+    prepare: PrepareSettings,
+}
+
+fn settings(config: &Config) -> Settings {
+    let is_on = |key: &str| config.properties.get(key).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
+    let skips = |key: &str| config.properties.get(key).is_some_and(|value| value.trim().eq_ignore_ascii_case("yes"));
+    let acl = AclSettings {
+        super_digest: config.properties.get("DigestAuthenticationProvider.superDigest").map(|id| id.trim().to_owned()),
+        skip: skips("skipACL"),
+        ..Default::default()
+    };
+    Settings {
+        connection: ConnectionSettings {
+            min_timeout_ms: config.min_session_timeout_ms,
+            max_timeout_ms: config.max_session_timeout_ms,
+            acl: acl.clone(),
+            linearizable_reads: is_on("linearizableReads"),
+        },
+        prepare: PrepareSettings {
+            acl,
+            extended_types: is_on("extendedTypesEnabled"),
+            enforce_quota: is_on("enforceQuota"),
+        },
+    }
+}
+
+/// One server.
+pub struct Node {
+    id: u64,
+    config: Config,
+    settings: Settings,
+    ensemble: Ensemble,
+    tree: Tree,
+    lead: Option<Lead>,
+    early: Early,
+    outbox: Outbox,
+    clients: Clients,
+    transfers: Transfers,
+    /// Term of the last applied entry.
+    applied_term: u64,
+    /// How far the store follows the tree, and when it last did.
+    stored_index: u64,
+    stored_at: Millis,
+    /// Messages that leave with the next flush, by receiver.
+    peer_buffers: BTreeMap<u64, BytesMut>,
+    /// For log lines about who leads.
+    announced: (u64, Option<u64>),
+    counters: Counters,
+    started_at: Millis,
+}
+
+impl Node {
+    /// A server with what its store held. A server alone serves at once, others when they have found a leader.
+    pub fn new(config: &Config, persisted: Persisted, mut rng: Rng, now: Now) -> Result<Node, NodeError> {
+        let tree = Tree::load(persisted.tree)?;
+        let (observers, voters): (Vec<_>, Vec<_>) = config.servers.values().partition(|server| server.is_observer);
+        let ids = |servers: Vec<&crate::config::Server>| servers.iter().map(|server| server.id).collect::<Vec<_>>();
+        let voters = if voters.is_empty() { vec![config.my_id] } else { ids(voters) };
+        let shape = EnsembleConfig {
+            id: config.my_id,
+            voters,
+            learners: ids(observers),
+            election_ticks: ELECTION_TICKS,
+            heartbeat_ticks: HEARTBEAT_TICKS,
+        };
+        let recovered = Recovered {
+            hard_state: persisted.hard_state,
+            compacted: persisted.compacted,
+            entries: persisted.entries,
+            applied: persisted.applied,
+        };
+        let ensemble = Ensemble::new(&shape, recovered, rng.fork())?;
+        let settings = settings(config);
+        Ok(Node {
+            id: config.my_id,
+            applied_term: ensemble.applied_position().term,
+            clients: Clients::new(config, &settings, persisted.boot, rng, now),
+            settings,
+            config: config.clone(),
+            ensemble,
+            tree,
+            lead: None,
+            early: Early::default(),
+            outbox: Outbox::new(persisted.boot),
+            transfers: Transfers::default(),
+            stored_index: persisted.applied,
+            stored_at: now.mono,
+            peer_buffers: BTreeMap::new(),
+            announced: (0, None),
+            counters: Counters::default(),
+            started_at: now.mono,
+        })
+    }
+
+    /// Takes an input. What comes of it may be left for [`Node::flush`], which the caller calls when no further input is
+    /// at hand: so all that arrived together is proposed, kept and answered together.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::ClientConnected { connection, remote } => self.clients.connected(connection, remote, now),
+            Input::ClientFrames { connection, frames } => self.client_frames(connection, frames, now),
+            Input::ClientClosed { connection } => {
+                self.outbox.disown(connection);
+                self.counters.sent_by_closed += self.clients.closed(connection);
+            }
+            Input::FourLetter { connection, word } => {
+                let bytes = Bytes::from(self.answer_word(word, connection, now));
+                out.push(Output::ToClient { connection, bytes, answered: 0 });
+                out.push(Output::CloseClient { connection });
+            }
+            Input::PeerMessages { from, frames } => {
+                if let Err(error) = self.peer_messages(from, frames, now) {
+                    tracing::warn!(peer = from, %error, "peer's connection is closed");
+                    out.push(Output::ClosePeer { peer: from });
+                }
+            }
+            Input::PeerConnected { peer } => {
+                if self.ensemble.leader() == Some(peer) {
+                    self.outbox.resend();
+                }
+            }
+            Input::PeerLost { peer } => self.ensemble.unreachable(peer),
+            Input::PeerRefused { peer } => self.ensemble.leader_lost(peer),
+            Input::Persisted { number } => self.ensemble.persisted(number),
+            Input::Tick => self.tick(now),
+            Input::Stop => self.ensemble.hand_over(),
+        }
+    }
+
+    fn tick(&mut self, now: Now) {
+        self.ensemble.tick();
+        self.outbox.tick(now.mono);
+        self.poll_transfers(now.mono);
+        self.clients.drop_silent(now.mono);
+        for context in self.clients.unanswered_rounds(now.mono) {
+            self.ensemble.read_index(context);
+        }
+        if let Some(lead) = &mut self.lead {
+            lead.tick(&self.tree, now);
+        }
+        let Some(leader) = self.ensemble.leader() else { return };
+        let touched = self.clients.take_touched(now.mono);
+        match &mut self.lead {
+            _ if touched.is_empty() => {}
+            Some(lead) => lead.touch(touched, now.mono),
+            None if leader == self.id => {}
+            None => {
+                self.tell_peer(leader, PeerBody::Touched(Touched { term: self.ensemble.term(), sessions: touched }))
+            }
+        }
+    }
+
+    fn peer_messages(&mut self, from: u64, mut frames: Bytes, now: Now) -> Result<(), MessageError> {
+        while let Some(frame) = message::next_frame(&mut frames) {
+            self.peer_message(from, PeerMessage::parse(frame)?, now)?;
+        }
+        Ok(())
+    }
+
+    fn peer_message(&mut self, from: u64, body: PeerBody, now: Now) -> Result<(), MessageError> {
+        let term = self.ensemble.term();
+        match body {
+            PeerBody::Raft(message) => self.ensemble.step(from, message)?,
+            PeerBody::Forward(forward) if forward.term == term && self.ensemble.is_leader() => {
+                self.early.push(from, forward);
+            }
+            PeerBody::ForwardGap(gap) => self.outbox.fill_gap(gap),
+            PeerBody::Touched(touched) => {
+                if let Some(lead) = self.lead.as_mut().filter(|lead| lead.term == touched.term) {
+                    lead.touch(touched.sessions, now.mono);
+                }
+            }
+            PeerBody::Behind(behind) => self.ensemble.step_behind(from, behind),
+            PeerBody::SnapshotChunk(chunk) if chunk.term == term => {
+                let applied = self.ensemble.applied_position().index;
+                let received = self.transfers.receive(from, &chunk, applied);
+                let (ack, whole) = received.map_err(|error| MessageError::Malformed(error.to_string()))?;
+                self.tell_peer(from, PeerBody::SnapshotAck(ack));
+                if let Some(position) = whole {
+                    self.ensemble.restore(from, chunk.term, position);
+                }
+            }
+            PeerBody::SnapshotAck(ack) => {
+                self.transfers.acknowledge(from, ack, now.mono);
+                self.poll_transfers(now.mono);
+            }
+            // Of another term: whoever sent it will see that and send anew.
+            PeerBody::Forward(_) | PeerBody::SnapshotChunk(_) => {}
+            PeerBody::Hello(_) => return Err(MessageError::Empty),
+        }
+        Ok(())
+    }
+
+    /// Lets everything that was taken in have its effects.
+    pub fn flush(&mut self, now: Now, out: &mut Vec<Output>) {
+        loop {
+            self.drive(now, out);
+            self.settle(now);
+            if !self.hand_over_requests(now) {
+                break;
+            }
+        }
+        self.clients.flush(out);
+        for (peer, buffer) in &mut self.peer_buffers {
+            if !buffer.is_empty() {
+                out.push(Output::ToPeer { peer: *peer, bytes: buffer.split().freeze() });
+            }
+        }
+    }
+
+    /// Takes notice of who leads, and begins or ends leading.
+    fn settle(&mut self, now: Now) {
+        let (term, leader) = (self.ensemble.term(), self.ensemble.leader());
+        if self.announced != (term, leader) {
+            match leader {
+                Some(leader) => tracing::info!(term, leader, "leader found"),
+                None => tracing::info!(term, "no leader"),
+            }
+            self.announced = (term, leader);
+        }
+        let leads = self.ensemble.is_leader();
+        if self.lead.as_ref().is_some_and(|lead| !leads || lead.term != term) {
+            self.lead = None;
+        }
+        if self.lead.is_none() && leads && self.applied_term == term {
+            let settings = self.settings.prepare.clone();
+            self.lead = Some(Lead::new(term, &self.tree, settings, &self.config, now));
+        }
+        // Before the first entry of a term is applied, this server may lack what clients were told by an earlier leader.
+        let serves = leader.is_some() && self.applied_term == term;
+        if serves != self.clients.is_serving() {
+            self.clients.set_serving(serves);
+            if serves {
+                self.resume_clients(now);
+            }
+        }
+    }
+
+    /// Asks the leader for its position, once for all who want to know.
+    fn ask_read_index(&mut self, now: Now) -> bool {
+        let Some(context) = self.clients.next_round(now.mono) else { return false };
+        self.ensemble.read_index(context);
+        true
+    }
+
+    /// True if this server leads the ensemble.
+    pub fn is_leader(&self) -> bool {
+        self.ensemble.is_leader()
+    }
+
+    /// Hands this server's requests to the leader, and proposes if it is the leader. True if something was proposed.
+    fn hand_over_requests(&mut self, now: Now) -> bool {
+        let term = self.ensemble.term();
+        let has_asked = self.ask_read_index(now);
+        let Some(lead) = &mut self.lead else {
+            if let Some(leader) = self.ensemble.leader().filter(|leader| *leader != self.id) {
+                self.early.take();
+                while let Some(forward) = self.outbox.next_message(term) {
+                    self.tell_peer(leader, PeerBody::Forward(forward));
+                }
+            }
+            return has_asked;
+        };
+        let mut gaps = Vec::new();
+        for (from, forward) in self.early.take() {
+            if forward.term == term {
+                match lead.inbox.take(from, forward) {
+                    Ok(requests) => lead.push_forwarded(from, requests),
+                    Err(gap) => gaps.push((from, gap)),
+                }
+            }
+        }
+        for (request, what) in self.outbox.take_own(term) {
+            lead.push(Origin { server: self.id, request }, what);
+        }
+        let mut has_proposed = false;
+        while !lead.is_idle() && self.ensemble.may_propose() {
+            let (bytes, txns) = lead.next_proposal(&self.tree, now);
+            let index = self.ensemble.propose(bytes);
+            lead.proposed(index, txns);
+            has_proposed = true;
+        }
+        for (to, gap) in gaps {
+            self.tell_peer(to, PeerBody::ForwardGap(gap));
+        }
+        has_proposed || has_asked
+    }
+}

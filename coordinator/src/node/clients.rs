@@ -1,0 +1,437 @@
+//! This server's clients: which connections there are, which sessions live here, who watches and who waits for the
+//! leader's position. Between a connection (which knows its client's order) and the node (which knows the ensemble).
+
+use super::forward::{Request, Waiter};
+use super::{Node, Output, Settings};
+use crate::config::Config;
+use crate::connection::{Action, CloseReason, Connection, ConnectionSettings, Serving, decode_request};
+use crate::ensemble::message;
+use crate::tree::Tree;
+use crate::tree::session::SessionIds;
+use crate::tree::txn::{Applied, CreateSession, Refusal, Txn, TxnBody};
+use crate::tree::watch::{ConnectionId, Watches};
+use crate::tree::write::{Write, WriteBody};
+use bytes::Bytes;
+use common::Rng;
+use common::time::{Millis, Now};
+use common::zk::{ConnectRequest, Reader};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+/// Who connects and says nothing is dropped after this long.
+const SILENT_HANDSHAKE_MS: u64 = 30_000;
+/// How often connections are looked at for silence.
+const SILENCE_CHECK_MS: u64 = 1_000;
+/// How often the leader is told which sessions live. Far below any timeout, far above what a ping costs.
+const TOUCH_EVERY_MS: u64 = 50;
+/// A question for the leader's position that got no answer is asked again.
+const ASK_AGAIN_MS: u64 = 100;
+/// The request number by which a handshake waits; requests are numbered from 1.
+pub(super) const HANDSHAKE: u64 = 0;
+
+/// A client's connection with what the node keeps about it.
+pub(super) struct Client {
+    pub(super) connection: Connection,
+    pub(super) remote: SocketAddr,
+    /// Frames that came while no leader was known.
+    held: Vec<Bytes>,
+    /// While the session is being created or attached: its id and password.
+    establishing: Option<(i64, Bytes)>,
+    handed: u64,
+    reported: u64,
+    last_heard: Millis,
+    is_closing: bool,
+}
+
+/// Connections that wait until this server has applied what the leader had committed when they asked.
+struct Round {
+    context: u64,
+    waiting: Vec<(ConnectionId, u64)>,
+    index: Option<u64>,
+    asked_at: Millis,
+}
+
+/// All clients of this server.
+pub(super) struct Clients {
+    pub(super) connections: BTreeMap<ConnectionId, Client>,
+    /// Where the established sessions live.
+    sessions: BTreeMap<i64, ConnectionId>,
+    pub(super) watches: Watches,
+    settings: ConnectionSettings,
+    next_request: u64,
+    session_ids: SessionIds,
+    rng: Rng,
+    touched: BTreeSet<i64>,
+    touched_at: Millis,
+    checked_at: Millis,
+    /// Connections that may have something to send.
+    stirred: BTreeSet<ConnectionId>,
+    is_serving: bool,
+    asking: Vec<(ConnectionId, u64)>,
+    rounds: Vec<Round>,
+    next_context: u64,
+}
+
+impl Clients {
+    pub(super) fn new(config: &Config, settings: &Settings, boot: u64, rng: Rng, now: Now) -> Clients {
+        Clients {
+            connections: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            watches: Watches::default(),
+            settings: settings.connection.clone(),
+            next_request: HANDSHAKE + 1,
+            session_ids: SessionIds::new(config.my_id, now.wall),
+            rng,
+            touched: BTreeSet::new(),
+            touched_at: now.mono,
+            checked_at: now.mono,
+            stirred: BTreeSet::new(),
+            is_serving: false,
+            asking: Vec::new(),
+            rounds: Vec::new(),
+            // Unique in the ensemble: server, life, count.
+            next_context: (config.my_id << 56) | ((boot & 0xff_ffff) << 32),
+        }
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        self.is_serving
+    }
+
+    pub(super) fn set_serving(&mut self, is_serving: bool) {
+        self.is_serving = is_serving;
+    }
+
+    pub(super) fn connected(&mut self, id: ConnectionId, remote: SocketAddr, now: Now) {
+        let client = Client {
+            connection: Connection::new(id, remote.ip()),
+            remote,
+            held: Vec::new(),
+            establishing: None,
+            handed: 0,
+            reported: 0,
+            last_heard: now.mono,
+            is_closing: false,
+        };
+        self.connections.insert(id, client);
+    }
+
+    /// Forgets a connection; says how much was sent over it.
+    pub(super) fn closed(&mut self, id: ConnectionId) -> u64 {
+        let Some(client) = self.connections.remove(&id) else { return 0 };
+        self.watches.remove_connection(id);
+        let session = client.connection.session();
+        if self.sessions.get(&session) == Some(&id) {
+            self.sessions.remove(&session);
+        }
+        client.connection.counters().sent
+    }
+
+    /// Sessions heard of since the last time, if it is time to tell the leader.
+    pub(super) fn take_touched(&mut self, now: Millis) -> Vec<i64> {
+        if self.touched.is_empty() || now - self.touched_at < TOUCH_EVERY_MS {
+            return Vec::new();
+        }
+        self.touched_at = now;
+        std::mem::take(&mut self.touched).into_iter().collect()
+    }
+
+    /// Drops who has been silent for longer than its session can live.
+    pub(super) fn drop_silent(&mut self, now: Millis) {
+        if now - self.checked_at < SILENCE_CHECK_MS {
+            return;
+        }
+        self.checked_at = now;
+        let mut silent = Vec::new();
+        for (id, client) in &self.connections {
+            let limit = match client.connection.timeout_ms() {
+                0 => SILENT_HANDSHAKE_MS,
+                timeout_ms => u64::try_from(timeout_ms).unwrap_or(0),
+            };
+            if now - client.last_heard > limit && !client.is_closing {
+                silent.push(*id);
+            }
+        }
+        for id in silent {
+            self.close(id, CloseReason::SessionInvalid);
+        }
+    }
+
+    /// Ends a connection by our wish.
+    fn close(&mut self, id: ConnectionId, reason: CloseReason) {
+        if let Some(client) = self.connections.get_mut(&id) {
+            client.connection.close(reason);
+            self.closing(id, reason);
+        }
+    }
+
+    fn closing(&mut self, id: ConnectionId, reason: CloseReason) {
+        let Some(client) = self.connections.get_mut(&id) else { return };
+        tracing::debug!(remote = %client.remote, %reason, "closing a client connection");
+        client.is_closing = true;
+        client.held.clear();
+        let session = client.connection.session();
+        if self.sessions.get(&session) == Some(&id) {
+            self.sessions.remove(&session);
+        }
+        self.watches.remove_connection(id);
+        self.stirred.insert(id);
+    }
+
+    pub(super) fn close_all(&mut self) {
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for id in ids {
+            self.close(id, CloseReason::OutcomeUnknown);
+        }
+        self.rounds.clear();
+        self.asking.clear();
+    }
+
+    /// What is to be sent and closed.
+    pub(super) fn flush(&mut self, out: &mut Vec<Output>) {
+        for id in std::mem::take(&mut self.stirred) {
+            let Some(client) = self.connections.get_mut(&id) else { continue };
+            let waiting = client.connection.outstanding_count() + usize::from(client.establishing.is_some());
+            let total = client.handed.saturating_sub(waiting as u64);
+            let answered = u32::try_from(total.saturating_sub(client.reported)).unwrap_or(u32::MAX);
+            client.reported = client.reported.max(total);
+            let bytes = client.connection.take_output().freeze();
+            if !bytes.is_empty() || answered > 0 {
+                out.push(Output::ToClient { connection: id, bytes, answered });
+            }
+            if client.is_closing {
+                out.push(Output::CloseClient { connection: id });
+            }
+        }
+    }
+
+    /// The question for the leader's position that covers all who ask now.
+    pub(super) fn next_round(&mut self, now: Millis) -> Option<u64> {
+        if self.asking.is_empty() {
+            return None;
+        }
+        self.next_context += 1;
+        let context = self.next_context;
+        self.rounds.push(Round { context, waiting: std::mem::take(&mut self.asking), index: None, asked_at: now });
+        Some(context)
+    }
+
+    /// Questions that got no answer for some time.
+    pub(super) fn unanswered_rounds(&mut self, now: Millis) -> Vec<u64> {
+        let due = |round: &&mut Round| round.index.is_none() && now - round.asked_at >= ASK_AGAIN_MS;
+        let mut contexts = Vec::new();
+        for round in self.rounds.iter_mut().filter(due) {
+            round.asked_at = now;
+            contexts.push(round.context);
+        }
+        contexts
+    }
+
+    pub(super) fn set_read_index(&mut self, context: u64, index: u64) {
+        for round in self.rounds.iter_mut().filter(|round| round.context == context) {
+            round.index = Some(index);
+        }
+    }
+
+    fn take_reached(&mut self, applied: u64) -> Vec<(ConnectionId, u64)> {
+        let mut reached = Vec::new();
+        self.rounds.retain_mut(|round| {
+            let is_reached = round.index.is_some_and(|index| index <= applied);
+            if is_reached {
+                reached.append(&mut round.waiting);
+            }
+            !is_reached
+        });
+        reached
+    }
+
+    /// Calls a connection with what it works with.
+    fn call<T>(
+        &mut self,
+        id: ConnectionId,
+        tree: &Tree,
+        what: impl FnOnce(&mut Connection, &mut Serving<'_>) -> T,
+    ) -> Option<T> {
+        let client = self.connections.get_mut(&id)?;
+        self.stirred.insert(id);
+        let mut serving = Serving {
+            tree,
+            watches: &mut self.watches,
+            settings: &self.settings,
+            next_request: &mut self.next_request,
+        };
+        Some(what(&mut client.connection, &mut serving))
+    }
+
+    /// Watches hear of a change, before anyone gets an answer that shows it.
+    fn notify(&mut self, applied: &Applied) {
+        for trigger in &applied.events {
+            for id in self.watches.fire(trigger) {
+                if let Some(client) = self.connections.get_mut(&id) {
+                    client.connection.notify(trigger, applied.zxid, &self.settings.acl);
+                    self.stirred.insert(id);
+                }
+            }
+        }
+    }
+}
+
+impl Node {
+    /// Whole frames of a client; they wait while this server has no leader.
+    pub(super) fn client_frames(&mut self, id: ConnectionId, frames: Bytes, now: Now) {
+        let Some(client) = self.clients.connections.get_mut(&id) else { return };
+        client.last_heard = now.mono;
+        if client.is_closing {
+            return;
+        }
+        if !self.clients.is_serving {
+            client.held.push(frames);
+            return;
+        }
+        if client.connection.is_open() {
+            self.clients.touched.insert(client.connection.session());
+        }
+        self.serve(id, frames, now);
+    }
+
+    /// A leader is known again: what waited is served.
+    pub(super) fn resume_clients(&mut self, now: Now) {
+        let holding = self.clients.connections.iter().filter(|(_, client)| !client.held.is_empty());
+        for id in holding.map(|(id, _)| *id).collect::<Vec<_>>() {
+            let Some(client) = self.clients.connections.get_mut(&id) else { continue };
+            for frames in std::mem::take(&mut client.held) {
+                self.serve(id, frames, now);
+            }
+        }
+    }
+
+    fn serve(&mut self, id: ConnectionId, mut frames: Bytes, now: Now) {
+        while let Some(frame) = message::next_frame(&mut frames) {
+            let Some(client) = self.clients.connections.get_mut(&id) else { return };
+            self.counters.received += 1;
+            let is_first = client.handed == 0;
+            client.handed += 1;
+            if is_first {
+                self.handshake(id, frame, now);
+                continue;
+            }
+            let actions = match decode_request(frame) {
+                Ok((xid, request)) => self
+                    .clients
+                    .call(id, &self.tree, |connection, serving| connection.on_request(xid, request, serving)),
+                Err(error) => {
+                    tracing::debug!(%error, "a client's request makes no sense");
+                    self.clients.close(id, CloseReason::Protocol);
+                    return;
+                }
+            };
+            self.act_all(id, actions.unwrap_or_default(), now);
+        }
+    }
+
+    fn handshake(&mut self, id: ConnectionId, frame: Bytes, now: Now) {
+        match ConnectRequest::decode(&mut Reader::new(frame)) {
+            Ok(request) => {
+                let action =
+                    self.clients.call(id, &self.tree, |connection, serving| connection.on_connect(request, serving));
+                self.act_all(id, action.into_iter().collect(), now);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a client's first frame makes no sense");
+                self.clients.close(id, CloseReason::Protocol);
+            }
+        }
+    }
+
+    fn act_all(&mut self, id: ConnectionId, actions: Vec<Action>, now: Now) {
+        for action in actions {
+            self.act(id, action, now);
+        }
+    }
+
+    fn act(&mut self, id: ConnectionId, action: Action, now: Now) {
+        let Some(client) = self.clients.connections.get_mut(&id) else { return };
+        match action {
+            Action::CreateSession { timeout_ms } => {
+                let session = self.clients.session_ids.take();
+                let password: Vec<u8> = std::iter::repeat_with(|| self.clients.rng.u8(..)).take(16).collect();
+                client.establishing = Some((session, Bytes::from(password.clone())));
+                let body = WriteBody::CreateSession(CreateSession { timeout_ms, password });
+                let write = Some(Write { body: Some(body) });
+                self.outbox.push(id, HANDSHAKE, Request { session, write, ..Default::default() }, now.mono);
+            }
+            Action::AttachSession { session, password, timeout_ms } => {
+                client.establishing = Some((session, password.clone()));
+                let request = Request { session, attach: Some(password), timeout_ms, ..Default::default() };
+                self.outbox.push(id, HANDSHAKE, request, now.mono);
+            }
+            Action::Forward { request, cxid, write } => {
+                let auth = client.connection.auth().to_vec();
+                let session = client.connection.session();
+                let what = Request { session, cxid, auth, write: Some(write), ..Default::default() };
+                self.outbox.push(id, request, what, now.mono);
+            }
+            Action::Sync { request } => self.clients.asking.push((id, request)),
+            Action::Reconfig { request, .. } => {
+                let refused = Err(Refusal::ReconfigDisabled);
+                let actions = self
+                    .clients
+                    .call(id, &self.tree, |connection, serving| connection.complete(request, &refused, serving));
+                self.act_all(id, actions.unwrap_or_default(), now);
+            }
+            Action::Close(reason) => self.clients.closing(id, reason),
+        }
+    }
+
+    /// A transaction has been applied: watches hear of it, then whoever waited for it.
+    pub(super) fn tell_clients(&mut self, txn: &Txn, applied: &Applied, waiter: Option<Waiter>, now: Now) {
+        self.clients.notify(applied);
+        let is_own = txn.origin.is_some_and(|origin| origin.server == self.id);
+        if txn.body.is_none() && !is_own {
+            // The session moved to another server.
+            if let Some(id) = self.clients.sessions.get(&txn.session).copied() {
+                self.clients.close(id, CloseReason::SessionMoved);
+            }
+        }
+        match waiter.map(|waiter| (waiter.connection, waiter.number)) {
+            Some((id, HANDSHAKE)) => self.end_handshake(id, txn, applied, now),
+            Some((id, request)) => {
+                let result = &applied.result;
+                let actions = self
+                    .clients
+                    .call(id, &self.tree, |connection, serving| connection.complete(request, result, serving));
+                self.act_all(id, actions.unwrap_or_default(), now);
+            }
+            None => {}
+        }
+        if let Some(id) = applied.closed_session.and_then(|session| self.clients.sessions.get(&session).copied()) {
+            self.clients.close(id, CloseReason::SessionInvalid);
+        }
+    }
+
+    fn end_handshake(&mut self, id: ConnectionId, txn: &Txn, applied: &Applied, now: Now) {
+        let Some(client) = self.clients.connections.get_mut(&id) else { return };
+        let Some((session, password)) = client.establishing.take() else { return };
+        if applied.result.is_err() || matches!(txn.body, Some(TxnBody::Error(_))) {
+            let action = client.connection.refused();
+            self.act(id, action, now);
+            return;
+        }
+        if let Some(old) = self.clients.sessions.insert(session, id) {
+            self.clients.close(old, CloseReason::SessionMoved);
+            self.clients.sessions.insert(session, id);
+        }
+        let actions = self
+            .clients
+            .call(id, &self.tree, |connection, serving| connection.established(session, &password, serving));
+        self.act_all(id, actions.unwrap_or_default(), now);
+    }
+
+    /// Those who waited for a position that is applied now go on.
+    pub(super) fn release_syncs(&mut self, now: Now) {
+        for (id, request) in self.clients.take_reached(self.ensemble.applied_position().index) {
+            let actions = self.clients.call(id, &self.tree, |connection, serving| connection.synced(request, serving));
+            self.act_all(id, actions.unwrap_or_default(), now);
+        }
+    }
+}

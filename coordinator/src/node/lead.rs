@@ -1,0 +1,217 @@
+//! What only the leader does: it judges requests against the tree and everything that is proposed, gives out transaction
+//! ids, ends sessions that were silent and removes znodes that outlived themselves. One value lives as long as one
+//! leadership. Proposing is the caller's.
+
+use super::forward::{Inbox, Request};
+use crate::config::Config;
+use crate::ensemble::message::Forward;
+use crate::tree::pending::{Pending, PrepareRequest, PrepareSettings};
+use crate::tree::session::Expiry;
+use crate::tree::txn::{CloseSession, Origin, Txn, TxnBody};
+use crate::tree::write::{DeleteWrite, Write, WriteBody};
+use crate::tree::{CONFIG_PATH, Tree};
+use bytes::{Bytes, BytesMut};
+use common::time::{Millis, Now};
+use prost::Message;
+use std::collections::VecDeque;
+
+/// A proposal that reaches this size is closed and the next one begun: it must fit a peer message.
+const PROPOSAL_BYTES: usize = 1024 * 1024;
+
+/// Proposals on their way. While this many are, requests gather, so that under load few large ones travel.
+const PROPOSALS_IN_FLIGHT: usize = 4;
+
+/// How often containers and TTL znodes are looked at, as ZooKeeper's `znode.container.checkIntervalMs`.
+const OUTLIVED_EVERY_MS: u64 = 60_000;
+
+/// Removed in one go at most, so that other requests get their turn.
+const OUTLIVED_AT_ONCE: usize = 1_000;
+
+/// The transactions of one log entry.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub(super) struct TxnBatch {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) txns: Vec<Txn>,
+}
+
+/// A proposal that is not applied yet, so that the leader need not parse what it wrote itself.
+struct Proposal {
+    index: u64,
+    txns: Vec<Txn>,
+}
+
+/// One leadership.
+pub(super) struct Lead {
+    pub(super) term: u64,
+    pub(super) inbox: Inbox,
+    pub(super) expiry: Expiry,
+    pending: Pending,
+    next_zxid: i64,
+    last_time: i64,
+    queue: VecDeque<(Option<Origin>, Request)>,
+    proposals: VecDeque<Proposal>,
+    next_outlived: Millis,
+}
+
+impl Lead {
+    /// Begins to lead, with everything of earlier terms applied to `tree`. Every session gets its full timeout: nobody
+    /// knows when the last leader heard of it.
+    pub(super) fn new(term: u64, tree: &Tree, settings: PrepareSettings, config: &Config, now: Now) -> Lead {
+        let mut expiry = Expiry::new(u64::from(config.tick_time_ms).min(1000));
+        for (id, session) in tree.sessions() {
+            expiry.track(id, session.timeout_ms, now.mono);
+        }
+        let mut lead = Lead {
+            term,
+            inbox: Inbox::default(),
+            expiry,
+            pending: Pending::new(settings),
+            next_zxid: tree.zxid() + 1,
+            last_time: 0,
+            queue: VecDeque::new(),
+            proposals: VecDeque::new(),
+            next_outlived: now.mono + OUTLIVED_EVERY_MS,
+        };
+        lead.describe_ensemble(tree, config);
+        lead
+    }
+
+    /// Clients find the ensemble's members in a znode.
+    fn describe_ensemble(&mut self, tree: &Tree, config: &Config) {
+        if config.servers.len() < 2 {
+            return;
+        }
+        let mut text = String::new();
+        for server in config.servers.values() {
+            text.push_str(&format!("server.{}={}\n", server.id, server.line()));
+        }
+        text.push_str("version=0");
+        if tree.node(CONFIG_PATH).and_then(|node| node.data()) != Some(text.as_bytes()) {
+            self.push_own(0, WriteBody::Config(Bytes::from(text.into_bytes())));
+        }
+    }
+
+    /// A request of this server's own clients or of another server's, in order.
+    pub(super) fn push(&mut self, origin: Origin, request: Request) {
+        self.queue.push_back((Some(origin), request));
+    }
+
+    fn push_own(&mut self, session: i64, body: WriteBody) {
+        let request = Request { session, write: Some(Write { body: Some(body) }), ..Default::default() };
+        self.queue.push_back((None, request));
+    }
+
+    /// Requests in a message from another server; what does not decode is refused in its place.
+    pub(super) fn push_forwarded(&mut self, server: u64, requests: Vec<(u64, Bytes)>) {
+        for (request, bytes) in requests {
+            // A request that does not decode (a newer version's) has no write and is refused when its turn comes.
+            let decoded = Request::decode(bytes).unwrap_or_default();
+            self.push(Origin { server, request }, decoded);
+        }
+    }
+
+    /// Sessions that were heard of.
+    pub(super) fn touch(&mut self, sessions: impl IntoIterator<Item = i64>, now: Millis) {
+        for session in sessions {
+            self.expiry.touch(session, now);
+        }
+    }
+
+    /// Ends silent sessions and removes what outlived itself.
+    pub(super) fn tick(&mut self, tree: &Tree, now: Now) {
+        for session in self.expiry.expired(now.mono) {
+            tracing::info!(session = format_args!("{session:#x}"), "session expired");
+            self.push_own(session, WriteBody::CloseSession(CloseSession {}));
+        }
+        if now.mono >= self.next_outlived {
+            self.next_outlived = now.mono + OUTLIVED_EVERY_MS;
+            for path in tree.outlived(now.wall.0, 0).into_iter().take(OUTLIVED_AT_ONCE) {
+                self.push_own(0, WriteBody::DeleteContainer(DeleteWrite { path, version: -1 }));
+            }
+        }
+    }
+
+    /// True if nothing waits or enough is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() || self.proposals.len() >= PROPOSALS_IN_FLIGHT
+    }
+
+    /// Judges what waits, as far as one proposal goes: its bytes and its transactions.
+    pub(super) fn next_proposal(&mut self, tree: &Tree, now: Now) -> (Bytes, Vec<Txn>) {
+        let mut bytes = BytesMut::new();
+        let mut txns = Vec::with_capacity(self.queue.len());
+        self.last_time = now.wall.0.max(self.last_time);
+        while bytes.len() < PROPOSAL_BYTES {
+            let Some((origin, request)) = self.queue.pop_front() else { break };
+            let zxid = self.next_zxid;
+            self.next_zxid += 1;
+            let Request { session, cxid, auth, write, attach, timeout_ms } = request;
+            let server = origin.map_or(0, |origin| origin.server);
+            let body = match attach {
+                Some(password) => match self.pending.attach(tree, session, &password, server) {
+                    Ok(_) => {
+                        self.expiry.track(session, timeout_ms, now.mono);
+                        None
+                    }
+                    Err(refusal) => Some(TxnBody::refused(refusal)),
+                },
+                None => {
+                    let write = write.unwrap_or_default();
+                    let request = PrepareRequest { server, session, auth: &auth, write, time: self.last_time };
+                    Some(self.pending.prepare(tree, request, zxid))
+                }
+            };
+            let txn = Txn { zxid, time: self.last_time, origin, session, cxid, body };
+            prost::encoding::message::encode(1, &txn, &mut bytes);
+            txns.push(txn);
+        }
+        (bytes.freeze(), txns)
+    }
+
+    /// What was just judged stands in the log at `index`.
+    pub(super) fn proposed(&mut self, index: u64, txns: Vec<Txn>) {
+        self.proposals.push_back(Proposal { index, txns });
+    }
+
+    /// The transactions of an entry that this leadership proposed.
+    pub(super) fn take_proposal(&mut self, index: u64) -> Option<Vec<Txn>> {
+        let first = self.proposals.front()?;
+        if first.index != index {
+            return None;
+        }
+        self.proposals.pop_front().map(|proposal| proposal.txns)
+    }
+
+    /// A transaction has been applied.
+    pub(super) fn applied(&mut self, txn: &Txn, now: Millis) {
+        self.pending.applied(txn.zxid);
+        match &txn.body {
+            Some(TxnBody::CreateSession(session)) => self.expiry.track(txn.session, session.timeout_ms, now),
+            Some(TxnBody::CloseSession(_)) => self.expiry.remove(txn.session),
+            // A session that moved was heard of.
+            None => drop(self.expiry.touch(txn.session, now)),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Messages for a leader that is not ready, because it has not applied what earlier leaders left. Bounded; a server
+/// whose message is dropped sends it again.
+#[derive(Debug, Default)]
+pub(super) struct Early {
+    messages: Vec<(u64, Forward)>,
+}
+
+impl Early {
+    const LIMIT: usize = 256;
+
+    pub(super) fn push(&mut self, from: u64, forward: Forward) {
+        if self.messages.len() < Self::LIMIT {
+            self.messages.push((from, forward));
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Vec<(u64, Forward)> {
+        std::mem::take(&mut self.messages)
+    }
+}

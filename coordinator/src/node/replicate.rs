@@ -1,0 +1,149 @@
+//! The node's way from consensus to tree: what the ensemble says is kept, sent and applied here, and the store is
+//! written behind. Judges no request and knows no client.
+
+use super::lead::TxnBatch;
+use super::transfer::ToSend;
+use super::{Node, Output};
+use crate::ensemble::message::{LogPosition, PeerBody};
+use crate::ensemble::{Append, Committed, Progress};
+use crate::store::StoreWrite;
+use crate::tree::txn::Txn;
+use common::time::{Millis, Now};
+use prost::Message;
+
+/// The stored tree follows the live one at this distance; a restart applies the rest again from the log.
+const STORE_BEHIND_MS: u64 = 1_000;
+/// Or after this many changed records, so that no write is large.
+const STORE_BEHIND_RECORDS: usize = 4_096;
+
+/// Entries that stay for followers that were away for a moment; others get a snapshot.
+const KEPT_ENTRIES: u64 = 5_000;
+/// The log is cut when it has more entries or bytes than this: it is kept in memory as well.
+const LOG_ENTRIES: usize = 20_000;
+const LOG_BYTES: usize = 32 * 1024 * 1024;
+
+impl Node {
+    /// Carries out everything that consensus has to say.
+    pub(super) fn drive(&mut self, now: Now, out: &mut Vec<Output>) {
+        while let Some(progress) = self.ensemble.progress() {
+            let Progress { append, messages, snapshots_wanted, committed, reads } = progress;
+            for (to, body) in messages {
+                self.tell_peer(to, body);
+            }
+            for to in snapshots_wanted {
+                self.transfers.begin(to, self.ensemble.applied_position(), &self.tree, now.mono);
+                self.poll_transfers(now.mono);
+            }
+            if let Some(append) = append {
+                self.keep(append, out);
+            }
+            self.apply_all(committed, now);
+            for (context, index) in reads {
+                self.clients.set_read_index(context, index);
+            }
+            self.release_syncs(now);
+        }
+        self.write_behind(now.mono, out);
+    }
+
+    fn keep(&mut self, append: Append, out: &mut Vec<Output>) {
+        let mut write = StoreWrite {
+            number: Some(append.number),
+            hard_state: append.hard_state,
+            entries: append.entries,
+            ..Default::default()
+        };
+        if let Some(position) = append.installed {
+            self.tree = self.transfers.take_staged(position).expect("consensus installs only what was handed in");
+            tracing::info!(index = position.index, "a snapshot has taken the place of the log");
+            write.installed = Some(position);
+            write.applied = Some(position.index);
+            write.tree = self.tree.entries().map(|(key, value)| (key, Some(value))).collect();
+            self.ensemble.applied(position);
+            self.applied_term = position.term;
+            self.stored_index = position.index;
+            // What the clients' watches should have told is lost with the entries that were skipped.
+            self.outbox.abandon();
+            self.clients.close_all();
+        }
+        out.push(Output::Store(write));
+    }
+
+    fn apply_all(&mut self, committed: Vec<Committed>, now: Now) {
+        let Some(last) = committed.last().map(|committed| committed.position) else { return };
+        for Committed { position, data } in committed {
+            if position.term > self.applied_term {
+                self.applied_term = position.term;
+                self.outbox.begin_term(position.term, now.mono);
+            }
+            for txn in self.transactions(position, &data) {
+                self.apply(&txn, now);
+            }
+        }
+        self.ensemble.applied(last);
+    }
+
+    fn transactions(&mut self, position: LogPosition, data: &bytes::Bytes) -> Vec<Txn> {
+        let own = self.lead.as_mut().filter(|lead| lead.term == position.term);
+        if let Some(txns) = own.and_then(|lead| lead.take_proposal(position.index)) {
+            return txns;
+        }
+        match TxnBatch::decode(data.clone()) {
+            Ok(batch) => batch.txns,
+            // What a majority has kept was written by a leader. If it makes no sense here, then the ensemble has
+            // mixed versions or a bug; going on would let the trees differ.
+            Err(error) => unreachable!("log entry {} does not decode: {error}", position.index),
+        }
+    }
+
+    fn apply(&mut self, txn: &Txn, now: Now) {
+        let applied = self.tree.apply(txn);
+        if let Some(lead) = &mut self.lead {
+            lead.applied(txn, now.mono);
+        }
+        let own = txn.origin.filter(|origin| origin.server == self.id);
+        let waiter = own.and_then(|origin| self.outbox.applied(origin.request, now.mono));
+        if let Some(waiter) = waiter {
+            self.counters.answered_after(now.mono - waiter.since);
+        }
+        self.tell_clients(txn, &applied, waiter, now);
+    }
+
+    /// Lets the store follow, and cuts the log behind what it has.
+    fn write_behind(&mut self, now: Millis, out: &mut Vec<Output>) {
+        let applied = self.ensemble.applied_position().index;
+        let is_due = now - self.stored_at >= STORE_BEHIND_MS || self.tree.changes_count() >= STORE_BEHIND_RECORDS;
+        if applied == self.stored_index || !is_due {
+            return;
+        }
+        self.stored_index = applied;
+        self.stored_at = now;
+        let tree = self.tree.take_changes();
+        let compacted = self.ensemble.compact(KEPT_ENTRIES, LOG_ENTRIES, LOG_BYTES);
+        out.push(Output::Store(StoreWrite { tree, applied: Some(applied), compacted, ..Default::default() }));
+    }
+
+    pub(super) fn poll_transfers(&mut self, now: Millis) {
+        if !self.transfers.is_sending() {
+            return;
+        }
+        if !self.ensemble.is_leader() {
+            self.transfers.stop_sending();
+            return;
+        }
+        let ToSend { messages, ended } = self.transfers.poll(self.ensemble.term(), now);
+        for (to, body) in messages {
+            self.tell_peer(to, body);
+        }
+        for (to, complete) in ended {
+            tracing::info!(peer = to, complete, "snapshot sent");
+            self.ensemble.snapshot_sent(to, complete);
+        }
+    }
+
+    /// Puts a message into the buffer that leaves with the next flush.
+    pub(super) fn tell_peer(&mut self, to: u64, body: PeerBody) {
+        let buffer = self.peer_buffers.entry(to).or_default();
+        crate::ensemble::message::PeerMessage { body: Some(body) }.encode_frame(buffer);
+    }
+}

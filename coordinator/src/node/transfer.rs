@@ -1,0 +1,94 @@
+//! Snapshots between servers: those this leader sends and the one this follower receives. Sends nothing itself.
+
+use crate::ensemble::message::{LogPosition, PeerBody, SnapshotAck, SnapshotChunk};
+use crate::ensemble::snapshot::{Incoming, Outgoing, SendState};
+use crate::tree::Tree;
+use bytes::Bytes;
+use common::time::Millis;
+use std::collections::BTreeMap;
+
+/// What is to be done about snapshots on their way.
+#[derive(Default)]
+pub(super) struct ToSend {
+    /// Messages by receiver.
+    pub(super) messages: Vec<(u64, PeerBody)>,
+    /// Followers that are done with; true if they have all.
+    pub(super) ended: Vec<(u64, bool)>,
+}
+
+/// Snapshots on their way.
+#[derive(Default)]
+pub(super) struct Transfers {
+    outgoing: BTreeMap<u64, Outgoing>,
+    incoming: Incoming,
+    /// A received tree, until consensus says that it takes the place of log and tree.
+    staged: Option<(LogPosition, Tree)>,
+}
+
+impl Transfers {
+    /// A follower lacks entries that are gone: it gets the tree as it is now, unless it is getting one already.
+    pub(super) fn begin(&mut self, to: u64, position: LogPosition, tree: &Tree, now: Millis) {
+        self.outgoing.entry(to).or_insert_with(|| {
+            tracing::info!(peer = to, index = position.index, "sending a snapshot");
+            Outgoing::new(position, Bytes::from(tree.snapshot()), now)
+        });
+    }
+
+    /// Takes a follower's acknowledgement.
+    pub(super) fn acknowledge(&mut self, from: u64, ack: SnapshotAck, now: Millis) {
+        if let Some(outgoing) = self.outgoing.get_mut(&from) {
+            outgoing.acknowledge(ack, now);
+        }
+    }
+
+    /// What to send now.
+    pub(super) fn poll(&mut self, term: u64, now: Millis) -> ToSend {
+        let ToSend { mut messages, mut ended } = ToSend::default();
+        for (to, outgoing) in &mut self.outgoing {
+            match outgoing.poll(term, now) {
+                SendState::Send(chunks) => {
+                    messages.extend(chunks.into_iter().map(|chunk| (*to, PeerBody::SnapshotChunk(chunk))));
+                }
+                SendState::Done => ended.push((*to, true)),
+                SendState::GivenUp => ended.push((*to, false)),
+            }
+        }
+        for (to, _) in &ended {
+            self.outgoing.remove(to);
+        }
+        ToSend { messages, ended }
+    }
+
+    /// This server leads no more.
+    pub(super) fn stop_sending(&mut self) {
+        self.outgoing.clear();
+    }
+
+    /// True if a snapshot is being sent.
+    pub(super) fn is_sending(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Takes a chunk from the leader; gives the answer and, when the tree is whole, the position to restore to.
+    pub(super) fn receive(
+        &mut self,
+        from: u64,
+        chunk: &SnapshotChunk,
+        applied: u64,
+    ) -> Result<(SnapshotAck, Option<LogPosition>), crate::tree::snapshot::LoadError> {
+        if chunk.position.index <= applied {
+            // It arrived already, its acknowledgement did not.
+            let received = chunk.offset.saturating_add(chunk.data.len() as u64);
+            return Ok((SnapshotAck { index: chunk.position.index, received }, None));
+        }
+        let (ack, whole) = self.incoming.take(from, chunk);
+        let Some(whole) = whole else { return Ok((ack, None)) };
+        self.staged = Some((chunk.position, Tree::from_snapshot(&whole)?));
+        Ok((ack, Some(chunk.position)))
+    }
+
+    /// The received tree of this position.
+    pub(super) fn take_staged(&mut self, position: LogPosition) -> Option<Tree> {
+        self.staged.take().filter(|(at, _)| *at == position).map(|(_, tree)| tree)
+    }
+}

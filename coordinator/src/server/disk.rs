@@ -1,0 +1,354 @@
+//! The store on disk: RocksDB in one directory, written by one thread. Everything that waits is put into one write
+//! batch and synced once. Decides nothing: what to write comes from the node, and what was found goes to it.
+
+use crate::ensemble::message::{HardState, LogEntry, LogPosition};
+use crate::store::{Persisted, StoreWrite};
+use prost::Message;
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, IteratorMode, LogLevel, Options,
+    WriteBatch, WriteOptions,
+};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use thiserror::Error;
+
+/// The folder inside `dataDir`.
+const FOLDER: &str = "store";
+/// The folder inside `dataLogDir`, if that is another one: RocksDB's own log, the only thing that is synced.
+const LOG_FOLDER: &str = "store-log";
+
+const LOG: &str = "log";
+const TREE: &str = "tree";
+const META: &str = "meta";
+
+const BOOT_KEY: &[u8] = b"boot";
+const HARD_STATE_KEY: &[u8] = b"hard_state";
+const COMPACTED_KEY: &[u8] = b"compacted";
+const APPLIED_KEY: &[u8] = b"applied";
+
+/// Memory for what is not yet in a sorted file, each for log and tree.
+const WRITE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+/// Everything is read once, at start: a cache would hold what nobody asks for.
+const CACHE_BYTES: usize = 1024 * 1024;
+/// Writes joined in one batch; bounds the pause between two reports.
+const JOINED_WRITES: usize = 1024;
+
+/// The store cannot be used.
+#[derive(Debug, Error)]
+pub enum DiskError {
+    /// Another process has it open.
+    #[error("data directory {0} is used by another process")]
+    InUse(PathBuf),
+    /// The directory cannot be made.
+    #[error("data directory {path} cannot be created: {error}")]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// A record does not decode.
+    #[error("store {path}: {what} is damaged")]
+    Damaged {
+        /// The store.
+        path: PathBuf,
+        /// Which record.
+        what: String,
+    },
+    /// RocksDB reports an error.
+    #[error("store {path}: {error}")]
+    Rocks {
+        /// The store.
+        path: PathBuf,
+        /// What it said.
+        error: rocksdb::Error,
+    },
+}
+
+/// What the disk thread reports.
+pub(crate) enum DiskEvent {
+    /// All writes up to this number are durable.
+    Persisted(u64),
+    /// A write failed: nothing after it will be done.
+    Failed(DiskError),
+}
+
+/// The open store.
+pub(crate) struct Disk {
+    writes: Option<Sender<StoreWrite>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Disk {
+    /// Opens or creates the store and reads all that the node starts from.
+    pub(crate) fn open(data_dir: &Path, data_log_dir: &Path) -> Result<(DB, Persisted), DiskError> {
+        let path = data_dir.join(FOLDER);
+        let made = std::fs::create_dir_all(&path);
+        made.map_err(|error| DiskError::Directory { path: path.clone(), error })?;
+        let db = open_db(&path, data_dir, data_log_dir)?;
+        let persisted = load(&db, &path)?;
+        Ok((db, persisted))
+    }
+
+    /// Starts the thread that writes.
+    pub(crate) fn start(db: DB, report: impl Fn(DiskEvent) + Send + 'static) -> Disk {
+        let (writes, queue) = channel();
+        let thread = std::thread::Builder::new()
+            .name("disk".to_owned())
+            .spawn(move || run(&db, &queue, &report))
+            .expect("the process may start a thread");
+        Disk { writes: Some(writes), thread: Some(thread) }
+    }
+
+    /// Queues a write. The node never has more than a few under way that it waits for, which bounds the queue.
+    pub(crate) fn write(&self, write: StoreWrite) {
+        if let Some(writes) = &self.writes {
+            // A closed queue means that a write failed, which was reported.
+            let _ = writes.send(write);
+        }
+    }
+
+    /// Waits until all queued writes are done.
+    pub(crate) fn close(mut self) {
+        self.writes = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the disk thread has panicked");
+        }
+    }
+}
+
+fn open_db(path: &Path, data_dir: &Path, data_log_dir: &Path) -> Result<DB, DiskError> {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_max_background_jobs(2);
+    options.set_max_open_files(256);
+    options.set_keep_log_file_num(2);
+    options.set_log_level(LogLevel::Warn);
+    options.set_max_total_wal_size(64 * 1024 * 1024);
+    options.set_bytes_per_sync(1024 * 1024);
+    if data_log_dir != data_dir {
+        let folder = data_log_dir.join(LOG_FOLDER);
+        let made = std::fs::create_dir_all(&folder);
+        made.map_err(|error| DiskError::Directory { path: folder.clone(), error })?;
+        options.set_wal_dir(folder);
+    }
+    let cache = Cache::new_lru_cache(CACHE_BYTES).map_err(|error| rocks(path, error))?;
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(&cache);
+    let family = |name: &str, compression| {
+        let mut options = Options::default();
+        options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+        options.set_max_write_buffer_number(2);
+        options.set_compression_type(compression);
+        options.set_block_based_table_factory(&blocks);
+        ColumnFamilyDescriptor::new(name, options)
+    };
+    let families = [
+        family(LOG, DBCompressionType::None),
+        family(TREE, DBCompressionType::Lz4),
+        family(META, DBCompressionType::None),
+    ];
+    DB::open_cf_descriptors(&options, path, families).map_err(|error| {
+        if error.to_string().contains("lock") { DiskError::InUse(data_dir.to_owned()) } else { rocks(path, error) }
+    })
+}
+
+fn rocks(path: &Path, error: rocksdb::Error) -> DiskError {
+    DiskError::Rocks { path: path.to_owned(), error }
+}
+
+fn load(db: &DB, path: &Path) -> Result<Persisted, DiskError> {
+    let damaged = |what: &str| DiskError::Damaged { path: path.to_owned(), what: what.to_owned() };
+    let meta = family(db, META);
+    let record = |key: &[u8]| db.get_cf(meta, key).map_err(|error| rocks(path, error));
+    let number = |key: &[u8], what: &str| -> Result<u64, DiskError> {
+        let Some(bytes) = record(key)? else { return Ok(0) };
+        bytes.try_into().map(u64::from_be_bytes).map_err(|_| damaged(what))
+    };
+    let mut persisted = Persisted {
+        boot: number(BOOT_KEY, "boot count")? + 1,
+        applied: number(APPLIED_KEY, "applied index")?,
+        ..Default::default()
+    };
+    if let Some(bytes) = record(HARD_STATE_KEY)? {
+        persisted.hard_state = HardState::decode(&bytes[..]).map_err(|_| damaged("consensus state"))?;
+    }
+    if let Some(bytes) = record(COMPACTED_KEY)? {
+        persisted.compacted = LogPosition::decode(&bytes[..]).map_err(|_| damaged("log position"))?;
+    }
+    let mut batch = WriteBatch::default();
+    batch.put_cf(meta, BOOT_KEY, persisted.boot.to_be_bytes());
+    db.write_opt(batch, &synced(true)).map_err(|error| rocks(path, error))?;
+    for record in db.iterator_cf(family(db, LOG), IteratorMode::Start) {
+        let (key, value) = record.map_err(|error| rocks(path, error))?;
+        let entry = LogEntry::decode(bytes::Bytes::from(value)).map_err(|_| damaged("a log entry"))?;
+        let expected = persisted.entries.last().map_or(persisted.compacted.index, |last| last.index) + 1;
+        if key[..] != entry.index.to_be_bytes() || entry.index > expected {
+            return Err(damaged(&format!("log entry {expected}")));
+        }
+        if entry.index == expected {
+            persisted.entries.push(entry);
+        }
+    }
+    for record in db.iterator_cf(family(db, TREE), IteratorMode::Start) {
+        let (key, value) = record.map_err(|error| rocks(path, error))?;
+        persisted.tree.push((key.into_vec(), value.into_vec()));
+    }
+    Ok(persisted)
+}
+
+fn family<'a>(db: &'a DB, name: &str) -> &'a rocksdb::ColumnFamily {
+    db.cf_handle(name).expect("all column families are created on opening")
+}
+
+fn synced(sync: bool) -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(sync);
+    options
+}
+
+fn run(db: &DB, queue: &Receiver<StoreWrite>, report: &impl Fn(DiskEvent)) {
+    let (sync, lazy) = (synced(true), synced(false));
+    let mut last_index = db
+        .iterator_cf(family(db, LOG), IteratorMode::End)
+        .next()
+        .and_then(Result::ok)
+        .and_then(|(key, _)| key[..].try_into().ok())
+        .map_or(0, u64::from_be_bytes);
+    while let Ok(first) = queue.recv() {
+        let mut batch = WriteBatch::default();
+        let mut number = None;
+        let mut next = Some(first);
+        for _ in 0..JOINED_WRITES {
+            let Some(write) = next.take() else { break };
+            number = write.number.or(number);
+            add(db, &mut batch, &write, &mut last_index);
+            next = queue.try_recv().ok();
+        }
+        // The bound may leave one write in hand: it goes with this batch as well.
+        if let Some(write) = next {
+            number = write.number.or(number);
+            add(db, &mut batch, &write, &mut last_index);
+        }
+        let options = if number.is_some() { &sync } else { &lazy };
+        if let Err(error) = db.write_opt(batch, options) {
+            report(DiskEvent::Failed(rocks(db.path(), error)));
+            return;
+        }
+        if let Some(number) = number {
+            report(DiskEvent::Persisted(number));
+        }
+    }
+}
+
+fn add(db: &DB, batch: &mut WriteBatch, write: &StoreWrite, last_index: &mut u64) {
+    let (log, tree, meta) = (family(db, LOG), family(db, TREE), family(db, META));
+    if let Some(position) = write.installed {
+        batch.delete_range_cf(log, 0u64.to_be_bytes(), u64::MAX.to_be_bytes());
+        // No key of the tree is longer than a path, so this one is behind them all.
+        batch.delete_range_cf(tree, Vec::new(), vec![0xff; 64]);
+        batch.put_cf(meta, COMPACTED_KEY, position.encode_to_vec());
+        *last_index = position.index;
+    }
+    if let Some(state) = write.hard_state {
+        batch.put_cf(meta, HARD_STATE_KEY, state.encode_to_vec());
+    }
+    if let Some(first) = write.entries.first()
+        && first.index <= *last_index
+    {
+        batch.delete_range_cf(log, first.index.to_be_bytes(), (*last_index + 1).to_be_bytes());
+    }
+    for entry in &write.entries {
+        batch.put_cf(log, entry.index.to_be_bytes(), entry.encode_to_vec());
+        *last_index = entry.index;
+    }
+    for (key, value) in &write.tree {
+        match value {
+            Some(value) => batch.put_cf(tree, key, value),
+            None => batch.delete_cf(tree, key),
+        }
+    }
+    if let Some(applied) = write.applied {
+        batch.put_cf(meta, APPLIED_KEY, applied.to_be_bytes());
+    }
+    if let Some(position) = write.compacted {
+        batch.delete_range_cf(log, 0u64.to_be_bytes(), (position.index + 1).to_be_bytes());
+        batch.put_cf(meta, COMPACTED_KEY, position.encode_to_vec());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn entry(index: u64, term: u64) -> LogEntry {
+        LogEntry { index, term, kind: 0, data: bytes::Bytes::from(format!("{index}@{term}")) }
+    }
+
+    /// Gives the writes to the real store and to the one in memory; both must hold the same when opened again.
+    fn check(writes: &[StoreWrite]) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut memory = crate::store::MemoryStore::default();
+        for (round, write) in writes.iter().enumerate() {
+            let (db, found) = Disk::open(dir.path(), dir.path()).unwrap();
+            assert_eq!(found, memory.open(), "before write {round}");
+            let (reports, reported) = mpsc::channel();
+            let disk = Disk::start(db, move |event| {
+                let DiskEvent::Persisted(number) = event else { panic!("write failed") };
+                reports.send(number).unwrap();
+            });
+            disk.write(write.clone());
+            disk.close();
+            memory.write(write);
+            assert_eq!(reported.try_iter().last(), write.number);
+        }
+        let (_db, found) = Disk::open(dir.path(), dir.path()).unwrap();
+        assert_eq!(found, memory.open());
+    }
+
+    #[test]
+    fn holds_what_was_written() {
+        let position = |index, term| Some(LogPosition { index, term });
+        check(&[
+            StoreWrite {
+                number: Some(3),
+                hard_state: Some(HardState { term: 1, vote: 2, commit: 0 }),
+                entries: vec![entry(1, 1), entry(2, 1), entry(3, 1)],
+                ..Default::default()
+            },
+            StoreWrite { number: Some(4), entries: vec![entry(2, 2)], ..Default::default() },
+            StoreWrite {
+                tree: vec![(b"/".to_vec(), Some(b"x".to_vec())), (b"/a".to_vec(), Some(Vec::new()))],
+                applied: Some(2),
+                ..Default::default()
+            },
+            StoreWrite {
+                tree: vec![(b"/a".to_vec(), None)],
+                applied: Some(2),
+                compacted: position(1, 1),
+                ..Default::default()
+            },
+            StoreWrite {
+                number: Some(7),
+                installed: position(40, 5),
+                tree: vec![(b"/z".to_vec(), Some(b"z".to_vec()))],
+                applied: Some(40),
+                ..Default::default()
+            },
+            StoreWrite { number: Some(8), entries: vec![entry(41, 5)], ..Default::default() },
+        ]);
+    }
+
+    #[test]
+    fn a_second_process_is_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_db, _) = Disk::open(dir.path(), dir.path()).unwrap();
+        let error = Disk::open(dir.path(), dir.path()).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), format!("data directory {} is used by another process", dir.path().display()));
+    }
+}

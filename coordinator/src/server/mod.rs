@@ -1,0 +1,275 @@
+//! The process: sockets, the disk thread and the clock around one node. Everything runs on one thread but the disk: the
+//! node is one machine, and answers leave from the loop that runs it. Decides nothing about znodes.
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "server/ owns threads, clocks and hash maps")]
+
+mod disk;
+mod link;
+mod peer;
+mod socket;
+
+use crate::config::Config;
+use crate::ensemble::EnsembleError;
+use crate::node::{Input, Node, NodeError, Output, TICK_MS};
+use crate::tree::watch::ConnectionId;
+use bytes::Bytes;
+use common::Rng;
+use common::time::{Millis, Now, WallMillis};
+use disk::{Disk, DiskEvent};
+use link::Link;
+use peer::PeerLink;
+use socket::{Client, ClientLimits, ClientPort};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use thiserror::Error;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::mpsc;
+
+pub use disk::DiskError;
+
+/// Events that wait for the node's loop. Readers wait when it is full.
+const QUEUED_EVENTS: usize = 4096;
+
+/// How long a stopping leader waits for another server to take over.
+const HAND_OVER: Duration = Duration::from_millis(300);
+
+/// The server cannot start or go on.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// A port cannot be bound.
+    #[error("{what} {address} cannot be bound: {error}")]
+    Bind {
+        /// Which port it is.
+        what: &'static str,
+        /// Address and port.
+        address: String,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The stored state.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The stored log.
+    #[error(transparent)]
+    Ensemble(#[from] EnsembleError),
+    /// The operating system refused something basic.
+    #[error("the process cannot be set up: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// What reaches the node's loop.
+enum Event {
+    /// An input as it is.
+    Node(Input),
+    /// A client has connected.
+    Client(Arc<Client>, SocketAddr),
+    /// A connection to send to a peer is open.
+    Peer(Arc<PeerLink>),
+    /// That connection broke.
+    PeerDown(u64),
+    /// A peer has connected to send to this server.
+    Receiving(u64, Arc<Link>),
+    /// The disk reports.
+    Disk(DiskEvent),
+}
+
+type Events = mpsc::Sender<Event>;
+
+/// Both clocks, read by the server alone.
+struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now {
+            mono: Millis(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            wall: WallMillis(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)),
+        }
+    }
+}
+
+/// Runs a server until `stop` is ready or the disk fails.
+pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
+    let clock = Clock { started: Instant::now() };
+    let client_listener = match config.client_port {
+        Some(port) => Some(bind("client port", &config.client_address, port, config.client_port_listen_backlog).await?),
+        None => None,
+    };
+    let me = config.servers.get(&config.my_id).filter(|_| config.servers.len() > 1);
+    let peer_listener = match me {
+        Some(me) => Some(bind("server port", &me.host, me.peer_port, -1).await?),
+        None => None,
+    };
+    let (db, persisted) = Disk::open(&config.data_dir, &config.data_log_dir)?;
+    let mut rng = Rng::new();
+    let node = Node::new(&config, persisted, rng.fork(), clock.now())?;
+    let (events, queue) = mpsc::channel(QUEUED_EVENTS);
+    let reports = events.clone();
+    let disk = Disk::start(db, move |event| {
+        // A closed queue means that the server stops.
+        let _ = reports.blocking_send(Event::Disk(event));
+    });
+    let mut tasks = tokio::task::JoinSet::new();
+    for peer in config.servers.values().filter(|peer| peer.id != config.my_id && peer_listener.is_some()) {
+        tasks.spawn(peer::dial(config.my_id, peer.clone(), events.clone(), rng.fork()));
+    }
+    if let Some(listener) = peer_listener {
+        let peers = config.servers.keys().copied().filter(|id| *id != config.my_id).collect();
+        tasks.spawn(peer::accept(config.my_id, peers, listener, events.clone()));
+    }
+    if let Some(listener) = client_listener {
+        let limits = ClientLimits {
+            per_address: config.max_client_connections,
+            frame_bytes: config.max_buffer_bytes,
+            outstanding: i64::from(config.global_outstanding_limit.max(1)),
+        };
+        tracing::info!(address = %listener.local_addr()?, "serving clients");
+        tasks.spawn(Arc::new(ClientPort::new(limits, events.clone())).accept(listener));
+    }
+    let mut main_loop =
+        Loop { node, clock, disk, clients: HashMap::new(), peers: HashMap::new(), receiving: HashMap::new() };
+    let outcome = main_loop.run(queue, stop).await;
+    tasks.abort_all();
+    main_loop.disk.close();
+    outcome
+}
+
+async fn bind(what: &'static str, host: &str, port: u16, backlog: i32) -> Result<TcpListener, ServerError> {
+    let failed = |error| ServerError::Bind { what, address: format!("{host}:{port}"), error };
+    let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+    for address in tokio::net::lookup_host((host, port)).await.map_err(failed)? {
+        let opened = || -> std::io::Result<TcpListener> {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(u32::try_from(backlog).unwrap_or(1024))
+        };
+        match opened() {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+/// The loop that runs the node and carries out what it says.
+struct Loop {
+    node: Node,
+    clock: Clock,
+    disk: Disk,
+    clients: HashMap<ConnectionId, Arc<Client>>,
+    peers: HashMap<u64, Arc<PeerLink>>,
+    receiving: HashMap<u64, Arc<Link>>,
+}
+
+impl Loop {
+    async fn run(
+        &mut self,
+        mut queue: mpsc::Receiver<Event>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), ServerError> {
+        let mut stop = std::pin::pin!(stop);
+        let mut stopping: Option<tokio::time::Instant> = None;
+        let mut events = Vec::new();
+        let mut outputs = Vec::new();
+        let tick = Duration::from_millis(TICK_MS);
+        let mut next_tick = tokio::time::Instant::now() + tick;
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop, if stopping.is_none() => {
+                    stopping = Some(tokio::time::Instant::now() + HAND_OVER);
+                    self.node.step(self.clock.now(), Input::Stop, &mut outputs);
+                }
+                _ = queue.recv_many(&mut events, QUEUED_EVENTS) => {}
+                () = tokio::time::sleep_until(next_tick) => {}
+            }
+            let now = self.clock.now();
+            for event in events.drain(..) {
+                if let Some(input) = self.input(event)? {
+                    self.node.step(now, input, &mut outputs);
+                }
+            }
+            // One tick at most: after a pause of the process, what arrived meanwhile is seen before time goes on.
+            if tokio::time::Instant::now() >= next_tick {
+                next_tick = tokio::time::Instant::now() + tick;
+                self.node.step(now, Input::Tick, &mut outputs);
+            }
+            self.node.flush(now, &mut outputs);
+            for output in outputs.drain(..) {
+                self.carry_out(output);
+            }
+            if stopping.is_some_and(|until| !self.node.is_leader() || tokio::time::Instant::now() >= until) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn input(&mut self, event: Event) -> Result<Option<Input>, ServerError> {
+        Ok(match event {
+            Event::Node(input) => {
+                if let Input::ClientClosed { connection } = &input {
+                    self.clients.remove(connection);
+                }
+                Some(input)
+            }
+            Event::Client(client, remote) => {
+                let connection = client.id;
+                self.clients.insert(connection, client);
+                Some(Input::ClientConnected { connection, remote })
+            }
+            Event::Peer(link) => {
+                let peer = link.peer;
+                self.peers.insert(peer, link);
+                Some(Input::PeerConnected { peer })
+            }
+            Event::PeerDown(peer) => {
+                self.peers.remove(&peer);
+                Some(Input::PeerLost { peer })
+            }
+            Event::Receiving(peer, link) => {
+                self.receiving.insert(peer, link);
+                None
+            }
+            Event::Disk(DiskEvent::Persisted(number)) => Some(Input::Persisted { number }),
+            Event::Disk(DiskEvent::Failed(error)) => return Err(error.into()),
+        })
+    }
+
+    fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::ToClient { connection, bytes, answered } => {
+                if let Some(client) = self.clients.get(&connection) {
+                    client.send(bytes, answered);
+                }
+            }
+            Output::CloseClient { connection } => {
+                if let Some(client) = self.clients.get(&connection) {
+                    client.close();
+                }
+            }
+            Output::ToPeer { peer, bytes } => self.tell_peer(peer, bytes),
+            Output::ClosePeer { peer } => {
+                if let Some(link) = self.receiving.remove(&peer) {
+                    link.close();
+                }
+                if let Some(link) = self.peers.get(&peer) {
+                    link.close();
+                }
+            }
+            Output::Store(write) => self.disk.write(write),
+        }
+    }
+
+    fn tell_peer(&mut self, peer: u64, bytes: Bytes) {
+        if let Some(link) = self.peers.get(&peer) {
+            link.send(bytes);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The mesh between servers: each dials every other on the first port of its `server.N` line and sends on that
+//! connection only; what it accepts it only reads. A broken connection is dialled again. Parses lengths and the greeting;
+//! the second (election) port is not used, elections run over the same mesh.
+
+use super::link::Link;
+use super::{Event, Events};
+use crate::config::Server;
+use crate::ensemble::message::{FRAME_HEADER_BYTES, Hello, PEER_PROTOCOL, PeerBody, PeerMessage};
+use crate::node::Input;
+use bytes::{Bytes, BytesMut};
+use common::Rng;
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Bytes waiting for one peer; past it the connection is given up and consensus starts over with that peer.
+const BACKLOG_LIMIT_BYTES: usize = 64 * 1024 * 1024;
+/// Read at once.
+const READ_BYTES: usize = 64 * 1024;
+/// No peer message is longer: an append carries a megabyte or one entry, and an entry is bounded by the node.
+const FRAME_LIMIT_BYTES: usize = 128 * 1024 * 1024;
+/// Time for a greeting, and for a connection to open.
+const GREETING: Duration = Duration::from_secs(3);
+/// First and longest pause between two attempts to dial.
+const PAUSE_MS: (u64, u64) = (20, 500);
+
+/// A connection on which this server sends to a peer.
+pub(super) struct PeerLink {
+    pub(super) peer: u64,
+    link: Link,
+}
+
+impl PeerLink {
+    /// Writes now what the socket takes and keeps the rest.
+    pub(super) fn send(&self, bytes: Bytes) {
+        self.link.send(bytes);
+    }
+
+    /// Gives the connection up; it will be dialled again.
+    pub(super) fn close(&self) {
+        self.link.close();
+    }
+}
+
+/// Keeps a connection to one peer until the task is dropped.
+pub(super) async fn dial(my_id: u64, peer: Server, events: Events, mut rng: Rng) {
+    let mut pause_ms = PAUSE_MS.0;
+    loop {
+        let opened = tokio::time::timeout(GREETING, TcpStream::connect((peer.host.as_str(), peer.peer_port))).await;
+        match opened {
+            Ok(Ok(stream)) => {
+                let since = tokio::time::Instant::now();
+                send_until_broken(my_id, peer.id, stream, &events).await;
+                if since.elapsed() > Duration::from_secs(1) {
+                    pause_ms = PAUSE_MS.0;
+                }
+                if events.send(Event::PeerDown(peer.id)).await.is_err() {
+                    return;
+                }
+                // A crashed process is told from a broken connection by its port, so that is looked at right away.
+                if pause_ms == PAUSE_MS.0 {
+                    pause_ms *= 2;
+                    continue;
+                }
+            }
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                let _ = events.send(Event::Node(Input::PeerRefused { peer: peer.id })).await;
+            }
+            Ok(Err(error)) => tracing::debug!(peer = peer.id, %error, "peer cannot be dialled"),
+            Err(_) => tracing::debug!(peer = peer.id, "peer does not answer"),
+        }
+        tokio::time::sleep(Duration::from_millis(pause_ms + rng.u64(0..=pause_ms / 2))).await;
+        pause_ms = (pause_ms * 2).min(PAUSE_MS.1);
+    }
+}
+
+async fn send_until_broken(my_id: u64, peer: u64, stream: TcpStream, events: &Events) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let link = Arc::new(PeerLink { peer, link: Link::new(stream, BACKLOG_LIMIT_BYTES) });
+    let hello = Hello { protocol: PEER_PROTOCOL, from: my_id, to: peer };
+    let mut greeting = BytesMut::new();
+    PeerMessage { body: Some(PeerBody::Hello(hello)) }.encode_frame(&mut greeting);
+    link.send(greeting.freeze());
+    if events.send(Event::Peer(Arc::clone(&link))).await.is_err() {
+        return;
+    }
+    let mut nothing = BytesMut::with_capacity(16);
+    // The peer sends nothing here: a byte or an end means that it is another program, or gone.
+    let ended = link.link.read(&mut nothing).await;
+    tracing::debug!(peer, ?ended, "connection to peer ended");
+}
+
+/// Accepts peers until the task is dropped.
+pub(super) async fn accept(my_id: u64, peers: BTreeSet<u64>, listener: TcpListener, events: Events) {
+    let peers = Arc::new(peers);
+    loop {
+        match listener.accept().await {
+            Ok((stream, remote)) => {
+                let (events, peers) = (events.clone(), Arc::clone(&peers));
+                tokio::spawn(async move {
+                    if let Err(error) = receive(my_id, &peers, stream, &events).await {
+                        tracing::warn!(%remote, %error, "connection from peer closed");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a peer connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn invalid(problem: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, problem)
+}
+
+async fn receive(my_id: u64, peers: &BTreeSet<u64>, stream: TcpStream, events: &Events) -> io::Result<()> {
+    let link = Arc::new(Link::new(stream, 0));
+    let mut buffer = BytesMut::new();
+    let Ok(greeted) = tokio::time::timeout(GREETING, greeting(&link, &mut buffer)).await else {
+        return Err(invalid("no greeting in time".to_owned()));
+    };
+    let Some(hello) = greeted? else { return Ok(()) };
+    if hello.protocol != PEER_PROTOCOL || hello.to != my_id || !peers.contains(&hello.from) {
+        return Err(invalid(format!(
+            "greeting from server {} to server {} in protocol {}, this is server {my_id} in protocol {PEER_PROTOCOL}",
+            hello.from, hello.to, hello.protocol
+        )));
+    }
+    if events.send(Event::Receiving(hello.from, Arc::clone(&link))).await.is_err() {
+        return Ok(());
+    }
+    loop {
+        let end = whole_frames(&buffer)?;
+        if end > 0 {
+            let frames = buffer.split_to(end).freeze();
+            if events.send(Event::Node(Input::PeerMessages { from: hello.from, frames })).await.is_err() {
+                return Ok(());
+            }
+        }
+        buffer.reserve(READ_BYTES);
+        if link.read(&mut buffer).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+async fn greeting(link: &Link, buffer: &mut BytesMut) -> io::Result<Option<Hello>> {
+    loop {
+        if whole_frames(buffer)? > 0 {
+            let len = u32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]) as usize;
+            let frame = buffer.split_to(FRAME_HEADER_BYTES + len).freeze().slice(FRAME_HEADER_BYTES..);
+            return match PeerMessage::parse(frame) {
+                Ok(PeerBody::Hello(hello)) => Ok(Some(hello)),
+                Ok(_) => Err(invalid("no greeting".to_owned())),
+                Err(error) => Err(invalid(error.to_string())),
+            };
+        }
+        buffer.reserve(READ_BYTES);
+        if link.read(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+/// Length of the whole frames at the front.
+fn whole_frames(bytes: &[u8]) -> io::Result<usize> {
+    let mut end = 0;
+    while let Some(header) = bytes[end..].first_chunk::<FRAME_HEADER_BYTES>() {
+        let len = u32::from_be_bytes(*header) as usize;
+        if len > FRAME_LIMIT_BYTES {
+            return Err(invalid(format!("frame of {len} bytes")));
+        }
+        if bytes.len() - end - FRAME_HEADER_BYTES < len {
+            break;
+        }
+        end += FRAME_HEADER_BYTES + len;
+    }
+    Ok(end)
+}

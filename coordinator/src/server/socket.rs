@@ -1,0 +1,240 @@
+//! The client port: accepts connections, cuts their bytes into whole frames for the node and writes what the node
+//! answers. Knows frame lengths and four-letter words, no request. Everything it holds for a client is bounded.
+
+use super::link::Link;
+use super::{Event, Events};
+use crate::four_letter;
+use crate::node::Input;
+use crate::tree::watch::ConnectionId;
+use bytes::{Buf, BytesMut};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+/// Bytes read at once: a pipelining client's burst fits.
+const READ_BYTES: usize = 16 * 1024;
+
+/// Answers that a client does not fetch; one that lets more pile up is cut off. ZooKeeper has no such bound and runs out
+/// of memory instead.
+const BACKLOG_LIMIT_BYTES: usize = 32 * 1024 * 1024;
+
+/// Bounds for clients, all from `zoo.cfg`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClientLimits {
+    pub(super) per_address: u32,
+    pub(super) frame_bytes: usize,
+    pub(super) outstanding: i64,
+}
+
+/// One client's connection, shared by the task that reads it and the loop that answers it.
+pub(super) struct Client {
+    pub(super) id: ConnectionId,
+    link: Link,
+    outstanding: AtomicI64,
+    waits: AtomicBool,
+    answered: Notify,
+    /// Requests of all clients that are read and not answered.
+    all_outstanding: Arc<AtomicI64>,
+}
+
+impl Client {
+    /// Writes now what the socket takes and keeps the rest. `answered` requests make room for new ones.
+    pub(super) fn send(&self, bytes: bytes::Bytes, answered: u32) {
+        self.link.send(bytes);
+        if answered > 0 {
+            self.outstanding.fetch_sub(i64::from(answered), Ordering::Relaxed);
+            self.all_outstanding.fetch_sub(i64::from(answered), Ordering::Relaxed);
+            if self.waits.swap(false, Ordering::Relaxed) {
+                self.answered.notify_one();
+            }
+        }
+    }
+
+    /// Ends the connection once everything is written.
+    pub(super) fn close(&self) {
+        self.link.close();
+    }
+}
+
+/// What the accepting task and its connections share.
+pub(super) struct ClientPort {
+    limits: ClientLimits,
+    events: Events,
+    next_id: AtomicU64,
+    per_address: Mutex<HashMap<IpAddr, u32>>,
+    all_outstanding: Arc<AtomicI64>,
+}
+
+impl ClientPort {
+    pub(super) fn new(limits: ClientLimits, events: Events) -> ClientPort {
+        ClientPort {
+            limits,
+            events,
+            next_id: AtomicU64::new(1),
+            per_address: Mutex::new(HashMap::new()),
+            all_outstanding: Arc::new(AtomicI64::new(0)),
+        }
+    }
+
+    /// Accepts until the task is dropped.
+    pub(super) async fn accept(self: Arc<ClientPort>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, remote)) => {
+                    if !self.admit(remote.ip()) {
+                        tracing::warn!(%remote, limit = self.limits.per_address, "too many connections from address");
+                        continue;
+                    }
+                    let port = Arc::clone(&self);
+                    tokio::spawn(async move {
+                        port.serve(stream, remote).await;
+                        port.leave(remote.ip());
+                    });
+                }
+                Err(error) => {
+                    // Out of descriptors, most likely: waiting for some to be closed is all that can be done.
+                    tracing::warn!(%error, "a client connection could not be accepted");
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, address: IpAddr) -> bool {
+        let mut counts = self.per_address.lock().expect("no holder panics");
+        let count = counts.entry(address).or_insert(0);
+        if self.limits.per_address != 0 && *count >= self.limits.per_address {
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    fn leave(&self, address: IpAddr) {
+        let mut counts = self.per_address.lock().expect("no holder panics");
+        if let Some(count) = counts.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&address);
+            }
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, remote: SocketAddr) {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%remote, %error, "connection is gone already");
+            return;
+        }
+        let id = ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        let client = Arc::new(Client {
+            id,
+            link: Link::new(stream, BACKLOG_LIMIT_BYTES),
+            outstanding: AtomicI64::new(0),
+            waits: AtomicBool::new(false),
+            answered: Notify::new(),
+            all_outstanding: Arc::clone(&self.all_outstanding),
+        });
+        if self.events.send(Event::Client(Arc::clone(&client), remote)).await.is_err() {
+            return;
+        }
+        if let Err(error) = self.read(&client).await {
+            tracing::debug!(%remote, %error, "client connection ended");
+        }
+        let left = client.outstanding.swap(0, Ordering::Relaxed);
+        self.all_outstanding.fetch_sub(left, Ordering::Relaxed);
+        let _ = self.events.send(Event::Node(Input::ClientClosed { connection: id })).await;
+    }
+
+    /// Reads until either side ends the connection.
+    async fn read(&self, client: &Client) -> std::io::Result<()> {
+        let mut buffer = BytesMut::new();
+        let mut is_first = true;
+        loop {
+            if self.is_throttled(client) {
+                tokio::select! {
+                    biased;
+                    () = client.answered.notified() => {}
+                    done = client.link.flush() => return done,
+                }
+                continue;
+            }
+            buffer.reserve(READ_BYTES);
+            if client.link.read(&mut buffer).await? == 0 {
+                return Ok(());
+            }
+            if is_first && buffer.len() >= 4 {
+                is_first = false;
+                if let Some(word) = four_letter::word(&buffer[..4]) {
+                    let input = Input::FourLetter { connection: client.id, word };
+                    let _ = self.events.send(Event::Node(input)).await;
+                    return client.link.flush().await;
+                }
+            }
+            let (end, count) = whole_frames(&buffer, self.limits.frame_bytes)?;
+            if count > 0 {
+                let frames = buffer.split_to(end).freeze();
+                client.outstanding.fetch_add(count, Ordering::Relaxed);
+                self.all_outstanding.fetch_add(count, Ordering::Relaxed);
+                let input = Input::ClientFrames { connection: client.id, frames };
+                if self.events.send(Event::Node(input)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if buffer.is_empty() {
+                // An idle client keeps no buffer.
+                buffer = BytesMut::new();
+            }
+        }
+    }
+
+    /// A client is not read while too many requests wait, except if none of them is its own.
+    fn is_throttled(&self, client: &Client) -> bool {
+        if self.all_outstanding.load(Ordering::Relaxed) < self.limits.outstanding {
+            return false;
+        }
+        client.waits.store(true, Ordering::Relaxed);
+        client.outstanding.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// Length and number of the whole frames at the front; an error for a length beyond the limit.
+fn whole_frames(mut bytes: &[u8], limit: usize) -> std::io::Result<(usize, i64)> {
+    let (mut end, mut count) = (0, 0);
+    while bytes.len() >= 4 {
+        let declared = bytes.get_i32();
+        let len = usize::try_from(declared).ok().filter(|len| *len <= limit).ok_or_else(|| {
+            std::io::Error::new(std::io::ErrorKind::InvalidData, format!("frame of {declared} bytes"))
+        })?;
+        if bytes.len() < len {
+            break;
+        }
+        bytes.advance(len);
+        end += 4 + len;
+        count += 1;
+    }
+    Ok((end, count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_cut_where_they_end() {
+        let check = |bytes: &[u8], expected: Result<(usize, i64), &str>| {
+            let found = whole_frames(bytes, 8).map_err(|error| error.to_string());
+            assert_eq!(found, expected.map_err(str::to_owned), "{bytes:?}");
+        };
+        check(&[], Ok((0, 0)));
+        check(&[0, 0, 0], Ok((0, 0)));
+        check(&[0, 0, 0, 0], Ok((4, 1)));
+        check(&[0, 0, 0, 2, 7, 7, 0, 0, 0, 1], Ok((6, 1)));
+        check(&[0, 0, 0, 2, 7, 7, 0, 0, 0, 1, 9], Ok((11, 2)));
+        check(&[0, 0, 0, 9], Err("frame of 9 bytes"));
+        check(&[255, 255, 255, 255], Err("frame of -1 bytes"));
+    }
+}
