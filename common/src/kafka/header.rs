@@ -108,3 +108,79 @@ pub fn split_frame(buffer: &mut Bytes) -> Result<Option<Bytes>, DecodeError> {
     buffer.advance(4);
     Ok(Some(buffer.split_to(len)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::messages::{
+        ApiVersionsRequest, ApiVersionsResponse, ControlledShutdownRequest, FetchRequest, FetchResponse,
+        SaslHandshakeRequest,
+    };
+
+    fn check_request<R: Request>(version: i16, request: &R, header_hex: &str) {
+        let header = RequestHeader {
+            api_key: R::KEY,
+            api_version: version,
+            correlation_id: 7,
+            client_id: Some("ab".to_owned()),
+        };
+        let mut stream = encode_request(&header, request).unwrap();
+        let frame = split_frame(&mut stream).unwrap().unwrap();
+        assert!(stream.is_empty());
+        let mut reader = Reader::new(frame.clone());
+        let back = decode_request_header(&mut reader).unwrap();
+        let hex: String = frame[..reader.position()].iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, header_hex);
+        assert_eq!((back.api_key, back.api_version, back.correlation_id), (R::KEY, version, 7));
+        R::decode(&mut reader, version).unwrap();
+        assert_eq!(reader.remaining(), 0);
+    }
+
+    #[test]
+    fn request_headers_grow_with_the_version() {
+        check_request(0, &ControlledShutdownRequest::default(), "0007000000000007");
+        check_request(1, &ControlledShutdownRequest::default(), "000700010000000700026162");
+        check_request(11, &FetchRequest::default(), "0001000b0000000700026162");
+        check_request(12, &FetchRequest::default(), "0001000c000000070002616200");
+        check_request(1, &SaslHandshakeRequest::default(), "001100010000000700026162");
+        check_request(3, &ApiVersionsRequest::default(), "00120003000000070002616200");
+    }
+
+    #[test]
+    fn the_header_of_a_too_new_api_versions_request_is_read() {
+        let frame = Bytes::from_static(b"\x00\x12\x00\x63\x00\x00\x00\x01\xff\xff\x00");
+        let header = decode_request_header(&mut Reader::new(frame)).unwrap();
+        assert_eq!(header, RequestHeader { api_key: 18, api_version: 99, correlation_id: 1, client_id: None });
+        let frame = Bytes::from_static(b"\x7f\x12\x00\x63\x00\x00\x00\x01\xff\xff\x00");
+        assert_eq!(decode_request_header(&mut Reader::new(frame)), Err(DecodeError::UnknownApi(0x7f12)));
+    }
+
+    fn check_response<S: Response + PartialEq + std::fmt::Debug>(version: i16, response: &S, header_bytes: usize) {
+        let mut stream = encode_response(9, version, response).unwrap().into_bytes().unwrap();
+        let frame = split_frame(&mut stream).unwrap().unwrap();
+        let mut body = Writer::new();
+        response.encode(&mut body, version).unwrap();
+        assert_eq!(frame.len() - body.len(), header_bytes);
+        let (correlation_id, back) = decode_response::<S::Request>(frame, version).unwrap();
+        let mut again = Writer::new();
+        back.encode(&mut again, version).unwrap();
+        assert_eq!((correlation_id, again.finish().unwrap()), (9, body.finish().unwrap()));
+    }
+
+    #[test]
+    fn response_headers_have_tags_but_for_api_versions() {
+        check_response(11, &FetchResponse::default(), 4);
+        check_response(12, &FetchResponse::default(), 5);
+        check_response(0, &ApiVersionsResponse::default(), 4);
+        check_response(4, &ApiVersionsResponse::default(), 4);
+    }
+
+    #[test]
+    fn frames_are_split_when_whole() {
+        let mut stream = Bytes::from_static(b"\0\0\0\x02ab\0\0\0\x03c");
+        assert_eq!(split_frame(&mut stream), Ok(Some(Bytes::from_static(b"ab"))));
+        assert_eq!(split_frame(&mut stream), Ok(None));
+        assert_eq!(stream.len(), 5);
+        assert_eq!(split_frame(&mut Bytes::from_static(b"\xff\0\0\0")), Err(DecodeError::NegativeLength(-16777216)));
+    }
+}

@@ -631,3 +631,6 @@ impl Writer {
         Ok(Frame { parts })
     }
 }
+
+#[cfg(test)]
+mod tests;
