@@ -300,5 +300,3 @@ fn wire_stat(stat: &tree::Stat) -> Stat {
     }
 }
 
-#[cfg(test)]
-mod tests;
