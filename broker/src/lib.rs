@@ -7,6 +7,7 @@ pub mod config;
 pub mod connection;
 pub mod log;
 pub mod outbox;
+pub mod partition;
 pub mod peers;
 #[cfg(feature = "server")]
 pub mod server;

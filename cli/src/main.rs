@@ -8,15 +8,8 @@
 )]
 
 mod client;
-mod clock;
-mod cluster;
 mod container;
-mod java_order;
-mod options;
-mod topics;
 mod up;
-mod uuid_text;
-mod zookeeper;
 
 use std::process::ExitCode;
 
@@ -25,8 +18,6 @@ type Tool = fn(&[String]) -> anyhow::Result<ExitCode>;
 
 /// Every tool by name, without `.sh`.
 const TOOLS: &[(&str, &str, Tool)] = &[
-    ("kafka-topics", "create, list, describe, change and delete topics", topics::topics),
-    ("kafka-topic", "the same, as some tutorials call it", topics::topics),
     ("up", "start a cluster on this machine and keep it running", up::up),
     ("down", "stop the cluster of a folder", up::down),
     ("status", "what runs in a folder", up::status),

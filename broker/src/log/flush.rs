@@ -89,7 +89,7 @@ impl Log {
 
     /// Syncs everything and leaves a snapshot of the producers, so that the next opening (with `clean_shutdown`, if
     /// the log directory gets its marker) reads next to nothing.
-    pub fn close(mut self) -> Result<(), LogError> {
+    pub fn close(&mut self) -> Result<(), LogError> {
         let disk = Arc::clone(&self.disk);
         self.remove_doomed(None);
         self.producers.take_snapshot()?;
@@ -105,7 +105,7 @@ impl Log {
     /// Renames the directory to `topic-partition.<id>-delete`, so that a log of the same name can be made at once, and
     /// gives the new path, which [`remove_deleted_dir`] removes. The log is gone for its owner; reads that are under
     /// way keep their files.
-    pub fn delete(self, rng: &mut Rng) -> Result<PathBuf, LogError> {
+    pub fn delete(&mut self, rng: &mut Rng) -> Result<PathBuf, LogError> {
         let to = renamed_dir(&self.dir, "delete", rng);
         self.disk.rename(&self.dir, &to).map_err(LogError::io("rename", &self.dir))?;
         if let Some(parent) = to.parent() {

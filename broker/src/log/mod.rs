@@ -193,6 +193,11 @@ impl Log {
         self.segments.len()
     }
 
+    /// Base offset of the first segment.
+    pub fn first_base_offset(&self) -> i64 {
+        self.segments.keys().next().copied().expect("a log has at least one segment")
+    }
+
     /// Base offset of the segment that takes appends.
     pub fn active_base_offset(&self) -> i64 {
         self.active().base_offset

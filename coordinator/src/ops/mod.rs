@@ -300,3 +300,5 @@ fn wire_stat(stat: &tree::Stat) -> Stat {
     }
 }
 
+#[cfg(test)]
+mod tests;

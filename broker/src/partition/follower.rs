@@ -1,0 +1,504 @@
+//! Replica fetchers: what a follower asks of its leaders and what it does with the answers. One fetcher is one pure
+//! machine for one leader and one connection, with one request on its way. It never opens a connection and never decides
+//! who leads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::time::{Millis, Now};
+use uuid::Uuid;
+
+use super::fetch_session::{INITIAL_EPOCH, NO_SESSION, Wanted, next_epoch};
+use super::{FollowError, Partition, Position, Woken};
+
+/// A partition by topic name and number.
+pub type Key = (Arc<str>, i32);
+
+/// The settings of all fetchers of a broker.
+#[derive(Clone, Copy, Debug)]
+pub struct FetcherSettings {
+    /// `replica.fetch.max.bytes`: most bytes of one partition in one answer.
+    pub max_bytes: i32,
+    /// `replica.fetch.backoff.ms`: pause after an error.
+    pub backoff_ms: u64,
+}
+
+/// What a fetcher wants to send now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A Fetch request.
+    Fetch(FetchAsk),
+    /// A ListOffsets request: the leader's first or end offset.
+    Offsets(OffsetsAsk),
+}
+
+/// A Fetch request without what is the same in all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FetchAsk {
+    /// Fetch session id.
+    pub session_id: i32,
+    /// Fetch session epoch.
+    pub session_epoch: i32,
+    /// Topics are named by id; by name if one of them has no id.
+    pub by_id: bool,
+    /// New and changed partitions: topic, topic id, partition, what is wanted.
+    pub wanted: Vec<(Arc<str>, Uuid, i32, Wanted)>,
+    /// Partitions that are no longer wanted.
+    pub forgotten: Vec<(Arc<str>, Uuid, i32)>,
+}
+
+/// A ListOffsets request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffsetsAsk {
+    /// The end offset is asked for; the first offset otherwise.
+    pub latest: bool,
+    /// Topic, partition, current leader epoch.
+    pub partitions: Vec<(Arc<str>, i32, i32)>,
+}
+
+/// How a leader names a topic in its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicName {
+    /// Fetch version 13 and later.
+    Id(Uuid),
+    /// Before.
+    Name(String),
+}
+
+/// One partition of a leader's answer.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Record batches, as they are in the leader's log.
+    pub records: Bytes,
+    /// The leader's high watermark.
+    pub high_watermark: i64,
+    /// The leader's log start offset.
+    pub log_start_offset: i64,
+    /// The logs differ: the leader's largest epoch not above our last one, and where it ends.
+    pub diverging: Option<(i32, i64)>,
+}
+
+/// Why a leader gave no records, as far as a follower acts on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchFailure {
+    /// Our offset is not in its log.
+    #[error("offset is out of range")]
+    OffsetOutOfRange,
+    /// It knows a later leader epoch.
+    #[error("our leader epoch is old")]
+    FencedEpoch,
+    /// Something that passes: it does not lead yet or no longer, does not know the topic, cannot read its disk.
+    #[error("leader answered with error code {0}")]
+    Other(i16),
+}
+
+/// Why a whole answer is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SessionFailure {
+    /// The leader has forgotten the session.
+    #[error("the leader does not know our fetch session")]
+    UnknownSession,
+    /// The session is at another epoch, or names topics otherwise.
+    #[error("the leader refused the fetch with error code {0}")]
+    Refused(i16),
+    /// No answer came.
+    #[error("no answer")]
+    NoAnswer,
+}
+
+/// One partition's part of a Fetch answer.
+pub type FetchedPartition = (TopicName, i32, Result<Fetched, FetchFailure>);
+
+/// A leader's whole answer to Fetch.
+#[derive(Clone, Debug)]
+pub struct FetchAnswer {
+    /// The session that the leader made or kept; 0 for none.
+    pub session_id: i32,
+    /// Partitions.
+    pub partitions: Vec<FetchedPartition>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Fetching,
+    /// Our offset was out of range: the leader's end offset is needed.
+    AsksEnd,
+    /// The leader's end is not below ours: its first offset is needed.
+    AsksStart,
+}
+
+struct Followed {
+    partition: Arc<Partition>,
+    topic_id: Uuid,
+    leader_epoch: i32,
+    position: Position,
+    phase: Phase,
+    delayed_until: Option<Millis>,
+    /// What the leader's session holds of this partition.
+    sent: Option<Wanted>,
+}
+
+/// What is on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum InFlight {
+    Fetch { full: bool },
+    Offsets(OffsetsAsk),
+}
+
+/// The fetcher of one connection to one leader.
+pub struct Fetcher {
+    settings: FetcherSettings,
+    partitions: BTreeMap<Key, Followed>,
+    names: BTreeMap<Uuid, Arc<str>>,
+    without_id: usize,
+    /// Partitions whose part of the session must be told to the leader.
+    changed: BTreeSet<Key>,
+    forgotten: BTreeMap<Key, Uuid>,
+    /// Partitions that ask for the leader's offsets.
+    asking: BTreeSet<Key>,
+    delayed: BTreeSet<(Millis, Key)>,
+    session_id: i32,
+    session_epoch: i32,
+    session_by_id: bool,
+    session_members: usize,
+    in_flight: Option<InFlight>,
+    paused_until: Option<Millis>,
+}
+
+impl Fetcher {
+    /// A fetcher without partitions.
+    pub fn new(settings: FetcherSettings) -> Fetcher {
+        Fetcher {
+            settings,
+            partitions: BTreeMap::new(),
+            names: BTreeMap::new(),
+            without_id: 0,
+            changed: BTreeSet::new(),
+            forgotten: BTreeMap::new(),
+            asking: BTreeSet::new(),
+            delayed: BTreeSet::new(),
+            session_id: NO_SESSION,
+            session_epoch: INITIAL_EPOCH,
+            session_by_id: true,
+            session_members: 0,
+            in_flight: None,
+            paused_until: None,
+        }
+    }
+
+    /// Follows a partition from `position` on. Replaces what was known of it.
+    pub fn add(&mut self, partition: Arc<Partition>, topic_id: Uuid, leader_epoch: i32, position: Position) {
+        let key = (partition.topic().clone(), partition.index());
+        self.remove(&key);
+        if topic_id.is_nil() {
+            self.without_id += 1;
+        } else {
+            self.names.insert(topic_id, key.0.clone());
+        }
+        self.changed.insert(key.clone());
+        let (phase, delayed_until, sent) = (Phase::Fetching, None, None);
+        self.partitions
+            .insert(key, Followed { partition, topic_id, leader_epoch, position, phase, delayed_until, sent });
+    }
+
+    /// Follows a partition no longer. An answer that is on its way is ignored for it.
+    pub fn remove(&mut self, key: &Key) {
+        let Some(followed) = self.partitions.remove(key) else { return };
+        self.without_id -= usize::from(followed.topic_id.is_nil());
+        if followed.sent.is_some() {
+            self.forgotten.insert(key.clone(), followed.topic_id);
+            self.session_members -= 1;
+        }
+        self.changed.remove(key);
+        self.asking.remove(key);
+        if let Some(until) = followed.delayed_until {
+            self.delayed.remove(&(until, key.clone()));
+        }
+        let first_of_topic = (key.0.clone(), i32::MIN);
+        if self.partitions.range(first_of_topic..).next().is_none_or(|((topic, _), _)| *topic != key.0) {
+            self.names.remove(&followed.topic_id);
+        }
+    }
+
+    /// True if it follows nothing.
+    pub fn is_empty(&self) -> bool {
+        self.partitions.is_empty()
+    }
+
+    /// Partitions that it follows.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.partitions.keys()
+    }
+
+    /// When `next` may have something to send although no answer came.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        self.paused_until.or(self.delayed.first().map(|(at, _)| *at))
+    }
+
+    /// The next request, if none is on its way and there is something to ask.
+    pub fn next(&mut self, now: Millis) -> Option<Ask> {
+        if self.in_flight.is_some() || self.paused_until.is_some_and(|until| now < until) {
+            return None;
+        }
+        self.paused_until = None;
+        self.end_delays(now);
+        if let Some(ask) = self.next_offsets() {
+            self.in_flight = Some(InFlight::Offsets(ask.clone()));
+            return Some(Ask::Offsets(ask));
+        }
+        let ask = self.next_fetch()?;
+        self.in_flight = Some(InFlight::Fetch { full: ask.session_epoch == INITIAL_EPOCH });
+        Some(Ask::Fetch(ask))
+    }
+
+    fn end_delays(&mut self, now: Millis) {
+        while let Some((at, _)) = self.delayed.first()
+            && *at <= now
+            && let Some((_, key)) = self.delayed.pop_first()
+        {
+            if let Some(followed) = self.partitions.get_mut(&key) {
+                followed.delayed_until = None;
+                if followed.phase == Phase::Fetching {
+                    self.changed.insert(key);
+                } else {
+                    self.asking.insert(key);
+                }
+            }
+        }
+    }
+
+    fn next_offsets(&self) -> Option<OffsetsAsk> {
+        let latest = self.partitions.get(self.asking.first()?)?.phase == Phase::AsksEnd;
+        let phase = if latest { Phase::AsksEnd } else { Phase::AsksStart };
+        let partitions = self
+            .asking
+            .iter()
+            .filter_map(|key| Some((key, self.partitions.get(key)?)))
+            .filter(|(_, followed)| followed.phase == phase)
+            .map(|(key, followed)| (key.0.clone(), key.1, followed.leader_epoch))
+            .collect();
+        Some(OffsetsAsk { latest, partitions })
+    }
+
+    fn next_fetch(&mut self) -> Option<FetchAsk> {
+        let by_id = self.without_id == 0;
+        if by_id != self.session_by_id {
+            self.session_epoch = INITIAL_EPOCH;
+            self.session_by_id = by_id;
+        }
+        if self.session_epoch == INITIAL_EPOCH {
+            self.begin_session();
+        }
+        let mut ask =
+            FetchAsk { session_id: self.session_id, session_epoch: self.session_epoch, by_id, ..FetchAsk::default() };
+        let max_bytes = self.settings.max_bytes;
+        for key in std::mem::take(&mut self.changed) {
+            let Some(followed) = self.partitions.get_mut(&key) else { continue };
+            let is_ready = followed.phase == Phase::Fetching && followed.delayed_until.is_none();
+            let wanted = is_ready.then(|| followed.wanted(max_bytes));
+            match (wanted, followed.sent) {
+                (Some(wanted), sent) if sent != Some(wanted) => {
+                    self.session_members += usize::from(sent.is_none());
+                    self.forgotten.remove(&key).filter(|id| *id != followed.topic_id).inspect(|old| {
+                        ask.forgotten.push((key.0.clone(), *old, key.1));
+                    });
+                    followed.sent = Some(wanted);
+                    ask.wanted.push((key.0, followed.topic_id, key.1, wanted));
+                }
+                (None, Some(_)) => {
+                    self.session_members -= 1;
+                    followed.sent = None;
+                    self.forgotten.insert(key, followed.topic_id);
+                }
+                _ => {}
+            }
+        }
+        for ((topic, partition), id) in std::mem::take(&mut self.forgotten) {
+            ask.forgotten.push((topic, id, partition));
+        }
+        (self.session_members > 0 || !ask.forgotten.is_empty()).then_some(ask)
+    }
+
+    /// A full request names all partitions anew and needs to forget none.
+    fn begin_session(&mut self) {
+        self.forgotten.clear();
+        self.session_members = 0;
+        for (key, followed) in &mut self.partitions {
+            followed.sent = None;
+            self.changed.insert(key.clone());
+        }
+    }
+
+    /// Takes the leader's answer to Fetch, or the reason why there is none.
+    pub fn on_fetch(&mut self, answer: Result<FetchAnswer, SessionFailure>, now: Now, woken: &mut Woken) {
+        let Some(InFlight::Fetch { full }) = self.in_flight.take_if(|sent| matches!(sent, InFlight::Fetch { .. }))
+        else {
+            return;
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(failure) => {
+                tracing::info!(%failure, "fetch from leader failed");
+                if failure == SessionFailure::UnknownSession {
+                    self.session_id = NO_SESSION;
+                } else {
+                    self.paused_until = Some(now.mono + self.settings.backoff_ms);
+                }
+                self.session_epoch = INITIAL_EPOCH;
+                return;
+            }
+        };
+        match (full, answer.session_id) {
+            (_, NO_SESSION) => (self.session_id, self.session_epoch) = (NO_SESSION, INITIAL_EPOCH),
+            (true, id) => (self.session_id, self.session_epoch) = (id, next_epoch(INITIAL_EPOCH)),
+            (false, _) => self.session_epoch = next_epoch(self.session_epoch),
+        }
+        for (topic, partition, outcome) in answer.partitions {
+            let topic = match topic {
+                TopicName::Id(id) => self.names.get(&id).cloned(),
+                TopicName::Name(name) => Some(name.into()),
+            };
+            if let Some(topic) = topic {
+                self.on_partition((topic, partition), outcome, now, woken);
+            }
+        }
+    }
+
+    fn on_partition(&mut self, key: Key, outcome: Result<Fetched, FetchFailure>, now: Now, woken: &mut Woken) {
+        let Some(followed) = self.partitions.get_mut(&key) else { return };
+        let asked = followed.sent.map(|sent| sent.fetch_offset);
+        let is_ready = followed.phase == Phase::Fetching && followed.delayed_until.is_none();
+        // Removed and added again, or truncated, while the request was on its way.
+        if !is_ready || asked != Some(followed.position.offset) {
+            return;
+        }
+        let (epoch, partition) = (followed.leader_epoch, followed.partition.clone());
+        let moved = match outcome {
+            Ok(Fetched { diverging: Some((div_epoch, end)), .. }) => {
+                partition.truncate_to_leader(epoch, div_epoch, end)
+            }
+            Ok(fetched) => partition.append_fetched(epoch, followed.position, fetched, (now, woken)),
+            Err(FetchFailure::OffsetOutOfRange) => {
+                followed.phase = Phase::AsksEnd;
+                self.asking.insert(key.clone());
+                self.changed.insert(key);
+                return;
+            }
+            Err(FetchFailure::FencedEpoch) => {
+                tracing::info!(topic = &*key.0, partition = key.1, epoch, "fenced; waiting for the new leader");
+                self.remove(&key);
+                return;
+            }
+            Err(failure @ FetchFailure::Other(_)) => {
+                tracing::info!(topic = &*key.0, partition = key.1, %failure, "fetch failed");
+                self.delay(&key, now.mono);
+                return;
+            }
+        };
+        self.settle(key, moved, now.mono);
+    }
+
+    /// Goes on from where an append or a truncation left the log.
+    fn settle(&mut self, key: Key, moved: Result<Position, FollowError>, now: Millis) {
+        match moved {
+            Ok(position) => {
+                if let Some(followed) = self.partitions.get_mut(&key) {
+                    followed.position = position;
+                    followed.phase = Phase::Fetching;
+                    self.changed.insert(key);
+                }
+            }
+            Err(FollowError::Superseded) => self.remove(&key),
+            Err(FollowError::Rejected(reason)) => {
+                tracing::error!(
+                    topic = &*key.0,
+                    partition = key.1,
+                    reason,
+                    "records from the leader are not acceptable"
+                );
+                self.delay(&key, now);
+            }
+            Err(FollowError::Storage) => {
+                tracing::warn!(topic = &*key.0, partition = key.1, "no longer replicated: its log directory failed");
+                self.remove(&key);
+            }
+        }
+    }
+
+    fn delay(&mut self, key: &Key, now: Millis) {
+        if let Some(followed) = self.partitions.get_mut(key)
+            && followed.delayed_until.is_none()
+        {
+            let until = now + self.settings.backoff_ms;
+            followed.delayed_until = Some(until);
+            self.delayed.insert((until, key.clone()));
+            self.asking.remove(key);
+            self.changed.insert(key.clone());
+        }
+    }
+
+    /// Takes the leader's answer to ListOffsets: for each partition an offset or a failure; `None` if no answer came.
+    pub fn on_offsets(&mut self, answer: Option<Vec<(Key, Result<i64, FetchFailure>)>>, now: Millis) {
+        let sent = self.in_flight.take_if(|sent| matches!(sent, InFlight::Offsets(_)));
+        let Some(InFlight::Offsets(asked)) = sent else { return };
+        let Some(answer) = answer else {
+            self.paused_until = Some(now + self.settings.backoff_ms);
+            self.session_epoch = INITIAL_EPOCH;
+            return;
+        };
+        let mut answers: BTreeMap<Key, Result<i64, FetchFailure>> = answer.into_iter().collect();
+        for (topic, partition, epoch) in asked.partitions {
+            let key = (topic, partition);
+            let outcome = answers.remove(&key).unwrap_or(Err(FetchFailure::Other(-1)));
+            let Some(followed) = self.partitions.get_mut(&key) else { continue };
+            let phase = if asked.latest { Phase::AsksEnd } else { Phase::AsksStart };
+            if followed.phase != phase || followed.leader_epoch != epoch {
+                continue;
+            }
+            self.asking.remove(&key);
+            self.on_leader_offset(key, asked.latest, outcome, now);
+        }
+    }
+
+    /// Our offset is not in the leader's log. If the leader ends below us (unclean election), we cut to its end. If not
+    /// and it starts above our end, nothing of ours is of use and we start there; otherwise we go on from our end.
+    fn on_leader_offset(&mut self, key: Key, latest: bool, outcome: Result<i64, FetchFailure>, now: Millis) {
+        let Some(followed) = self.partitions.get_mut(&key) else { return };
+        let (epoch, partition) = (followed.leader_epoch, followed.partition.clone());
+        match outcome {
+            Err(FetchFailure::FencedEpoch) => self.remove(&key),
+            Err(failure) => {
+                tracing::info!(topic = &*key.0, partition = key.1, %failure, "cannot learn the leader's offsets");
+                self.delay(&key, now);
+            }
+            Ok(leader_end) if latest => match partition.cut_to_leader_end(epoch, leader_end) {
+                Ok(Some(position)) => self.settle(key, Ok(position), now),
+                Ok(None) => {
+                    followed.phase = Phase::AsksStart;
+                    self.asking.insert(key);
+                }
+                Err(error) => self.settle(key, Err(error), now),
+            },
+            Ok(leader_start) => {
+                let moved = partition.start_at_leader_start(epoch, leader_start);
+                self.settle(key, moved, now);
+            }
+        }
+    }
+}
+
+impl Followed {
+    fn wanted(&self, max_bytes: i32) -> Wanted {
+        Wanted {
+            fetch_offset: self.position.offset,
+            log_start_offset: self.partition.log_start_offset(),
+            max_bytes,
+            current_leader_epoch: Some(self.leader_epoch),
+            last_fetched_epoch: self.position.epoch,
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The log directories of a broker: what is loaded at the start, where a new partition goes, checkpoints, and the removal
+//! of deleted partitions. Knows files, not leaders.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use common::disk::Disk;
+use common::id::TopicPartition;
+use common::time::{Millis, Now};
+use thiserror::Error;
+
+use super::{Opened, Shared};
+use crate::log::checkpoints::{
+    CLEAN_SHUTDOWN_FILE, HIGH_WATERMARK_FILE, LOG_START_OFFSET_FILE, MetaProperties, RECOVERY_POINT_FILE,
+    read_clean_shutdown, read_meta_properties, read_offsets, remove_clean_shutdown, write_clean_shutdown,
+    write_meta_properties, write_offsets,
+};
+use crate::log::{Log, LogConfig, LogError, OpenState, is_deleted_dir, remove_deleted_dir};
+
+/// Why the log directories cannot be used.
+#[derive(Debug, Error)]
+pub enum StorageError {
+    /// A log cannot be opened for another reason than the disk.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Two directories hold the same partition.
+    #[error("partition {partition} is in both {} and {}", first.display(), second.display())]
+    Duplicate {
+        /// The partition.
+        partition: TopicPartition,
+        /// Its first directory.
+        first: PathBuf,
+        /// Its other directory.
+        second: PathBuf,
+    },
+    /// No directory of `log.dirs` can be used.
+    #[error("none of the log directories can be used")]
+    NoneUsable,
+    /// A directory belongs to another cluster.
+    #[error("cluster id is {actual}, but {} of {} says {stored}; is zookeeper.connect or log.dirs wrong?", crate::log::checkpoints::META_PROPERTIES_FILE, dir.display())]
+    OtherCluster {
+        /// The directory.
+        dir: PathBuf,
+        /// Its cluster.
+        stored: String,
+        /// The cluster that the broker found.
+        actual: String,
+    },
+    /// A directory belongs to another broker.
+    #[error("broker.id is {actual}, but {} of {} says {stored}; use that id or another directory", crate::log::checkpoints::META_PROPERTIES_FILE, dir.display())]
+    OtherBroker {
+        /// The directory.
+        dir: PathBuf,
+        /// Its broker.
+        stored: i32,
+        /// This broker.
+        actual: i32,
+    },
+}
+
+/// One directory of `log.dirs`.
+#[derive(Debug)]
+struct LogDir {
+    path: PathBuf,
+    is_failed: bool,
+    partitions: usize,
+}
+
+/// All directories of `log.dirs`.
+#[derive(Debug)]
+pub(super) struct LogDirs {
+    dirs: Vec<LogDir>,
+    /// Directories of deleted partitions, and when they may be removed.
+    deleted: Vec<(Millis, PathBuf)>,
+}
+
+/// A partition found at the start.
+pub(super) struct Loaded {
+    pub partition: TopicPartition,
+    pub opened: Opened,
+}
+
+/// What the checkpoints of one log directory say.
+struct Checkpointed {
+    clean_shutdown: bool,
+    recovery_points: BTreeMap<TopicPartition, i64>,
+    start_offsets: BTreeMap<TopicPartition, i64>,
+    high_watermarks: BTreeMap<TopicPartition, i64>,
+}
+
+impl LogDirs {
+    /// Opens every log. A directory that cannot be read counts as failed; an error if none is left.
+    pub(super) fn load(
+        shared: &Shared,
+        config: impl Fn(&str) -> LogConfig,
+        now: Now,
+    ) -> Result<(LogDirs, Vec<Loaded>), StorageError> {
+        let mut dirs = LogDirs { dirs: Vec::new(), deleted: Vec::new() };
+        let mut all: BTreeMap<TopicPartition, Loaded> = BTreeMap::new();
+        for path in &shared.settings.log_dirs {
+            let (loaded, is_failed) = match dirs.load_dir(shared, path, &config, now) {
+                Ok(loaded) => (loaded, false),
+                Err(error @ LogError::Io { .. }) => {
+                    tracing::error!(dir = %path.display(), %error, "log directory failed");
+                    (Vec::new(), true)
+                }
+                Err(error) => return Err(error.into()),
+            };
+            dirs.dirs.push(LogDir { path: path.clone(), is_failed, partitions: loaded.len() });
+            for one in loaded {
+                if let Some(first) = all.get(&one.partition) {
+                    let (first, second) = (first.opened.log.dir().to_owned(), one.opened.log.dir().to_owned());
+                    return Err(StorageError::Duplicate { partition: one.partition, first, second });
+                }
+                all.insert(one.partition.clone(), one);
+            }
+        }
+        if dirs.dirs.iter().all(|dir| dir.is_failed) {
+            return Err(StorageError::NoneUsable);
+        }
+        Ok((dirs, all.into_values().collect()))
+    }
+
+    fn load_dir(
+        &mut self,
+        shared: &Shared,
+        path: &Path,
+        config: impl Fn(&str) -> LogConfig,
+        now: Now,
+    ) -> Result<Vec<Loaded>, LogError> {
+        let disk = &shared.disk;
+        disk.create_dir_all(path).map_err(LogError::io("create", path))?;
+        let checkpointed = Checkpointed::read(disk.as_ref(), path)?;
+        if checkpointed.clean_shutdown {
+            remove_clean_shutdown(disk.as_ref(), path)?;
+        }
+        let mut loaded = Vec::new();
+        for entry in disk.read_dir(path).map_err(LogError::io("list", path))? {
+            if !entry.is_dir {
+                continue;
+            }
+            let dir = path.join(&entry.name);
+            if is_deleted_dir(&entry.name) {
+                self.deleted.push((now.mono, dir));
+                continue;
+            }
+            let Some(partition) = parse_dir_name(&entry.name) else {
+                tracing::warn!(dir = %dir.display(), "not the directory of a partition, left alone");
+                continue;
+            };
+            let start = checkpointed.open_state(&partition);
+            let log = Log::open(disk.clone(), dir, config(&partition.topic), start, now)?;
+            let topic_id = log.topic_id()?;
+            let high_watermark = checkpointed.high_watermarks.get(&partition).copied().unwrap_or(0);
+            loaded
+                .push(Loaded { partition, opened: Opened { log, log_dir: path.to_owned(), topic_id, high_watermark } });
+        }
+        Ok(loaded)
+    }
+
+    /// The directory for a new partition: the usable one with the fewest. `None` if none is left.
+    pub(super) fn take_place(&mut self) -> Option<PathBuf> {
+        let dir = self.dirs.iter_mut().filter(|dir| !dir.is_failed).min_by_key(|dir| dir.partitions)?;
+        dir.partitions += 1;
+        Some(dir.path.clone())
+    }
+
+    /// A partition of this directory is gone; its files, if renamed to `deleted`, may be removed at `at`.
+    pub(super) fn release(&mut self, log_dir: &Path, deleted: Option<(Millis, PathBuf)>) {
+        if let Some(dir) = self.dirs.iter_mut().find(|dir| dir.path == log_dir) {
+            dir.partitions = dir.partitions.saturating_sub(1);
+        }
+        self.deleted.extend(deleted);
+    }
+
+    /// A directory failed; false if that was known.
+    pub(super) fn fail(&mut self, log_dir: &Path) -> bool {
+        match self.dirs.iter_mut().find(|dir| dir.path == log_dir) {
+            Some(dir) => !std::mem::replace(&mut dir.is_failed, true),
+            None => false,
+        }
+    }
+
+    /// True if some directory failed: a partition that is not here may be there.
+    pub(super) fn has_failed(&self) -> bool {
+        self.dirs.iter().any(|dir| dir.is_failed)
+    }
+
+    /// The directories in use.
+    pub(super) fn usable(&self) -> impl Iterator<Item = &PathBuf> {
+        self.dirs.iter().filter(|dir| !dir.is_failed).map(|dir| &dir.path)
+    }
+
+    /// Removes the files of partitions whose delay is over.
+    pub(super) fn remove_deleted(&mut self, disk: &dyn Disk, now: Millis) {
+        self.deleted.retain(|(at, dir)| {
+            if now < *at {
+                return true;
+            }
+            if let Err(error) = remove_deleted_dir(disk, dir) {
+                tracing::warn!(%error, "files of a deleted partition remain");
+            }
+            false
+        });
+    }
+
+    /// When files of deleted partitions may be removed next.
+    pub(super) fn next_removal(&self) -> Option<Millis> {
+        self.deleted.iter().map(|(at, _)| *at).min()
+    }
+}
+
+impl Checkpointed {
+    /// A damaged checkpoint is as good as none: recovery then starts at the beginning.
+    fn read(disk: &dyn Disk, dir: &Path) -> Result<Checkpointed, LogError> {
+        let offsets = |file: &str| match read_offsets(disk, &dir.join(file)) {
+            Err(error @ LogError::Malformed { .. }) => {
+                tracing::warn!(%error, "checkpoint ignored");
+                Ok(BTreeMap::new())
+            }
+            other => other,
+        };
+        Ok(Checkpointed {
+            clean_shutdown: read_clean_shutdown(disk, dir)?.is_some(),
+            recovery_points: offsets(RECOVERY_POINT_FILE)?,
+            start_offsets: offsets(LOG_START_OFFSET_FILE)?,
+            high_watermarks: offsets(HIGH_WATERMARK_FILE)?,
+        })
+    }
+
+    fn open_state(&self, partition: &TopicPartition) -> OpenState {
+        OpenState {
+            clean_shutdown: self.clean_shutdown,
+            recovery_point: self.recovery_points.get(partition).copied().unwrap_or(0),
+            log_start_offset: self.start_offsets.get(partition).copied().unwrap_or(0),
+        }
+    }
+}
+
+/// `topic-3` is partition 3 of `topic`; anything that no partition can be named is `None`.
+fn parse_dir_name(name: &str) -> Option<TopicPartition> {
+    let (topic, partition) = name.rsplit_once('-')?;
+    let is_number = !partition.is_empty() && partition.bytes().all(|byte| byte.is_ascii_digit());
+    let partition = partition.parse().ok().filter(|_| is_number)?;
+    (!topic.is_empty() && topic != "__cluster_metadata").then(|| TopicPartition::new(topic, partition))
+}
+
+/// Which checkpoint is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checkpoint {
+    HighWatermarks,
+    RecoveryPoints,
+    StartOffsets,
+}
+
+/// Replaces a checkpoint of one log directory.
+pub(super) fn write_checkpoint(
+    disk: &dyn Disk,
+    log_dir: &Path,
+    which: Checkpoint,
+    offsets: &BTreeMap<TopicPartition, i64>,
+) -> Result<(), LogError> {
+    let file = match which {
+        Checkpoint::HighWatermarks => HIGH_WATERMARK_FILE,
+        Checkpoint::RecoveryPoints => RECOVERY_POINT_FILE,
+        Checkpoint::StartOffsets => LOG_START_OFFSET_FILE,
+    };
+    write_offsets(disk, &log_dir.join(file), offsets)
+}
+
+/// Marks a log directory as cleanly closed; the last thing done to it.
+pub(super) fn mark_clean(disk: &dyn Disk, log_dir: &Path, broker_epoch: i64) -> Result<(), LogError> {
+    write_clean_shutdown(disk, log_dir, broker_epoch)
+        .inspect_err(|error| tracing::warn!(%error, file = CLEAN_SHUTDOWN_FILE, "the next start will check all logs"))
+}
+
+/// Sees to it that every directory belongs to this broker of this cluster, and says so in its `meta.properties`.
+pub(super) fn claim<'a>(
+    disk: &dyn Disk,
+    dirs: impl Iterator<Item = &'a PathBuf>,
+    broker: i32,
+    cluster_id: &str,
+) -> Result<(), StorageError> {
+    let mut unclaimed = BTreeSet::new();
+    for dir in dirs {
+        let meta = read_meta_properties(disk, dir)?;
+        let meta = meta.unwrap_or_default();
+        if let Some(stored) = &meta.cluster_id
+            && stored != cluster_id
+        {
+            let (stored, actual) = (stored.clone(), cluster_id.to_owned());
+            return Err(StorageError::OtherCluster { dir: dir.clone(), stored, actual });
+        }
+        if let Some(stored) = meta.broker_id
+            && stored != broker
+        {
+            return Err(StorageError::OtherBroker { dir: dir.clone(), stored, actual: broker });
+        }
+        if meta.cluster_id.is_none() || meta.broker_id.is_none() {
+            unclaimed.insert((dir.clone(), meta.directory_id));
+        }
+    }
+    for (dir, directory_id) in unclaimed {
+        let (broker_id, cluster_id) = (Some(broker), Some(cluster_id.to_owned()));
+        write_meta_properties(disk, &dir, &MetaProperties { broker_id, cluster_id, directory_id })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directory_names_are_topic_and_partition() {
+        for (name, expected) in [
+            ("orders-0", Some(("orders", 0))),
+            ("a-b-12", Some(("a-b", 12))),
+            ("orders-0-future", None),
+            ("orders-+1", None),
+            ("-1", None),
+            ("orders-", None),
+            ("orders-99999999999", None),
+            ("__cluster_metadata-0", None),
+        ] {
+            let expected = expected.map(|(topic, partition)| TopicPartition::new(topic, partition));
+            assert_eq!(parse_dir_name(name), expected, "{name}");
+        }
+    }
+}

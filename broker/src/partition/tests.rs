@@ -1,0 +1,822 @@
+//! A few brokers in one thread, with a controller and a network of their own.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it finds something wrong")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::path::Path;
+
+use common::Rng;
+use common::disk::{DirEntry, DiskFile};
+use common::kafka::batch::{self, BatchSpec, Record};
+use common::time::WallMillis;
+
+use super::fetch_session::{FetchKey, SessionRequest, Target, TopicKey};
+use super::follower::{FetchAnswer, FetchFailure, Fetched, SessionFailure, TopicName};
+use super::isr::Verdict;
+use super::*;
+use crate::log::AppendOrigin;
+use crate::server::disk::StdDisk;
+
+const TOPIC: &str = "t";
+const ID: Uuid = Uuid::from_u128(77);
+
+/// The real disk without its slowest part: no test here loses power.
+struct Unsynced;
+
+#[derive(Debug)]
+struct UnsyncedFile(Arc<dyn DiskFile>);
+
+impl Disk for Unsynced {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(UnsyncedFile(StdDisk.open(path, create)?)))
+    }
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        StdDisk.create_dir_all(path)
+    }
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        StdDisk.read_dir(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        StdDisk.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        StdDisk.remove_file(path)
+    }
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        StdDisk.remove_dir_all(path)
+    }
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl DiskFile for UnsyncedFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, position)
+    }
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.0.write_at(bytes, position)
+    }
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+    fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
+    fn as_file(&self) -> Option<&std::fs::File> {
+        None
+    }
+}
+
+struct Everything;
+
+impl Topics for Everything {
+    fn name(&self, id: &Uuid) -> Option<Arc<str>> {
+        (*id == ID).then(|| TOPIC.into())
+    }
+    fn contains(&self, topic: &str, partition: i32) -> bool {
+        topic == TOPIC && (0..3).contains(&partition)
+    }
+}
+
+struct Node {
+    replicas: Replicas,
+    dir: tempfile::TempDir,
+    effects: Vec<Effect>,
+    others: Vec<Effect>,
+}
+
+type Replies = Arc<Mutex<VecDeque<(i32, i32, u32, FetchResult)>>>;
+
+/// A few brokers in one thread, with an impartial controller and a network that can be cut.
+struct World {
+    nodes: BTreeMap<i32, Node>,
+    now: Now,
+    cut: BTreeSet<i32>,
+    parked: Replies,
+    leader: i32,
+    leader_epoch: i32,
+    partition_epoch: i32,
+    isr: Vec<i32>,
+    settings: Settings,
+}
+
+impl World {
+    fn new(brokers: &[i32], min_isr: i32) -> World {
+        let mut settings = Settings { replica_fetch_backoff_ms: 100, ..Settings::default() };
+        settings.log.min_insync_replicas = min_isr;
+        let now = Now { mono: Millis(1000), wall: WallMillis(1_700_000_000_000) };
+        let mut world = World {
+            nodes: BTreeMap::new(),
+            now,
+            cut: BTreeSet::new(),
+            parked: Replies::default(),
+            leader: brokers[0],
+            leader_epoch: 0,
+            partition_epoch: 0,
+            isr: brokers.to_vec(),
+            settings,
+        };
+        for id in brokers {
+            let dir = tempfile::tempdir().unwrap();
+            let replicas = world.open(*id, &dir);
+            world.nodes.insert(*id, Node { replicas, dir, effects: vec![], others: vec![] });
+        }
+        world.announce();
+        world
+    }
+
+    fn open(&self, id: i32, dir: &tempfile::TempDir) -> Replicas {
+        let mut settings = self.settings.clone();
+        settings.broker = id;
+        settings.log_dirs = vec![dir.path().join("a"), dir.path().join("b")];
+        let rng = Rng::with_seed(u64::try_from(id).unwrap());
+        let replicas = Replicas::new(settings, Arc::new(Unsynced), rng, Some(BTreeMap::new()), self.now).unwrap();
+        replicas.set_alive((1..=5).collect());
+        replicas
+    }
+
+    fn brokers(&self) -> Vec<i32> {
+        self.nodes.keys().copied().collect()
+    }
+
+    fn state(&self) -> NewState {
+        NewState {
+            topic: TOPIC.into(),
+            topic_id: ID,
+            partition: 0,
+            leader: self.leader,
+            leader_epoch: self.leader_epoch,
+            partition_epoch: self.partition_epoch,
+            isr: self.isr.clone(),
+            replicas: self.brokers(),
+            adding: vec![],
+            is_new: self.leader_epoch == 0,
+        }
+    }
+
+    /// The controller tells all who can hear it.
+    fn announce(&mut self) {
+        let state = self.state();
+        for id in self.brokers() {
+            if !self.cut.contains(&id) {
+                self.tell(id, &state);
+            }
+        }
+        self.pump();
+    }
+
+    fn tell(&mut self, id: i32, state: &NewState) {
+        let node = self.nodes.get_mut(&id).unwrap();
+        let outcome =
+            node.replicas.become_leader_or_follower(1, std::slice::from_ref(state), self.now, &mut node.effects);
+        assert_eq!(outcome, Ok(vec![Ok(())]), "broker {id}");
+    }
+
+    fn elect(&mut self, leader: i32) {
+        assert!(self.isr.contains(&leader));
+        (self.leader, self.leader_epoch, self.partition_epoch) =
+            (leader, self.leader_epoch + 1, self.partition_epoch + 1);
+        self.announce();
+    }
+
+    fn heal(&mut self, id: i32) {
+        self.cut.remove(&id);
+        let state = self.state();
+        if self.partition(id).view().leader_epoch < state.leader_epoch {
+            self.tell(id, &state);
+        }
+        self.pump();
+    }
+
+    fn partition(&self, id: i32) -> Arc<Partition> {
+        self.nodes[&id].replicas.get(TOPIC, 0).unwrap()
+    }
+
+    fn view(&self, id: i32) -> PartitionView {
+        self.partition(id).view()
+    }
+
+    /// Carries messages until all is quiet.
+    fn pump(&mut self) {
+        for _ in 0..10_000 {
+            let mut is_quiet = true;
+            for id in self.brokers() {
+                for effect in std::mem::take(&mut self.nodes.get_mut(&id).unwrap().effects) {
+                    is_quiet = false;
+                    self.carry(id, effect);
+                }
+            }
+            while let Some((from, leader, fetcher, result)) = { self.parked.lock().pop_front() } {
+                is_quiet = false;
+                self.answer(from, leader, fetcher, result);
+            }
+            if is_quiet {
+                return;
+            }
+        }
+        panic!("the world never comes to rest");
+    }
+
+    fn are_connected(&self, a: i32, b: i32) -> bool {
+        !self.cut.contains(&a) && !self.cut.contains(&b)
+    }
+
+    fn carry(&mut self, from: i32, effect: Effect) {
+        match effect {
+            Effect::Fetch { leader, fetcher, ask } => {
+                if !self.are_connected(from, leader) {
+                    return self.lose(from, leader, fetcher);
+                }
+                let order = order(from, &ask);
+                let parked = self.parked.clone();
+                let done = move || -> Box<dyn FnOnce(FetchResult) + Send> {
+                    Box::new(move |result| parked.lock().push_back((from, leader, fetcher, result)))
+                };
+                let node = self.nodes.get_mut(&leader).unwrap();
+                let result = node.replicas.serve_fetch(order, &Everything, done, (self.now, &mut node.effects));
+                if let Some(result) = result {
+                    self.answer(from, leader, fetcher, result);
+                }
+            }
+            Effect::ListOffsets { leader, fetcher, ask } => {
+                let answer = self.are_connected(from, leader).then(|| {
+                    let replicas = &self.nodes[&leader].replicas;
+                    ask.partitions
+                        .iter()
+                        .map(|asked| ((asked.0.clone(), asked.1), offset(replicas, &ask, asked)))
+                        .collect()
+                });
+                let node = self.nodes.get_mut(&from).unwrap();
+                node.replicas.on_offsets((leader, fetcher), answer, self.now, &mut node.effects);
+            }
+            Effect::AlterPartition(changes) => {
+                let answers = (!self.cut.contains(&from)).then(|| changes.iter().map(|one| self.decide(one)).collect());
+                let node = self.nodes.get_mut(&from).unwrap();
+                node.replicas.on_alter_partition(answers, self.now, &mut node.effects);
+            }
+            Effect::WakeAt(_) => {}
+            other => self.nodes.get_mut(&from).unwrap().others.push(other),
+        }
+    }
+
+    fn lose(&mut self, from: i32, leader: i32, fetcher: u32) {
+        let node = self.nodes.get_mut(&from).unwrap();
+        node.replicas.on_fetch((leader, fetcher), Err(SessionFailure::NoAnswer), self.now, &mut node.effects);
+    }
+
+    fn answer(&mut self, from: i32, leader: i32, fetcher: u32, result: FetchResult) {
+        if !self.are_connected(from, leader) {
+            return self.lose(from, leader, fetcher);
+        }
+        let answer = result.map_err(|error| match error {
+            fetch_session::SessionError::UnknownSession => SessionFailure::UnknownSession,
+            _ => SessionFailure::Refused(71),
+        });
+        // Records that were cut off while they waited to be sent cannot be read; the connection then breaks.
+        let answer = answer.and_then(|reply| {
+            let partitions: Option<_> = reply.pieces.into_iter().map(fetched).collect();
+            let partitions = partitions.ok_or(SessionFailure::NoAnswer)?;
+            Ok(FetchAnswer { session_id: reply.session_id, partitions })
+        });
+        let node = self.nodes.get_mut(&from).unwrap();
+        node.replicas.on_fetch((leader, fetcher), answer, self.now, &mut node.effects);
+    }
+
+    fn decide(&mut self, change: &IsrChange) -> IsrAnswer {
+        let verdict = if change.leader_epoch != self.leader_epoch || change.partition_epoch != self.partition_epoch {
+            Verdict::Stale
+        } else {
+            self.isr.clone_from(&change.isr);
+            self.partition_epoch += 1;
+            let (isr, partition_epoch) = (self.isr.clone(), self.partition_epoch);
+            Verdict::Accepted { isr, partition_epoch, leader_epoch: self.leader_epoch }
+        };
+        IsrAnswer { topic: TopicName::Id(change.topic_id), partition: change.partition, verdict }
+    }
+
+    /// Lets time pass, with every deadline met on the way.
+    fn pass(&mut self, ms: u64) {
+        let until = self.now.mono + ms;
+        loop {
+            let next = self.nodes.values().map(|node| node.replicas.next_deadline()).min().unwrap();
+            let at = next.max(self.now.mono + 1).min(until);
+            self.now.wall.0 += i64::try_from(at - self.now.mono).unwrap();
+            self.now.mono = at;
+            for id in self.brokers() {
+                let node = self.nodes.get_mut(&id).unwrap();
+                node.replicas.tick(self.now, &mut node.effects);
+            }
+            self.pump();
+            if at == until {
+                return;
+            }
+        }
+    }
+
+    fn produce(&mut self, to: i32, values: &[&str], acks_all: bool) -> Pending {
+        let records: Vec<Record> = values.iter().enumerate().map(|(i, value)| record(i, value, self.now)).collect();
+        let records = batch::build(&BatchSpec::default(), &records).unwrap();
+        let part = Append { topic: TOPIC.into(), partition: 0, records };
+        let call = ProduceCall { acks_all, timeout_ms: 5000, origin: AppendOrigin::Client, parts: vec![part] };
+        let pending = Pending::default();
+        let slot = pending.0.clone();
+        let done =
+            move || -> waiting::Done<ProduceOutcome> { Box::new(move |mut outcomes| *slot.lock() = outcomes.pop()) };
+        let node = self.nodes.get_mut(&to).unwrap();
+        if let Some(mut outcomes) = node.replicas.produce(call, done, self.now, &mut node.effects) {
+            *pending.0.lock() = outcomes.pop();
+        }
+        pending
+    }
+
+    fn ack(&mut self, to: i32, values: &[&str]) -> i64 {
+        let pending = self.produce(to, values, true);
+        self.pump();
+        pending.get().expect("acknowledged at once").unwrap().base_offset
+    }
+
+    /// What is in a replica's log: offset and value.
+    fn content(&self, id: i32) -> Vec<(i64, String)> {
+        let replicas = &self.nodes[&id].replicas;
+        let view = self.view(id);
+        let mut offset = view.start_offset;
+        let mut found = Vec::new();
+        while offset < view.end_offset {
+            let bytes = replicas.read(TOPIC, 0, offset, 1 << 20).unwrap().to_bytes().unwrap();
+            for batch in batch::batches(bytes) {
+                for record in batch.unwrap().records(1 << 20).unwrap() {
+                    let record = record.unwrap();
+                    offset = record.offset + 1;
+                    found.push((record.offset, String::from_utf8(record.value.unwrap().to_vec()).unwrap()));
+                }
+            }
+        }
+        found
+    }
+
+    fn restart(&mut self, id: i32, clean: bool) {
+        let node = self.nodes.remove(&id).unwrap();
+        if clean {
+            node.replicas.shutdown();
+        }
+        // The other side sees a broken connection.
+        self.parked.lock().retain(|(from, leader, _, _)| *from != id && *leader != id);
+        let fetching: Vec<(i32, u32)> = self
+            .nodes
+            .iter()
+            .flat_map(|(other, node)| {
+                node.replicas.fetchers.lock().keys().map(|key| (*other, *key)).collect::<Vec<_>>()
+            })
+            .filter(|(_, (leader, _))| *leader == id)
+            .map(|(other, (_, number))| (other, number))
+            .collect();
+        drop(node.replicas);
+        let replicas = self.open(id, &node.dir);
+        self.nodes.insert(id, Node { replicas, dir: node.dir, effects: vec![], others: vec![] });
+        for (other, number) in fetching {
+            self.lose(other, id, number);
+        }
+        if !self.cut.contains(&id) {
+            let state = self.state();
+            self.tell(id, &state);
+        }
+        self.pump();
+    }
+}
+
+#[derive(Default)]
+struct Pending(Arc<Mutex<Option<ProduceOutcome>>>);
+
+impl Pending {
+    fn get(&self) -> Option<ProduceOutcome> {
+        self.0.lock().clone()
+    }
+
+    fn text(&self) -> String {
+        match self.get() {
+            None => "waiting".to_owned(),
+            Some(Ok(appended)) => format!("at {}", appended.base_offset),
+            Some(Err(error)) => error.to_string(),
+        }
+    }
+}
+
+fn record(index: usize, value: &str, now: Now) -> Record {
+    Record {
+        offset: i64::try_from(index).unwrap(),
+        timestamp: now.wall.0,
+        value: Some(Bytes::copy_from_slice(value.as_bytes())),
+        ..Record::default()
+    }
+}
+
+fn order(from: i32, ask: &FetchAsk) -> FetchOrder {
+    let key = |id: &Uuid, partition: i32| FetchKey { topic: TopicKey::Id(*id), partition };
+    let wanted = ask
+        .wanted
+        .iter()
+        .map(|(topic, id, partition, wanted)| Target {
+            key: key(id, *partition),
+            topic: Some(topic.clone()),
+            wanted: *wanted,
+        })
+        .collect();
+    let params = FetchParams {
+        replica: Some(from),
+        replica_epoch: -1,
+        only_leader: true,
+        isolation: Isolation::LogEnd,
+        max_wait_ms: 500,
+        min_bytes: 1,
+        max_bytes: 10 << 20,
+    };
+    let session = SessionRequest {
+        id: ask.session_id,
+        epoch: ask.session_epoch,
+        from_follower: true,
+        uses_topic_ids: true,
+        wanted,
+        forgotten: ask.forgotten.iter().map(|(_, id, partition)| key(id, *partition)).collect(),
+    };
+    FetchOrder { params, session }
+}
+
+fn fetched(piece: FetchPiece) -> Option<follower::FetchedPartition> {
+    let TopicKey::Id(id) = piece.key.topic else { panic!("followers name topics by id") };
+    let outcome = match piece.outcome {
+        Ok(data) => Ok(Fetched {
+            records: data.records.to_bytes().ok()?,
+            high_watermark: data.high_watermark,
+            log_start_offset: data.log_start_offset,
+            diverging: data.diverging,
+        }),
+        Err(PieceError::Read(ReadError::OffsetOutOfRange)) => Err(FetchFailure::OffsetOutOfRange),
+        Err(PieceError::Read(ReadError::FencedEpoch)) => Err(FetchFailure::FencedEpoch),
+        Err(_) => Err(FetchFailure::Other(6)),
+    };
+    Some((TopicName::Id(id), piece.key.partition, outcome))
+}
+
+fn offset(replicas: &Replicas, ask: &OffsetsAsk, asked: &(Arc<str>, i32, i32)) -> Result<i64, FetchFailure> {
+    let query = if ask.latest { OffsetQuery::Latest } else { OffsetQuery::Earliest };
+    let asker = Asker { current_leader_epoch: Some(asked.2), only_leader: true };
+    let partition = replicas.get(&asked.0, asked.1).ok_or(FetchFailure::Other(3))?;
+    let found = partition.find_offset(asker, query, None);
+    found.map(|found| found.unwrap().offset).map_err(|_| FetchFailure::Other(6))
+}
+
+fn values(content: &[(i64, String)]) -> Vec<&str> {
+    content.iter().map(|(_, value)| value.as_str()).collect()
+}
+
+#[test]
+fn acks_all_waits_for_all_in_sync_and_the_high_watermark_follows() {
+    let mut world = World::new(&[1, 2, 3], 1);
+    let pending = world.produce(1, &["a", "b"], true);
+    assert_eq!(pending.text(), "waiting");
+    assert_eq!(world.view(1).high_watermark, 0);
+    world.pump();
+    assert_eq!(pending.text(), "at 0");
+    assert_eq!(world.view(1).high_watermark, 2);
+    for id in [2, 3] {
+        assert_eq!(values(&world.content(id)), ["a", "b"]);
+    }
+    world.pass(500);
+    assert_eq!([2, 3].map(|id| world.view(id).high_watermark), [2, 2], "told with the next answer");
+}
+
+#[test]
+fn a_silent_follower_leaves_the_isr_and_comes_back() {
+    let mut world = World::new(&[1, 2, 3], 1);
+    world.ack(1, &["a"]);
+    world.cut.insert(3);
+    let pending = world.produce(1, &["b"], true);
+    world.pass(4000);
+    assert_eq!(pending.text(), "waiting", "broker 3 is still in sync");
+    assert_eq!(world.isr, [1, 2, 3]);
+    world.pass(1000);
+    assert_eq!(pending.text(), "not replicated in time");
+    world.pass(45_000);
+    assert_eq!(world.isr, [1, 2]);
+    assert_eq!(world.view(1).high_watermark, 2);
+    world.ack(1, &["c"]);
+    world.heal(3);
+    world.pass(1000);
+    assert_eq!(world.isr, [1, 2, 3]);
+    assert_eq!(values(&world.content(3)), ["a", "b", "c"]);
+}
+
+#[test]
+fn too_few_in_sync_refuse_acks_all_and_hold_the_high_watermark() {
+    let mut world = World::new(&[1, 2], 2);
+    world.ack(1, &["a"]);
+    world.cut.insert(2);
+    let waits = world.produce(1, &["b"], true);
+    world.pass(4000);
+    world.pass(60_000);
+    assert_eq!(waits.text(), "not replicated in time");
+    assert_eq!(world.isr, [1]);
+    assert_eq!(world.view(1).high_watermark, 1, "below the minimum nothing is committed");
+    assert_eq!(world.produce(1, &["c"], true).text(), "not enough replicas in sync");
+    assert_eq!(world.produce(1, &["d"], false).text(), "at 2", "acks=1 takes the risk");
+    world.heal(2);
+    world.pass(1000);
+    assert_eq!(world.isr, [1, 2]);
+    assert_eq!(world.view(1).high_watermark, 3);
+}
+
+#[test]
+fn a_new_leaders_followers_cut_what_it_does_not_have() {
+    let mut world = World::new(&[1, 2, 3], 1);
+    world.ack(1, &["a", "b"]);
+    world.cut.insert(1);
+    let lost = world.produce(1, &["x", "y", "z"], true);
+    world.produce(1, &["w"], false);
+    world.elect(2);
+    world.pass(1000);
+    assert_eq!(world.isr, [1, 2, 3]);
+    let pending = world.produce(2, &["c"], true);
+    world.pass(50_000);
+    assert_eq!(world.isr, [2, 3]);
+    assert_eq!(pending.text(), "not replicated in time");
+    world.ack(2, &["d"]);
+    assert_eq!(values(&world.content(1)), ["a", "b", "x", "y", "z", "w"]);
+    world.heal(1);
+    world.pass(1000);
+    assert_eq!(lost.text(), "not replicated in time");
+    for id in [1, 2, 3] {
+        assert_eq!(values(&world.content(id)), ["a", "b", "c", "d"], "broker {id}");
+    }
+    assert_eq!(world.isr, [1, 2, 3]);
+    assert_eq!(world.view(1).leader, Some(2));
+}
+
+#[test]
+fn interleaved_epochs_are_cut_to_the_last_common_record() {
+    // KIP-279: each of two brokers led in turn while the other was away, and wrote what the other never saw.
+    let mut world = World::new(&[1, 2], 1);
+    world.ack(1, &["a"]);
+    world.cut.insert(2);
+    world.produce(1, &["b1"], false);
+    world.pass(50_000);
+    world.isr = vec![1, 2];
+    world.cut = BTreeSet::from([1]);
+    world.elect(2);
+    world.produce(2, &["c2", "d2"], false);
+    world.cut = BTreeSet::from([2]);
+    world.isr = vec![1, 2];
+    world.elect(1);
+    world.produce(1, &["e1"], false);
+    world.cut.clear();
+    world.isr = vec![1];
+    world.elect(1);
+    world.pass(1000);
+    assert_eq!(values(&world.content(1)), ["a", "b1", "e1"]);
+    assert_eq!(values(&world.content(2)), ["a", "b1", "e1"]);
+}
+
+#[test]
+fn who_waits_for_a_dethroned_leader_is_told() {
+    let mut world = World::new(&[1, 2, 3], 1);
+    world.cut.insert(3);
+    let pending = world.produce(1, &["a"], true);
+    world.pump();
+    assert_eq!(pending.text(), "waiting");
+    world.elect(2);
+    assert_eq!(pending.text(), "not leader");
+    assert_eq!(world.produce(1, &["b"], true).text(), "not leader");
+}
+
+#[test]
+fn a_follower_that_missed_too_much_starts_anew() {
+    let mut world = World::new(&[1, 2], 1);
+    world.ack(1, &["a"]);
+    world.cut.insert(2);
+    world.produce(1, &["b", "c"], false);
+    world.pass(50_000);
+    world.ack(1, &["d"]);
+    let node = world.nodes.get_mut(&1).unwrap();
+    let part = (TOPIC.into(), 0, -1);
+    let outcomes = node.replicas.delete_records(&[part], 100, || Box::new(drop), (world.now, &mut node.effects));
+    assert_eq!(outcomes, None, "broker 2 has not deleted");
+    world.ack(1, &["e"]);
+    world.heal(2);
+    world.pass(1000);
+    assert_eq!(world.view(1).start_offset, 4);
+    assert_eq!(world.view(2).start_offset, 4);
+    assert_eq!(world.content(2), [(4, "e".to_owned())]);
+    assert_eq!(world.isr, [1, 2]);
+}
+
+#[test]
+fn deleted_records_are_acknowledged_when_all_replicas_deleted_them() {
+    let mut world = World::new(&[1, 2], 1);
+    world.ack(1, &["a"]);
+    world.ack(1, &["b"]);
+    let told: Arc<Mutex<Option<Vec<DeleteOutcome>>>> = Arc::default();
+    let slot = told.clone();
+    let done = move || -> waiting::Done<DeleteOutcome> { Box::new(move |outcomes| *slot.lock() = Some(outcomes)) };
+    let parts: Vec<(Arc<str>, i32, i64)> = vec![(TOPIC.into(), 0, 1), (TOPIC.into(), 0, 9), (TOPIC.into(), 2, 1)];
+    let node = world.nodes.get_mut(&1).unwrap();
+    assert_eq!(node.replicas.delete_records(&parts, 5000, done, (world.now, &mut node.effects)), None);
+    world.pass(1100);
+    let expected = vec![Ok(1), Err(DeleteError::OffsetOutOfRange), Err(DeleteError::UnknownPartition)];
+    assert_eq!(*told.lock(), Some(expected));
+    assert_eq!(world.view(2).start_offset, 1);
+}
+
+fn consume(world: &mut World, offset: i64, min_bytes: i32) -> Arc<Mutex<Option<FetchResult>>> {
+    let mut order = order(1, &FetchAsk { session_epoch: -1, ..FetchAsk::default() });
+    order.params = FetchParams { replica: None, isolation: Isolation::HighWatermark, min_bytes, ..order.params };
+    let wanted = Wanted {
+        fetch_offset: offset,
+        log_start_offset: -1,
+        max_bytes: 1 << 20,
+        current_leader_epoch: None,
+        last_fetched_epoch: None,
+    };
+    let key = FetchKey { topic: TopicKey::Id(ID), partition: 0 };
+    order.session.wanted = vec![Target { key, topic: Some(TOPIC.into()), wanted }];
+    order.session.from_follower = false;
+    let told: Arc<Mutex<Option<FetchResult>>> = Arc::default();
+    let slot = told.clone();
+    let done = move || -> Box<dyn FnOnce(FetchResult) + Send> { Box::new(move |result| *slot.lock() = Some(result)) };
+    let node = world.nodes.get_mut(&1).unwrap();
+    if let Some(result) = node.replicas.serve_fetch(order, &Everything, done, (world.now, &mut node.effects)) {
+        *told.lock() = Some(result);
+    }
+    told
+}
+
+fn read_bytes(told: &Arc<Mutex<Option<FetchResult>>>) -> Option<Result<usize, PieceError>> {
+    let told = told.lock();
+    let reply = told.as_ref()?.as_ref().ok()?;
+    Some(reply.pieces[0].outcome.as_ref().map(|data| data.records.len()).map_err(|error| *error))
+}
+
+#[test]
+fn a_consumer_waits_for_committed_bytes() {
+    let mut world = World::new(&[1, 2], 1);
+    let one = consume(&mut world, 0, 1);
+    let many = consume(&mut world, 0, 100);
+    assert_eq!(read_bytes(&one), None);
+    world.produce(1, &["a"], false);
+    assert_eq!(read_bytes(&one), None, "not committed yet");
+    world.pump();
+    assert_eq!(read_bytes(&one), Some(Ok(69)));
+    assert_eq!(read_bytes(&many), None, "too little");
+    world.ack(1, &["b"]);
+    assert_eq!(read_bytes(&many), Some(Ok(138)));
+    let late = consume(&mut world, 2, 1);
+    world.pass(500);
+    assert_eq!(read_bytes(&late), Some(Ok(0)), "the time is up");
+    assert_eq!(read_bytes(&consume(&mut world, 3, 1)), Some(Err(ReadError::OffsetOutOfRange.into())));
+    let fenced = consume(&mut world, 2, 1);
+    world.elect(2);
+    assert_eq!(read_bytes(&fenced), Some(Err(ReadError::NotLeaderOrFollower.into())));
+}
+
+#[test]
+fn a_clean_restart_keeps_all_and_an_unclean_one_all_that_is_committed() {
+    let mut world = World::new(&[1, 2, 3], 2);
+    for value in ["a", "b", "c"] {
+        world.ack(1, &[value]);
+    }
+    world.pass(6000);
+    for (id, clean) in [(2, true), (3, false), (1, true)] {
+        world.elect(if id == 1 { 2 } else { 1 });
+        world.restart(id, clean);
+        assert_eq!(world.view(id).high_watermark, 3, "broker {id}: from the checkpoint");
+        world.pass(1000);
+        assert_eq!(values(&world.content(id)), ["a", "b", "c"]);
+    }
+    let leader = world.leader;
+    world.ack(leader, &["d"]);
+}
+
+#[test]
+fn a_deleted_partition_makes_room_at_once_and_its_files_go_later() {
+    let mut world = World::new(&[1], 1);
+    world.ack(1, &["a"]);
+    let dir = world.view(1).log_dir;
+    let node = world.nodes.get_mut(&1).unwrap();
+    let stop = |leader_epoch| Stop { topic: TOPIC.into(), partition: 0, leader_epoch, delete: true };
+    let outcome = node.replicas.stop(1, &[stop(-3)], world.now, &mut node.effects);
+    assert_eq!(outcome, Ok(vec![Err(StateError::FencedLeaderEpoch)]));
+    let outcome = node.replicas.stop(0, &[stop(EPOCH_DURING_DELETE)], world.now, &mut node.effects);
+    assert_eq!(outcome, Err(StateError::StaleController));
+    let outcome = node.replicas.stop(1, &[stop(EPOCH_DURING_DELETE)], world.now, &mut node.effects);
+    assert_eq!(outcome, Ok(vec![Ok(())]));
+    let names = |dir: &PathBuf| -> Vec<String> {
+        let entries = StdDisk.read_dir(dir).unwrap();
+        entries.into_iter().filter(|entry| entry.is_dir).map(|entry| entry.name).collect()
+    };
+    assert!(names(&dir)[0].ends_with("-delete"), "{:?}", names(&dir));
+    assert!(world.nodes[&1].replicas.get(TOPIC, 0).is_none());
+    world.pass(60_000);
+    assert_eq!(names(&dir), Vec::<String>::new());
+}
+
+#[test]
+fn an_old_word_of_the_controller_is_not_heeded() {
+    let mut world = World::new(&[1, 2], 1);
+    world.elect(2);
+    let (now, good) = (world.now, world.state());
+    let node = world.nodes.get_mut(&1).unwrap();
+    let mut tell =
+        |epoch: i32, state: NewState| node.replicas.become_leader_or_follower(epoch, &[state], now, &mut node.effects);
+    let newer = NewState { leader_epoch: 9, ..good.clone() };
+    assert_eq!(tell(0, newer.clone()), Err(StateError::StaleController));
+    assert_eq!(tell(1, good.clone()), Ok(vec![Err(StateError::StaleLeaderEpoch)]));
+    let other_id = NewState { topic_id: Uuid::from_u128(5), ..newer.clone() };
+    assert_eq!(tell(1, other_id), Ok(vec![Err(StateError::InconsistentTopicId)]));
+    assert_eq!(tell(1, NewState { replicas: vec![7], ..newer.clone() }), Ok(vec![Err(StateError::NotAReplica)]));
+    assert_eq!(tell(2, newer), Ok(vec![Ok(())]));
+    assert_eq!(tell(1, good), Err(StateError::StaleController));
+}
+
+#[test]
+fn two_directories_share_the_partitions() {
+    let world = World::new(&[1], 1);
+    let node = &world.nodes[&1];
+    let mut effects = Vec::new();
+    for partition in 1..4 {
+        let state = NewState { partition, ..world.state() };
+        node.replicas.become_leader_or_follower(1, &[state], world.now, &mut effects).unwrap();
+    }
+    let mut dirs: Vec<PathBuf> = node.replicas.all().iter().map(|partition| partition.view().log_dir).collect();
+    dirs.sort();
+    let [a, b] = ["a", "b"].map(|name| node.dir.path().join(name));
+    assert_eq!(dirs, [a.clone(), a, b.clone(), b]);
+}
+
+/// Random produces, cuts, elections and restarts: what was acknowledged with acks=all is never lost, and once all is
+/// well again the logs are the same.
+#[test]
+fn nothing_acknowledged_is_lost() {
+    for seed in 0..20 {
+        let mut rng = Rng::with_seed(seed);
+        let mut world = World::new(&[1, 2, 3], 2);
+        let mut pending: Vec<(String, Pending)> = Vec::new();
+        for step in 0..100 {
+            match rng.u32(0..12) {
+                0..=5 => {
+                    let value = format!("{seed}-{step}");
+                    let to = rng.i32(1..=3);
+                    let acks_all = rng.u32(0..4) > 0;
+                    let produced = world.produce(to, &[&value], acks_all);
+                    if rng.bool() {
+                        world.pump();
+                    }
+                    if acks_all {
+                        pending.push((value, produced));
+                    }
+                }
+                6 if world.cut.is_empty() => {
+                    world.cut.insert(rng.i32(1..=3));
+                }
+                7 => {
+                    if let Some(id) = world.cut.iter().next().copied() {
+                        world.heal(id);
+                    }
+                }
+                8 => {
+                    let candidates: Vec<i32> = world.isr.iter().copied().filter(|id| !world.cut.contains(id)).collect();
+                    if !candidates.is_empty() {
+                        let leader = candidates[rng.usize(0..candidates.len())];
+                        world.elect(leader);
+                    }
+                }
+                9 => {
+                    let id = rng.i32(1..=3);
+                    let candidates: Vec<i32> =
+                        world.isr.iter().copied().filter(|other| *other != id && !world.cut.contains(other)).collect();
+                    // The controller moves leadership away from whoever goes.
+                    if let Some(leader) = candidates.first() {
+                        world.elect(*leader);
+                        world.restart(id, rng.bool());
+                    }
+                }
+                _ => world.pass(rng.u64(1..20_000)),
+            }
+        }
+        for id in std::mem::take(&mut world.cut) {
+            world.heal(id);
+        }
+        world.pass(60_000);
+        let content = world.content(world.leader);
+        assert_eq!(world.isr, [1, 2, 3], "seed {seed}");
+        for id in [1, 2, 3] {
+            assert_eq!(world.content(id), content, "seed {seed}, broker {id}");
+        }
+        for (value, produced) in pending {
+            if let Some(Ok(appended)) = produced.get() {
+                assert!(content.contains(&(appended.base_offset, value.clone())), "seed {seed}: {value} is lost");
+            }
+        }
+    }
+}

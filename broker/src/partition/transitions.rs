@@ -1,0 +1,427 @@
+//! The controller's word: becoming leader or follower (LeaderAndIsr) and giving replicas up (StopReplica). Epochs decide
+//! what is heeded; nothing here decides who should lead.
+
+use super::follower::Key;
+use super::*;
+use crate::log::OpenState;
+
+/// What the controller wants of one partition.
+#[derive(Clone, Debug)]
+pub struct NewState {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Topic id; nil if the controller sends none.
+    pub topic_id: Uuid,
+    /// Partition.
+    pub partition: i32,
+    /// Broker id of the leader; negative if there is none.
+    pub leader: i32,
+    /// Leader epoch.
+    pub leader_epoch: i32,
+    /// Version of the partition's state znode.
+    pub partition_epoch: i32,
+    /// In-sync replicas.
+    pub isr: Vec<i32>,
+    /// All replicas.
+    pub replicas: Vec<i32>,
+    /// Replicas that a reassignment adds.
+    pub adding: Vec<i32>,
+    /// The partition did not exist before.
+    pub is_new: bool,
+}
+
+/// A replica to give up.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Partition.
+    pub partition: i32,
+    /// Leader epoch; [`EPOCH_DURING_DELETE`] or [`NO_EPOCH`] are heeded always.
+    pub leader_epoch: i32,
+    /// Delete the files, too.
+    pub delete: bool,
+}
+
+/// What a fetcher is to follow.
+struct Following {
+    partition: Arc<Partition>,
+    topic_id: Uuid,
+    leader: i32,
+    leader_epoch: i32,
+}
+
+/// Leader epoch of StopReplica for a topic that is deleted: deletion does not raise the epoch.
+pub const EPOCH_DURING_DELETE: i32 = -2;
+/// Leader epoch of StopReplica versions that have none.
+pub const NO_EPOCH: i32 = -1;
+
+/// Why the controller's word for a partition, or all of it, is not heeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum StateError {
+    /// A newer controller has spoken.
+    #[error("controller epoch is old")]
+    StaleController,
+    /// The partition has this leader epoch already, or a later one.
+    #[error("leader epoch is not new")]
+    StaleLeaderEpoch,
+    /// StopReplica for an earlier leader epoch.
+    #[error("leader epoch is old")]
+    FencedLeaderEpoch,
+    /// The log on disk belongs to another topic of the same name.
+    #[error("topic id differs from the log's")]
+    InconsistentTopicId,
+    /// This broker is none of the replicas.
+    #[error("not among the replicas")]
+    NotAReplica,
+    /// The log directory failed.
+    #[error("log directory failed")]
+    Storage,
+}
+
+impl Partition {
+    /// Whether a new state may be applied.
+    pub(super) fn admits(&self, new: &NewState) -> Result<(), StateError> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.is_offline {
+            return Err(StateError::Storage);
+        }
+        if !new.topic_id.is_nil() && state.topic_id.is_some_and(|id| id != new.topic_id) {
+            return Err(StateError::InconsistentTopicId);
+        }
+        if new.leader_epoch > state.leader_epoch {
+            return if new.replicas.contains(&self.shared.settings.broker) {
+                Ok(())
+            } else {
+                Err(StateError::NotAReplica)
+            };
+        }
+        Err(StateError::StaleLeaderEpoch)
+    }
+
+    /// Writes the topic id down if the log has none yet.
+    fn learn_topic_id(&self, state: &mut State, topic_id: Uuid) -> Result<(), LogError> {
+        if state.topic_id.is_none() && !topic_id.is_nil() {
+            state.log.set_topic_id(topic_id)?;
+            state.topic_id = Some(topic_id);
+        }
+        Ok(())
+    }
+
+    /// Leads from now on. Gives if this broker did not lead before; `None` if a later state is known.
+    pub(super) fn lead(&self, new: &NewState, now: Now, woken: &mut Woken) -> Result<Option<bool>, StateError> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if new.partition_epoch < state.partition_epoch {
+            return Ok(None);
+        }
+        let was_leader = self.is_leader(state);
+        let is_new_epoch = new.leader_epoch > state.leader_epoch;
+        let start = state.log.log_end_offset();
+        let prepared = self.learn_topic_id(state, new.topic_id).and_then(|()| {
+            // A follower may ask for an epoch in which nothing was written; it must find it here (KIP-101).
+            if is_new_epoch { state.log.assign_epoch_start_offset(new.leader_epoch, start) } else { Ok(()) }
+        });
+        if let Err(error) = prepared {
+            self.note_failure(state, &error, woken);
+            return Err(StateError::Storage);
+        }
+        state.adding.clone_from(&new.adding);
+        state.in_sync.assign(&new.replicas, &new.isr);
+        if is_new_epoch {
+            state.in_sync.begin_epoch(start, was_leader, now.mono);
+            state.leader_epoch = new.leader_epoch;
+            state.epoch_start = Some(start);
+            // Those that wait believe in the last epoch: they are told at once.
+            woken.fetches.extend(state.waiters.all_fetches());
+        }
+        state.partition_epoch = new.partition_epoch;
+        state.leader = Some(self.shared.settings.broker);
+        tracing::info!(
+            topic = &*self.topic,
+            partition = self.index,
+            leader_epoch = new.leader_epoch,
+            start,
+            high_watermark = state.high_watermark,
+            isr = ?new.isr,
+            "leading"
+        );
+        self.advance(state, now, woken);
+        Ok(Some(!was_leader))
+    }
+
+    /// Follows from now on. Gives if the leader epoch is new, so that the fetcher must start anew; `None` if a later
+    /// state is known.
+    pub(super) fn follow(&self, new: &NewState, woken: &mut Woken) -> Result<Option<bool>, StateError> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if new.partition_epoch < state.partition_epoch {
+            return Ok(None);
+        }
+        if let Err(error) = self.learn_topic_id(state, new.topic_id) {
+            self.note_failure(state, &error, woken);
+            return Err(StateError::Storage);
+        }
+        let is_new_epoch = new.leader_epoch > state.leader_epoch;
+        state.leader = Some(new.leader);
+        state.leader_epoch = new.leader_epoch;
+        state.partition_epoch = new.partition_epoch;
+        state.epoch_start = None;
+        state.adding.clone_from(&new.adding);
+        state.in_sync.clear();
+        self.dismiss_waiters(state, woken);
+        tracing::info!(
+            topic = &*self.topic,
+            partition = self.index,
+            leader = new.leader,
+            leader_epoch = new.leader_epoch,
+            end = state.log.log_end_offset(),
+            high_watermark = state.high_watermark,
+            "following"
+        );
+        Ok(Some(is_new_epoch))
+    }
+
+    /// Whether StopReplica may be heeded.
+    pub(super) fn admits_stop(&self, stop: &Stop) -> Result<(), StateError> {
+        let state = self.state.lock();
+        if state.is_offline {
+            return Err(StateError::Storage);
+        }
+        match stop.leader_epoch {
+            EPOCH_DURING_DELETE | NO_EPOCH => Ok(()),
+            epoch if epoch >= state.leader_epoch => Ok(()),
+            _ => Err(StateError::FencedLeaderEpoch),
+        }
+    }
+
+    /// Is deleted: renames its directory, and gives the log directory and the new path.
+    pub(super) fn delete(&self, rng: &mut common::Rng, woken: &mut Woken) -> (PathBuf, Result<PathBuf, StateError>) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        self.dismiss_waiters(state, woken);
+        state.is_gone = true;
+        state.leader = None;
+        state.in_sync.clear();
+        let deleted = state.log.delete(rng).map_err(|error| {
+            self.note_failure(state, &error, woken);
+            StateError::Storage
+        });
+        (state.log_dir.clone(), deleted)
+    }
+
+    /// The log directory failed.
+    pub(super) fn go_offline(&self, log_dir: &std::path::Path, woken: &mut Woken) -> bool {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.is_offline || state.log_dir != log_dir {
+            return false;
+        }
+        state.is_offline = true;
+        state.in_sync.clear();
+        self.dismiss_waiters(state, woken);
+        true
+    }
+}
+
+impl Replicas {
+    /// LeaderAndIsr: becomes leader and follower of partitions. One outcome a partition, in order; an error as a whole
+    /// if a newer controller has spoken.
+    pub fn become_leader_or_follower(
+        &self,
+        controller_epoch: i32,
+        states: &[NewState],
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Vec<Result<(), StateError>>, StateError> {
+        let mut control = self.control.lock();
+        if controller_epoch < control.controller_epoch || control.is_closed {
+            return Err(StateError::StaleController);
+        }
+        control.controller_epoch = controller_epoch;
+        let local = self.shared.settings.broker;
+        let mut woken = Woken::default();
+        let mut outcomes = Vec::with_capacity(states.len());
+        let mut follow = Vec::new();
+        for new in states {
+            outcomes.push(self.held_or_made(new, now, &mut woken).and_then(|partition| {
+                partition.admits(new)?;
+                let key = (new.topic.clone(), new.partition);
+                self.stop_fetching(&key);
+                if new.leader == local {
+                    self.begin_leading(&partition, new, now, (&mut woken, effects))
+                } else {
+                    follow.extend(self.begin_following(&partition, new, (&mut woken, effects))?);
+                    Ok(())
+                }
+            }));
+        }
+        follow.into_iter().for_each(|following| self.start_fetching(following));
+        self.send_all(now, effects);
+        drop(control);
+        self.settle(woken, now, effects);
+        Ok(outcomes)
+    }
+
+    /// The partition, with its log made if there is none.
+    fn held_or_made(&self, new: &NewState, now: Now, woken: &mut Woken) -> Result<Arc<Partition>, StateError> {
+        if let Some(partition) = self.get(&new.topic, new.partition) {
+            return Ok(partition);
+        }
+        if !new.replicas.contains(&self.shared.settings.broker) {
+            return Err(StateError::NotAReplica);
+        }
+        let log_dir = {
+            let mut dirs = self.dirs.lock();
+            // The log may be in the directory that failed: a second, empty one would be elected and lose records.
+            if dirs.has_failed() && !new.is_new {
+                return Err(StateError::Storage);
+            }
+            dirs.take_place().ok_or(StateError::Storage)?
+        };
+        let dir = log_dir.join(format!("{}-{}", new.topic, new.partition));
+        let config = self.configs.read().as_ref().and_then(|configs| configs.get(&*new.topic).cloned());
+        let config = config.unwrap_or_else(|| self.shared.settings.log.clone());
+        let start = OpenState { clean_shutdown: false, recovery_point: 0, log_start_offset: 0 };
+        let log = Log::open(self.shared.disk.clone(), dir, config, start, now).map_err(|error| {
+            tracing::error!(topic = &*new.topic, partition = new.partition, %error, "cannot make the log");
+            if matches!(error, LogError::Io { .. }) {
+                woken.failed_dirs.insert(log_dir.clone());
+            }
+            StateError::Storage
+        })?;
+        let topic_id = log.topic_id().unwrap_or_default();
+        let opened = Opened { log, log_dir, topic_id, high_watermark: 0 };
+        let partition = Arc::new(Partition::new(new.topic.clone(), new.partition, self.shared.clone(), opened));
+        let mut topics = self.topics.write();
+        topics.entry(new.topic.clone()).or_default().insert(new.partition, partition.clone());
+        Ok(partition)
+    }
+
+    fn begin_leading(
+        &self,
+        partition: &Partition,
+        new: &NewState,
+        now: Now,
+        (woken, effects): (&mut Woken, &mut Vec<Effect>),
+    ) -> Result<(), StateError> {
+        if partition.lead(new, now, woken)? == Some(true) && partition.is_internal {
+            let (topic, partition, leader_epoch) = (new.topic.clone(), new.partition, new.leader_epoch);
+            effects.push(Effect::BecameLeader { topic, partition, leader_epoch });
+        }
+        Ok(())
+    }
+
+    /// Gives what the fetcher needs if there is a leader to follow.
+    fn begin_following(
+        &self,
+        partition: &Arc<Partition>,
+        new: &NewState,
+        (woken, effects): (&mut Woken, &mut Vec<Effect>),
+    ) -> Result<Option<Following>, StateError> {
+        if partition.follow(new, woken)? != Some(true) {
+            return Ok(None);
+        }
+        if partition.is_internal {
+            let (topic, partition, leader_epoch) = (new.topic.clone(), new.partition, Some(new.leader_epoch));
+            effects.push(Effect::Resigned { topic, partition, leader_epoch });
+        }
+        let (topic_id, leader, leader_epoch) = (new.topic_id, new.leader, new.leader_epoch);
+        Ok((leader >= 0).then(|| Following { partition: partition.clone(), topic_id, leader, leader_epoch }))
+    }
+
+    fn start_fetching(&self, following: Following) {
+        let Following { partition, topic_id, leader, leader_epoch } = following;
+        match partition.start_following(leader_epoch) {
+            Ok(position) => {
+                let key = (partition.topic().clone(), partition.index());
+                let fetcher = self.fetcher(leader, self.fetcher_number(&key));
+                fetcher.lock().add(partition, topic_id, leader_epoch, position);
+            }
+            Err(error) => {
+                tracing::error!(topic = &**partition.topic(), partition = partition.index(), %error, "not followed");
+            }
+        }
+    }
+
+    fn stop_fetching(&self, key: &Key) {
+        let number = self.fetcher_number(key);
+        let fetchers: Vec<_> =
+            self.fetchers.lock().iter().filter(|((_, n), _)| *n == number).map(|(_, f)| f.clone()).collect();
+        for fetcher in fetchers {
+            fetcher.lock().remove(key);
+        }
+    }
+
+    /// Lets every idle fetcher send what it now has to ask.
+    pub(super) fn send_all(&self, now: Now, effects: &mut Vec<Effect>) {
+        let fetchers: Vec<_> = self.fetchers.lock().iter().map(|(id, fetcher)| (*id, fetcher.clone())).collect();
+        for (id, fetcher) in fetchers {
+            self.send_next(&mut fetcher.lock(), id, now, effects);
+        }
+    }
+
+    /// StopReplica: stops following partitions and, where it says so, deletes them. One outcome a partition, in order;
+    /// an error as a whole if a newer controller has spoken.
+    pub fn stop(
+        &self,
+        controller_epoch: i32,
+        stops: &[Stop],
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Vec<Result<(), StateError>>, StateError> {
+        let mut control = self.control.lock();
+        if controller_epoch < control.controller_epoch || control.is_closed {
+            return Err(StateError::StaleController);
+        }
+        control.controller_epoch = controller_epoch;
+        let mut woken = Woken::default();
+        let mut outcomes = Vec::with_capacity(stops.len());
+        for stop in stops {
+            // One that is not here is as good as stopped.
+            outcomes.push(self.get(&stop.topic, stop.partition).map_or(Ok(()), |partition| {
+                partition.admits_stop(stop)?;
+                self.stop_fetching(&(stop.topic.clone(), stop.partition));
+                if stop.delete {
+                    self.delete(&partition, stop, (now, &mut control.rng), (&mut woken, effects))
+                } else {
+                    Ok(())
+                }
+            }));
+        }
+        self.send_all(now, effects);
+        drop(control);
+        self.settle(woken, now, effects);
+        Ok(outcomes)
+    }
+
+    fn delete(
+        &self,
+        partition: &Partition,
+        stop: &Stop,
+        (now, rng): (Now, &mut common::Rng),
+        (woken, effects): (&mut Woken, &mut Vec<Effect>),
+    ) -> Result<(), StateError> {
+        {
+            let mut topics = self.topics.write();
+            if let Some(partitions) = topics.get_mut(&*stop.topic) {
+                partitions.remove(&stop.partition);
+                if partitions.is_empty() {
+                    topics.remove(&*stop.topic);
+                }
+            }
+        }
+        if partition.is_internal {
+            let leader_epoch = (stop.leader_epoch >= 0).then_some(stop.leader_epoch);
+            let (topic, partition) = (stop.topic.clone(), stop.partition);
+            effects.push(Effect::Resigned { topic, partition, leader_epoch });
+        }
+        let (log_dir, deleted) = partition.delete(rng, woken);
+        tracing::info!(topic = &*stop.topic, partition = stop.partition, "deleted");
+        let at = now.mono + self.shared.settings.delete_delay_ms;
+        self.dirs.lock().release(&log_dir, deleted.as_ref().ok().map(|path| (at, path.clone())));
+        effects.push(Effect::WakeAt(at));
+        deleted.map(drop)
+    }
+}
