@@ -427,9 +427,11 @@ pub fn api(key: i16) -> Option<&'static ApiDescriptor> {
 }
 
 /// A value that knows its place on the wire. Implemented for the primitive types here and for each struct by `declare!`.
-pub trait Field: Sized {
+pub trait Field: Default {
+    /// Reads in place, over whatever was there: one value is moved about less and much less code is made than by
+    /// returning it.
     #[doc(hidden)]
-    fn read(reader: &mut Reader, shape: Shape) -> Result<Self, DecodeError>;
+    fn read(&mut self, reader: &mut Reader, shape: Shape) -> Result<(), DecodeError>;
     #[doc(hidden)]
     fn write(&self, writer: &mut Writer, shape: Shape) -> Result<(), EncodeError>;
     /// True for the value that a field without a declared default has.
@@ -448,8 +450,9 @@ pub trait Struct: Field {}
 macro_rules! number_fields {
     ($($type:ty: $get:ident, $put:ident;)*) => {$(
         impl Field for $type {
-            fn read(reader: &mut Reader, _shape: Shape) -> Result<Self, DecodeError> {
-                reader.$get()
+            fn read(&mut self, reader: &mut Reader, _shape: Shape) -> Result<(), DecodeError> {
+                *self = reader.$get()?;
+                Ok(())
             }
             fn write(&self, writer: &mut Writer, _shape: Shape) -> Result<(), EncodeError> {
                 writer.$put(*self);
@@ -477,8 +480,9 @@ number_fields! {
 }
 
 impl Field for bool {
-    fn read(reader: &mut Reader, _shape: Shape) -> Result<Self, DecodeError> {
-        Ok(reader.get_i8()? != 0)
+    fn read(&mut self, reader: &mut Reader, _shape: Shape) -> Result<(), DecodeError> {
+        *self = reader.get_i8()? != 0;
+        Ok(())
     }
     fn write(&self, writer: &mut Writer, _shape: Shape) -> Result<(), EncodeError> {
         writer.put_i8(i8::from(*self));
@@ -494,8 +498,9 @@ impl Field for bool {
 }
 
 impl Field for Uuid {
-    fn read(reader: &mut Reader, _shape: Shape) -> Result<Self, DecodeError> {
-        reader.get_uuid()
+    fn read(&mut self, reader: &mut Reader, _shape: Shape) -> Result<(), DecodeError> {
+        *self = reader.get_uuid()?;
+        Ok(())
     }
     fn write(&self, writer: &mut Writer, _shape: Shape) -> Result<(), EncodeError> {
         writer.put_uuid(*self);
@@ -514,8 +519,9 @@ impl Field for Uuid {
 macro_rules! nullable_fields {
     ($($type:ty: $get:ident, $put:ident, $borrow:ident, $random:ident;)*) => {$(
         impl Field for $type {
-            fn read(reader: &mut Reader, shape: Shape) -> Result<Self, DecodeError> {
-                reader.$get(shape.flexible)?.ok_or(DecodeError::UnexpectedNull)
+            fn read(&mut self, reader: &mut Reader, shape: Shape) -> Result<(), DecodeError> {
+                *self = reader.$get(shape.flexible)?.ok_or(DecodeError::UnexpectedNull)?;
+                Ok(())
             }
             fn write(&self, writer: &mut Writer, shape: Shape) -> Result<(), EncodeError> {
                 writer.$put(Some(self), shape.flexible)
@@ -529,9 +535,9 @@ macro_rules! nullable_fields {
             }
         }
         impl Field for Option<$type> {
-            fn read(reader: &mut Reader, shape: Shape) -> Result<Self, DecodeError> {
-                let value = reader.$get(shape.flexible)?;
-                if value.is_none() && !shape.nullable { Err(DecodeError::UnexpectedNull) } else { Ok(value) }
+            fn read(&mut self, reader: &mut Reader, shape: Shape) -> Result<(), DecodeError> {
+                *self = reader.$get(shape.flexible)?;
+                if self.is_none() && !shape.nullable { Err(DecodeError::UnexpectedNull) } else { Ok(()) }
             }
             fn write(&self, writer: &mut Writer, shape: Shape) -> Result<(), EncodeError> {
                 check_null(self.is_none(), shape)?;
@@ -568,7 +574,9 @@ fn read_elements<T: Field>(reader: &mut Reader, shape: Shape) -> Result<Option<V
     let shape = shape.with_nullable(false);
     let mut elements = Vec::with_capacity(count.min(DECODE_RESERVE_COUNT));
     for _ in 0..count {
-        elements.push(T::read(reader, shape)?);
+        let mut element = T::default();
+        element.read(reader, shape)?;
+        elements.push(element);
     }
     Ok(Some(elements))
 }
@@ -583,8 +591,9 @@ fn write_elements<T: Field>(elements: &[T], writer: &mut Writer, shape: Shape) -
 }
 
 impl<T: Field> Field for Vec<T> {
-    fn read(reader: &mut Reader, shape: Shape) -> Result<Self, DecodeError> {
-        read_elements(reader, shape.with_nullable(false))?.ok_or(DecodeError::UnexpectedNull)
+    fn read(&mut self, reader: &mut Reader, shape: Shape) -> Result<(), DecodeError> {
+        *self = read_elements(reader, shape.with_nullable(false))?.ok_or(DecodeError::UnexpectedNull)?;
+        Ok(())
     }
     fn write(&self, writer: &mut Writer, shape: Shape) -> Result<(), EncodeError> {
         write_elements(self, writer, shape)
@@ -599,8 +608,9 @@ impl<T: Field> Field for Vec<T> {
 }
 
 impl<T: Field> Field for Option<Vec<T>> {
-    fn read(reader: &mut Reader, shape: Shape) -> Result<Self, DecodeError> {
-        read_elements(reader, shape)
+    fn read(&mut self, reader: &mut Reader, shape: Shape) -> Result<(), DecodeError> {
+        *self = read_elements(reader, shape)?;
+        Ok(())
     }
     fn write(&self, writer: &mut Writer, shape: Shape) -> Result<(), EncodeError> {
         check_null(self.is_none(), shape)?;
@@ -620,11 +630,12 @@ impl<T: Field> Field for Option<Vec<T>> {
 
 impl<T: Struct> Field for Option<T> {
     /// A struct that may be null has a byte before it: -1 for null, 1 for a value.
-    fn read(reader: &mut Reader, shape: Shape) -> Result<Self, DecodeError> {
+    fn read(&mut self, reader: &mut Reader, shape: Shape) -> Result<(), DecodeError> {
+        *self = None;
         if shape.nullable && reader.get_i8()? < 0 {
-            return Ok(None);
+            return Ok(());
         }
-        T::read(reader, shape.with_nullable(false)).map(Some)
+        self.insert(T::default()).read(reader, shape.with_nullable(false))
     }
     fn write(&self, writer: &mut Writer, shape: Shape) -> Result<(), EncodeError> {
         check_null(self.is_none(), shape)?;
@@ -707,7 +718,9 @@ macro_rules! declare {
                 }
                 let flexible = false $(|| version >= $flexible)?;
                 let shape = $crate::kafka::wire::Shape { version, flexible, nullable: false };
-                $crate::kafka::messages::Field::read(reader, shape)
+                let mut message = $message::default();
+                $crate::kafka::messages::Field::read(&mut message, reader, shape)?;
+                Ok(message)
             }
             fn encode(
                 &self,
@@ -725,7 +738,7 @@ macro_rules! declare {
     };
 
     (@struct $struct:ident
-        $($field:ident: $type:ty $(= $default:expr)?, $from:literal $(+)? $(- $to:literal)?
+        $($field:ident: $type:ty $(= $default:expr)?, $from:tt $(+)? $(- $to:tt)?
             $(, null $null_from:literal $(+)? $(- $null_to:literal)?)? $(, [$ignorable:ident])?;)*
         $(# $tag:literal $tagged:ident: $tagged_type:ty $(= $tagged_default:expr)?,
             $tagged_from:literal $(+)? $(- $tagged_to:literal)?
@@ -758,27 +771,27 @@ macro_rules! declare {
         )]
         impl $crate::kafka::messages::Field for $struct {
             fn read(
+                &mut self,
                 reader: &mut $crate::kafka::wire::Reader,
                 shape: $crate::kafka::wire::Shape,
-            ) -> Result<Self, $crate::kafka::wire::DecodeError> {
+            ) -> Result<(), $crate::kafka::wire::DecodeError> {
                 let version = shape.version;
-                let mut value = $struct::default();
-                $(if version >= $from $(&& version <= $to)? {
+                $(if $crate::kafka::messages::declare!(@present version $from $($to)?) {
                     let nullable = false $(|| version >= $null_from $(&& version <= $null_to)?)?;
-                    value.$field = $crate::kafka::messages::Field::read(reader, shape.with_nullable(nullable))?;
+                    $crate::kafka::messages::Field::read(&mut self.$field, reader, shape.with_nullable(nullable))?;
                 })*
                 if shape.flexible {
                     $crate::kafka::messages::read_tagged(reader, &mut |tag, reader| {
                         $(if tag == $tag && version >= $tagged_from $(&& version <= $tagged_to)? {
                             let nullable = false $(|| version >= $tagged_null_from $(&& version <= $tagged_null_to)?)?;
                             let shape = shape.with_nullable(nullable);
-                            value.$tagged = $crate::kafka::messages::Field::read(reader, shape)?;
+                            $crate::kafka::messages::Field::read(&mut self.$tagged, reader, shape)?;
                             return Ok(true);
                         })*
                         Ok(false)
                     })?;
                 }
-                Ok(value)
+                Ok(())
             }
 
             fn write(
@@ -787,12 +800,13 @@ macro_rules! declare {
                 shape: $crate::kafka::wire::Shape,
             ) -> Result<(), $crate::kafka::wire::EncodeError> {
                 let version = shape.version;
-                $(if version >= $from $(&& version <= $to)? {
+                $(if $crate::kafka::messages::declare!(@present version $from $($to)?) {
                     let nullable = false $(|| version >= $null_from $(&& version <= $null_to)?)?;
                     $crate::kafka::messages::Field::write(&self.$field, writer, shape.with_nullable(nullable))?;
-                } else {
-                    $crate::kafka::messages::declare!(@absent [$($ignorable)?] self.$field, shape, [$($default)?]);
-                })*
+                }
+                $crate::kafka::messages::declare!(
+                    @absent [$from $($to)?] [$($ignorable)?] self.$field, shape, [$($default)?]);
+                )*
                 let mut tagged_count = 0u32;
                 $(let present = version >= $tagged_from $(&& version <= $tagged_to)?;
                 if !$crate::kafka::messages::declare!(@is_default self.$tagged, $($tagged_default)?) {
@@ -824,7 +838,7 @@ macro_rules! declare {
             fn random(rng: &mut $crate::Rng, shape: $crate::kafka::wire::Shape) -> Self {
                 let version = shape.version;
                 let mut value = $struct::default();
-                $(if version >= $from $(&& version <= $to)? {
+                $(if $crate::kafka::messages::declare!(@present version $from $($to)?) {
                     let nullable = false $(|| version >= $null_from $(&& version <= $null_to)?)?;
                     value.$field = $crate::kafka::messages::Field::random(rng, shape.with_nullable(nullable));
                 })*
@@ -843,9 +857,18 @@ macro_rules! declare {
     (@is_default $value:expr,) => { $crate::kafka::messages::Field::is_default(&$value) };
     (@is_default $value:expr, $default:expr) => { $value == $default };
 
-    (@absent [ignorable] $value:expr, $shape:ident, [$($default:expr)?]) => {};
-    (@absent [] $self:ident.$field:ident, $shape:ident, [$($default:expr)?]) => {
-        if !$crate::kafka::messages::declare!(@is_default $self.$field, $($default)?) {
+    // Version 0 is the lowest of all, so a field of `0+` is in every version: no code is made to find out.
+    (@present $version:ident 0) => { true };
+    (@present $version:ident $from:tt) => { $version >= $from };
+    (@present $version:ident $from:tt $to:tt) => { $version >= $from && $version <= $to };
+
+    (@absent [0] $ignorable:tt $self:ident.$field:ident, $shape:ident, $default:tt) => {};
+    (@absent $versions:tt [ignorable] $self:ident.$field:ident, $shape:ident, $default:tt) => {};
+    (@absent [$($versions:tt)*] [] $self:ident.$field:ident, $shape:ident, [$($default:expr)?]) => {
+        let version = $shape.version;
+        if !$crate::kafka::messages::declare!(@present version $($versions)*)
+            && !$crate::kafka::messages::declare!(@is_default $self.$field, $($default)?)
+        {
             return Err($crate::kafka::messages::absent(stringify!($field), $shape));
         }
     };
