@@ -178,12 +178,24 @@ struct Slot {
 enum Work {
     /// To be read when it is its turn; if reads are linearizable, after this sync.
     Read { request: Request, after: Option<u64> },
+    /// A write that must not happen before what is in front of it has looked at the tree.
+    Held(Request),
     /// With the leader.
     Write { number: u64, shape: ReplyShape },
     /// Waits for the leader's position.
     Sync { number: u64, path: String },
     /// The answer is known and waits for its turn.
     Answered(Result<Response, ZkError>),
+}
+
+impl Work {
+    fn holds(&self, settings: &ConnectionSettings) -> bool {
+        match self {
+            Work::Sync { .. } => true,
+            Work::Read { .. } => settings.linearizable_reads,
+            Work::Held(_) | Work::Write { .. } | Work::Answered(_) => false,
+        }
+    }
 }
 
 /// One client connection.
@@ -200,6 +212,11 @@ pub struct Connection {
     /// Requests that came before the session was established.
     early: VecDeque<(i32, Result<Request, ZkError>)>,
     queue: VecDeque<Slot>,
+    /// How many in the queue hold back the writes behind them: those that wait for the leader's position, during which
+    /// a later write could come to pass.
+    holding_count: usize,
+    /// How many in the queue are held back.
+    held_count: usize,
     /// The newest of this connection's syncs that is done.
     synced: Option<u64>,
     output: BytesMut,
@@ -230,6 +247,8 @@ impl Connection {
             auth: vec![AuthId::ip(remote)],
             early: VecDeque::new(),
             queue: VecDeque::new(),
+            holding_count: 0,
+            held_count: 0,
             synced: None,
             output: BytesMut::new(),
             counters: Counters::default(),
@@ -373,42 +392,20 @@ impl Connection {
         let work = match request {
             Err(error) => Work::Answered(Err(error)),
             Ok(Request::Auth { scheme, auth, .. }) => return self.on_auth(xid, &scheme, &auth, serving),
-            Ok(request) => self.begin(xid, request, serving, &mut actions),
+            Ok(request) => {
+                let is_write = matches!(ops::class(request.opcode()), Class::Write | Class::Reconfig);
+                if is_write && self.holding_count > 0 {
+                    self.held_count += 1;
+                    Work::Held(request)
+                } else {
+                    begin(xid, request, serving, &mut actions)
+                }
+            }
         };
+        self.holding_count += usize::from(work.holds(serving.settings));
         self.queue.push_back(Slot { xid, opcode, work });
         self.advance(serving, &mut actions);
         actions
-    }
-
-    /// Starts what can start before it is a request's turn.
-    fn begin(&mut self, cxid: i32, request: Request, serving: &mut Serving<'_>, actions: &mut Vec<Action>) -> Work {
-        match ops::class(request.opcode()) {
-            Class::Read => Work::Read { request, after: None },
-            Class::Write => match ops::write(request) {
-                Err(error) => Work::Answered(Err(error)),
-                Ok((write, shape)) => {
-                    let number = serving.take_number();
-                    actions.push(Action::Forward { request: number, cxid, write });
-                    Work::Write { number, shape }
-                }
-            },
-            Class::Sync | Class::Reconfig | Class::Connection | Class::Refused => match request {
-                Request::Sync { path } => {
-                    let number = serving.take_number();
-                    actions.push(Action::Sync { request: number });
-                    Work::Sync { number, path }
-                }
-                Request::Reconfig(change) => {
-                    let number = serving.take_number();
-                    actions.push(Action::Reconfig { request: number, cxid, change });
-                    Work::Write { number, shape: ReplyShape::Reconfig }
-                }
-                Request::Ping => Work::Answered(Ok(Response::Ping)),
-                // What ZooKeeper answers when no SASL is configured.
-                Request::Sasl { .. } => Work::Answered(Ok(Response::Sasl { token: None })),
-                _ => Work::Answered(Err(ZkError::Unimplemented)),
-            },
-        }
     }
 
     /// An auth packet is answered at once, past whatever waits, and counts from now on.
@@ -456,6 +453,7 @@ impl Connection {
                 && *number == request
             {
                 slot.work = Work::Answered(Ok(ops::synced(std::mem::take(path))));
+                self.holding_count -= 1;
             }
         }
         let mut actions = Vec::new();
@@ -487,6 +485,7 @@ impl Connection {
     pub fn close(&mut self, reason: CloseReason) -> Action {
         self.state = State::Closing;
         self.queue.clear();
+        (self.holding_count, self.held_count) = (0, 0);
         self.early.clear();
         Action::Close(reason)
     }
@@ -496,23 +495,44 @@ impl Connection {
         while self.state == State::Open {
             let linearizable = serving.settings.linearizable_reads;
             match self.queue.front().map(|slot| &slot.work) {
-                None | Some(Work::Write { .. } | Work::Sync { .. }) => return,
+                None | Some(Work::Write { .. } | Work::Sync { .. }) => break,
                 Some(Work::Read { after: None, .. }) if linearizable => {
                     let number = serving.take_number();
                     self.put_reads_after(number);
                     actions.push(Action::Sync { request: number });
-                    return;
+                    break;
                 }
-                Some(Work::Read { after, .. }) if *after > self.synced => return,
+                Some(Work::Read { after, .. }) if *after > self.synced => break,
+                Some(Work::Held(_)) => {
+                    self.release(serving, actions);
+                    continue;
+                }
                 Some(Work::Read { .. } | Work::Answered(_)) => {}
             }
-            let Some(Slot { xid, opcode, work }) = self.queue.pop_front() else { return };
+            let Some(Slot { xid, opcode, work }) = self.queue.pop_front() else { break };
+            self.holding_count -= usize::from(work.holds(serving.settings));
             let result = match work {
                 Work::Read { request, .. } => self.read(&request, serving),
                 Work::Answered(result) => result,
-                Work::Write { .. } | Work::Sync { .. } => unreachable!("these were left in their place above"),
+                Work::Held(_) | Work::Write { .. } | Work::Sync { .. } => unreachable!("these stay in the queue above"),
             };
             actions.extend(self.answer(xid, opcode, result, serving.tree.zxid()));
+        }
+        self.release(serving, actions);
+    }
+
+    /// Starts the writes that nothing holds back any more.
+    fn release(&mut self, serving: &mut Serving<'_>, actions: &mut Vec<Action>) {
+        for slot in &mut self.queue {
+            if self.held_count == 0 || slot.work.holds(serving.settings) {
+                return;
+            }
+            if let Work::Held(_) = slot.work
+                && let Work::Held(request) = std::mem::replace(&mut slot.work, Work::Answered(Ok(Response::Ping)))
+            {
+                slot.work = begin(slot.xid, request, serving, actions);
+                self.held_count -= 1;
+            }
         }
     }
 
@@ -521,7 +541,7 @@ impl Connection {
         for slot in &mut self.queue {
             match &mut slot.work {
                 Work::Read { after, .. } => *after = Some(number),
-                Work::Write { .. } | Work::Sync { .. } | Work::Answered(_) => return,
+                Work::Held(_) | Work::Write { .. } | Work::Sync { .. } | Work::Answered(_) => return,
             }
         }
     }
@@ -559,6 +579,37 @@ impl Connection {
         self.counters.sent += 1;
         (self.counters.last_operation, self.counters.last_cxid, self.counters.last_zxid) = (opcode, xid, zxid);
         matches!(result, Ok(Response::CloseSession)).then(|| self.close(CloseReason::SessionClosed))
+    }
+}
+
+/// Starts what can start before it is a request's turn.
+fn begin(cxid: i32, request: Request, serving: &mut Serving<'_>, actions: &mut Vec<Action>) -> Work {
+    match ops::class(request.opcode()) {
+        Class::Read => Work::Read { request, after: None },
+        Class::Write => match ops::write(request) {
+            Err(error) => Work::Answered(Err(error)),
+            Ok((write, shape)) => {
+                let number = serving.take_number();
+                actions.push(Action::Forward { request: number, cxid, write });
+                Work::Write { number, shape }
+            }
+        },
+        Class::Sync | Class::Reconfig | Class::Connection | Class::Refused => match request {
+            Request::Sync { path } => {
+                let number = serving.take_number();
+                actions.push(Action::Sync { request: number });
+                Work::Sync { number, path }
+            }
+            Request::Reconfig(change) => {
+                let number = serving.take_number();
+                actions.push(Action::Reconfig { request: number, cxid, change });
+                Work::Write { number, shape: ReplyShape::Reconfig }
+            }
+            Request::Ping => Work::Answered(Ok(Response::Ping)),
+            // What ZooKeeper answers when no SASL is configured.
+            Request::Sasl { .. } => Work::Answered(Ok(Response::Sasl { token: None })),
+            _ => Work::Answered(Err(ZkError::Unimplemented)),
+        },
     }
 }
 

@@ -299,6 +299,3 @@ fn wire_stat(stat: &tree::Stat) -> Stat {
         pzxid: stat.pzxid,
     }
 }
-
-#[cfg(test)]
-mod tests;

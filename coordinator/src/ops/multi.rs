@@ -1,6 +1,6 @@
 //! multi and multiRead, and the checks that a multi is made of. Each operation is what its own file makes of it.
 
-use common::zk::{Request, Response, Stat, ZkError};
+use common::zk::{CreateMode, Request, Response, Stat, ZkError};
 
 use super::{ReadContext, ReplyShape, error, read, reply as reply_one, write};
 use crate::tree::Tree;
@@ -29,11 +29,30 @@ pub(super) fn multi(requests: Vec<Request>) -> Result<(WriteBody, ReplyShape), Z
     let mut writes = Vec::with_capacity(requests.len());
     let mut shapes = Vec::with_capacity(requests.len());
     for request in requests {
-        let (body, shape) = write(request)?;
+        let (body, shape) = write(as_in_multi(request)?)?;
         writes.push(body);
         shapes.push(shape);
     }
     Ok((WriteBody::Multi(MultiWrite { writes }), ReplyShape::Multi(shapes)))
+}
+
+/// Inside a multi ZooKeeper goes by the flags first: a create with a container's flag makes a container, and flags that
+/// do not fit the operation spoil the whole request.
+fn as_in_multi(request: Request) -> Result<Request, ZkError> {
+    match request {
+        Request::Create(create) | Request::Create2(create) if create.flags == CreateMode::Container.flag() => {
+            Ok(Request::CreateContainer(create))
+        }
+        Request::CreateTtl { create, .. } if !create.mode().is_some_and(CreateMode::is_ttl) => {
+            Ok(Request::Create(create))
+        }
+        Request::Create(ref create) | Request::Create2(ref create) | Request::CreateContainer(ref create)
+            if create.mode().is_none_or(CreateMode::is_ttl) =>
+        {
+            Err(ZkError::MarshallingError)
+        }
+        other => Ok(other),
+    }
 }
 
 pub(super) fn reply(shapes: &[ReplyShape], results: &[Result<Outcome, Refusal>], tree: &Tree) -> Response {

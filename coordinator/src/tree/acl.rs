@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use base64::Engine;
-use sha1::{Digest, Sha1};
+use common::zk::digest::digest_id;
 
 use super::digest::fingerprint;
 use super::txn::Refusal;
@@ -101,19 +100,11 @@ impl AuthId {
     }
 }
 
-/// The digest that stands for `user:password` in access control lists: `user:base64(sha1(user:password))`.
-pub fn digest_of(user_and_password: &[u8]) -> String {
-    let text = String::from_utf8_lossy(user_and_password);
-    let user = text.split(':').next().unwrap_or_default();
-    let hash = Sha1::digest(text.as_bytes());
-    format!("{user}:{}", base64::engine::general_purpose::STANDARD.encode(hash))
-}
-
 /// Ids that an auth packet proves, empty if the scheme is unknown or cannot be proved this way.
 pub fn authenticate(settings: &AclSettings, remote: IpAddr, scheme: &str, proof: &[u8]) -> Vec<AuthId> {
     match scheme {
         "digest" => {
-            let digest = digest_of(proof);
+            let digest = digest_id(proof);
             let mut ids = Vec::new();
             if settings.super_digest.as_deref() == Some(digest.as_str()) {
                 ids.push(AuthId { scheme: "super".into(), id: String::new() });
@@ -332,9 +323,17 @@ mod tests {
     }
 
     #[test]
-    fn digest_is_what_zookeeper_writes_into_lists() {
-        assert_eq!(digest_of(b"super:test"), "super:D/InIHSb7yEEbrWz8b9l71RjZJU=");
-        assert_eq!(digest_of(b"bob:a:b").split(':').next(), Some("bob"));
+    fn who_a_client_proves_to_be() {
+        let settings =
+            AclSettings { super_digest: Some("super:D/InIHSb7yEEbrWz8b9l71RjZJU=".into()), ..Default::default() };
+        let check = |scheme: &str, proof: &str, want: &[AuthId]| {
+            let got = authenticate(&settings, IpAddr::from([10, 0, 0, 1]), scheme, proof.as_bytes());
+            assert_eq!(got, want, "{scheme} {proof}");
+        };
+        let root = id("digest", "super:D/InIHSb7yEEbrWz8b9l71RjZJU=");
+        check("digest", "super:test", &[id("super", ""), root]);
+        check("ip", "", &[id("ip", "10.0.0.1")]);
+        check("nosuch", "x", &[]);
     }
 
     #[test]
