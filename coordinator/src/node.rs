@@ -393,6 +393,11 @@ impl Node {
         true
     }
 
+    /// The applied tree, for whoever checks what became of it.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
     /// True if this server leads the ensemble.
     pub fn is_leader(&self) -> bool {
         self.ensemble.is_leader()

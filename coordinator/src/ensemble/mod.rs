@@ -295,13 +295,22 @@ impl Ensemble {
     fn release_persisted(&mut self) {
         let settled = self.in_flight.front().map_or(self.ready_number, |first| first - 1);
         self.raw.on_persist_ready(settled);
+        self.advance_applied();
         self.settle_timeout();
     }
 
     /// The node has applied everything up to `position`.
     pub fn applied(&mut self, position: LogPosition) {
         self.raw.mut_store().set_applied(position);
-        self.raw.advance_apply_to(position.index);
+        self.advance_applied();
+    }
+
+    /// The library hears of what is applied as far as it is on disk: an installed snapshot is in the tree before.
+    fn advance_applied(&mut self) {
+        let applied = self.raw.store().applied().index.min(self.raw.raft.raft_log.persisted);
+        if applied > self.raw.raft.raft_log.applied {
+            self.raw.advance_apply_to(applied);
+        }
     }
 
     /// Forgets all but the last entries, when more than the bounds are kept; the store does the same.
