@@ -164,10 +164,13 @@ impl Registry {
                 return Progress::Same;
             }
         };
-        if let Some(stored) = io.config.stored_cluster_id.as_ref().or(self.cluster_id.as_ref())
-            && *stored != id
+        let stored = io.config.stored_cluster_id.as_ref().map(|stored| (stored.place.as_str(), stored.id.as_str()));
+        let seen = self.cluster_id.as_deref().map(|id| ("the session before", id));
+        if let Some((place, read)) = stored.or(seen)
+            && read != id
         {
-            io.stop(ClusterError::InconsistentClusterId { found: id, stored: stored.clone() });
+            let (place, read) = (place.to_owned(), read.to_owned());
+            io.stop(ClusterError::InconsistentClusterId { place, expected: id, read });
             return Progress::Same;
         }
         if self.cluster_id.is_none() {

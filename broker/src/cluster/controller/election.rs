@@ -41,15 +41,22 @@ pub(crate) struct Case<'a> {
 }
 
 impl Case<'_> {
+    /// The replica is one, and can be elected.
     fn is_online(&self, broker: i32) -> bool {
-        self.mirror.is_online(broker, self.topic, self.number)
+        self.is_replica(broker) && self.mirror.is_online(broker, self.topic, self.number)
+    }
+
+    /// Replicas that a cancelled reassignment dropped may still be in the ISR, or lead.
+    fn is_replica(&self, broker: i32) -> bool {
+        self.partition.assignment.replicas.contains(&broker)
     }
 
     /// What should stand there, if nobody asks for anything special.
     pub(crate) fn judge(&self) -> Verdict {
         let Some(state) = &self.partition.state else { return self.first_state() };
         let online = |&broker: &i32| self.is_online(broker);
-        let leader_stays = state.leader >= 0 && self.mirror.can_stay(state.leader, self.topic, self.number);
+        let leader_stays =
+            self.is_replica(state.leader) && self.mirror.can_stay(state.leader, self.topic, self.number);
         if leader_stays && self.mirror.shutting_down.contains(&state.leader) {
             return self.leave_shutting_down_leader(state);
         }
@@ -143,7 +150,8 @@ impl Case<'_> {
         }
     }
 
-    /// The next state of a partition that is being reassigned; `Keep` when only the topic's znode is left to change.
+    /// The next state of a partition that is being reassigned: a new epoch to tell the replicas of the larger set, later one
+    /// to tell them of the smaller; `Keep` while the new replicas catch up.
     pub(crate) fn reassign(&self) -> Verdict {
         let Some(state) = &self.partition.state else { return Verdict::Keep };
         let target = self.partition.assignment.target();
@@ -163,7 +171,7 @@ impl Case<'_> {
             }
         };
         let isr: Vec<i32> = state.isr.iter().copied().filter(|replica| target.contains(replica)).collect();
-        if leader == state.leader && isr == state.isr { Verdict::Keep } else { self.write(state, leader, isr) }
+        self.write(state, leader, isr)
     }
 }
 
@@ -276,8 +284,7 @@ mod tests {
         assert_eq!(next(&moving), None);
         moving.state.as_mut().unwrap().isr = vec![1, 2, 3, 4];
         assert_eq!(next(&moving), Some((3, vec![3, 4])));
-        moving.state.as_mut().unwrap().isr = vec![3, 4];
-        moving.state.as_mut().unwrap().leader = 3;
-        assert_eq!(next(&moving), None);
+        moving.state.as_mut().unwrap().leader = 4;
+        assert_eq!(next(&moving), Some((4, vec![3, 4])));
     }
 }

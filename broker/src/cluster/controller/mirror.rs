@@ -41,6 +41,8 @@ pub(crate) struct PartitionMirror {
     pub(crate) proposals: VecDeque<IsrProposal>,
     /// The replicas were told of the reassignment under way, with a leader epoch of its own.
     pub(crate) reassignment_begun: bool,
+    /// Replicas that left the assignment and are to delete their log.
+    pub(crate) removed: BTreeSet<i32>,
 }
 
 /// Which nodes below a topic are known to exist.

@@ -1,0 +1,697 @@
+//! This broker in the cluster: its ZooKeeper session, its registration, the settings kept there, and the controller when
+//! it is elected. Says what should be sent and to whom; sends nothing, and never touches a partition's log.
+
+pub mod assignment;
+mod configs;
+mod controller;
+pub mod image;
+pub mod json;
+pub mod paths;
+mod registry;
+mod store;
+pub mod topic_name;
+
+#[cfg(test)]
+mod tests;
+
+pub use configs::{Entity, Settings};
+pub use controller::admin::{
+    AdminError, CreatedTopic, NewPartitions, NewTopic, TopicsAction, TopicsOutcome, TopicsRequest,
+};
+pub use controller::isr::{AlterPartitionError, IsrChange, IsrOutcome, IsrState, TopicRef};
+pub use controller::reassign::{ElectionError, ElectionKind, ElectionOutcome, OngoingReassignment, ReassignError};
+pub use controller::{ControlledShutdownError, NotController, ProducerIdsError};
+
+use crate::config::BrokerConfig;
+use crate::outbox::{PeerAddress, PeerError, ZkCommand, ZkInput};
+use common::Rng;
+use common::id::BrokerId;
+use common::kafka::messages::{
+    LeaderAndIsrRequest, LeaderAndIsrResponse, StopReplicaRequest, StopReplicaResponse, UpdateMetadataRequest,
+    UpdateMetadataResponse,
+};
+use common::time::{Millis, Now};
+use common::zk::session::{Output, Session, SessionConfig, SessionEvent};
+use common::zk::{CreateMode, KeeperState, WatcherEvent, ZkError};
+use configs::Configs;
+use controller::Controller;
+use image::{Endpoint, Image};
+use json::ProducerIdBlock;
+use parking_lot::Mutex;
+use registry::{Progress, Registry};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use store::{Ask, Store};
+use thiserror::Error;
+use tracing::{info, warn};
+
+/// What of the broker's settings matters here.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// `broker.id`.
+    pub broker_id: BrokerId,
+    /// `zookeeper.connect`, with its chroot.
+    pub zookeeper_connect: String,
+    /// `zookeeper.session.timeout.ms`.
+    pub session_timeout_ms: u32,
+    /// `zookeeper.set.acl`.
+    pub secure_acls: bool,
+    /// Advertised listeners with the ports that are really bound.
+    pub endpoints: Vec<Endpoint>,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// -1: no JMX here.
+    pub jmx_port: i32,
+    /// The listener by which the controller reaches brokers: `control.plane.listener.name`, else the inter-broker listener.
+    pub control_listener: String,
+    /// `cluster.id` of meta.properties and the file it stands in, if the broker has run before.
+    pub stored_cluster_id: Option<StoredClusterId>,
+    /// `delete.topic.enable`.
+    pub delete_topic_enable: bool,
+    /// `unclean.leader.election.enable` for topics that do not set it.
+    pub unclean_leader_election: bool,
+    /// `auto.leader.rebalance.enable`.
+    pub auto_leader_rebalance: bool,
+    /// `leader.imbalance.per.broker.percentage`.
+    pub leader_imbalance_percentage: i32,
+    /// `leader.imbalance.check.interval.seconds`, in milliseconds.
+    pub leader_imbalance_check_interval_ms: u64,
+    /// `num.partitions`.
+    pub num_partitions: i32,
+    /// `default.replication.factor`.
+    pub default_replication_factor: i32,
+}
+
+impl ClusterConfig {
+    /// Takes what matters from the broker's settings. `ports` are those bound, by listener name; they replace port 0.
+    /// A listener without host is advertised as `host_name`.
+    pub fn new(
+        config: &BrokerConfig,
+        ports: &BTreeMap<String, u16>,
+        host_name: &str,
+        stored_cluster_id: Option<StoredClusterId>,
+    ) -> ClusterConfig {
+        let endpoint = |listener: &crate::config::Listener| Endpoint {
+            listener: listener.name.clone(),
+            host: listener.host.clone().filter(|host| !host.is_empty()).unwrap_or_else(|| host_name.to_owned()),
+            port: if listener.port == 0 { ports.get(&listener.name).copied().unwrap_or(0) } else { listener.port },
+            security_protocol: listener.protocol,
+        };
+        let control = config.control_plane_listener_name.as_ref().unwrap_or(&config.inter_broker_listener_name);
+        let check_seconds = u64::try_from(config.leader_imbalance_check_interval_seconds).unwrap_or(300);
+        ClusterConfig {
+            broker_id: BrokerId(config.broker_id),
+            zookeeper_connect: config.zookeeper_connect.clone(),
+            session_timeout_ms: u32::try_from(config.zookeeper_session_timeout_ms).unwrap_or(18_000),
+            secure_acls: config.zookeeper_set_acl,
+            endpoints: config.advertised_listeners.iter().map(endpoint).collect(),
+            rack: config.broker_rack.clone(),
+            jmx_port: -1,
+            control_listener: control.clone(),
+            stored_cluster_id,
+            delete_topic_enable: config.delete_topic_enable,
+            unclean_leader_election: config.unclean_leader_election_enable,
+            auto_leader_rebalance: config.auto_leader_rebalance_enable,
+            leader_imbalance_percentage: config.leader_imbalance_per_broker_percentage,
+            leader_imbalance_check_interval_ms: check_seconds.saturating_mul(1000),
+            num_partitions: config.num_partitions,
+            default_replication_factor: config.default_replication_factor,
+        }
+    }
+}
+
+/// A cluster id remembered from an earlier run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredClusterId {
+    /// The `meta.properties` file.
+    pub place: String,
+    /// The id.
+    pub id: String,
+}
+
+/// Why the broker cannot go on in this cluster. The texts are what the operator reads.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum ClusterError {
+    /// The log directories belong to another cluster.
+    #[error(
+        "Invalid cluster.id in: {place}. Expected {expected}, but read {read}: the log directory belongs to another \
+         cluster, or zookeeper.connect names the wrong ensemble"
+    )]
+    InconsistentClusterId {
+        /// The file.
+        place: String,
+        /// The id in ZooKeeper.
+        expected: String,
+        /// The id in the file.
+        read: String,
+    },
+    /// Another broker has this id.
+    #[error(
+        "Error while creating ephemeral at {path}, node already exists and owner '0x{owner:x}' does not match current \
+         session '0x{session:x}': another broker runs with this broker.id"
+    )]
+    BrokerIdTaken {
+        /// Its registration.
+        path: String,
+        /// The session that holds it.
+        owner: i64,
+        /// Ours.
+        session: i64,
+    },
+    /// ZooKeeper refused something the broker cannot do without.
+    #[error("{doing}: {problem}")]
+    ZooKeeper {
+        /// What was attempted.
+        doing: String,
+        /// What ZooKeeper said.
+        problem: String,
+    },
+    /// ZooKeeper did not accept the credentials.
+    #[error("ZooKeeper refused the credentials of this broker")]
+    AuthFailed,
+}
+
+/// Somebody who waits for an answer. Called at most once, outside every lock.
+pub struct Waiter<T>(Box<dyn FnOnce(T) + Send>);
+
+impl<T> Waiter<T> {
+    /// Calls `then` with the answer.
+    pub fn new(then: impl FnOnce(T) + Send + 'static) -> Waiter<T> {
+        Waiter(Box::new(then))
+    }
+}
+
+impl<T> std::fmt::Debug for Waiter<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Waiter")
+    }
+}
+
+/// An answer on its way to whoever waits for it.
+pub struct Answer(Box<dyn FnOnce() + Send>);
+
+impl Answer {
+    fn new<T: Send + 'static>(waiter: Waiter<T>, answer: T) -> Answer {
+        Answer(Box::new(move || (waiter.0)(answer)))
+    }
+
+    /// Hands it over. No lock of a machine may be held.
+    pub fn deliver(self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answer")
+    }
+}
+
+/// What should happen outside; to be carried out in order, after the call that gave it.
+#[derive(Debug)]
+pub enum Effect {
+    /// Drive the ZooKeeper socket.
+    Zk(ZkCommand),
+    /// Tell a broker its roles (version 7); to this broker itself directly. Answer: `on_leader_and_isr_response`.
+    LeaderAndIsr {
+        /// To whom.
+        to: PeerAddress,
+        /// What.
+        request: LeaderAndIsrRequest,
+    },
+    /// Tell a broker the state of the cluster (version 8). Answer: `on_update_metadata_response`.
+    UpdateMetadata {
+        /// To whom.
+        to: PeerAddress,
+        /// What.
+        request: UpdateMetadataRequest,
+    },
+    /// Tell a broker to give replicas up (version 4). Answer: `on_stop_replica_response`.
+    StopReplica {
+        /// To whom.
+        to: PeerAddress,
+        /// What.
+        request: StopReplicaRequest,
+    },
+    /// Settings in ZooKeeper are new or changed; these are all that are set for the entity now.
+    ConfigChanged {
+        /// `topics`, `brokers`, `users`, `clients` or `ips`.
+        kind: String,
+        /// Which; `<default>` for the default of brokers.
+        name: String,
+        /// By key.
+        settings: Settings,
+    },
+    /// The cluster's id is known; log directories without one are given it.
+    ClusterId(String),
+    /// The broker is registered, with this epoch; again after each lost session.
+    Registered {
+        /// czxid of the registration.
+        broker_epoch: i64,
+    },
+    /// The ZooKeeper session is closed, as asked.
+    Closed,
+    /// Somebody gets an answer.
+    Answer(Answer),
+    /// The broker must stop.
+    Stop(ClusterError),
+}
+
+/// What the parts of this machine share during one call.
+struct Io<'a> {
+    now: Now,
+    config: &'a ClusterConfig,
+    store: &'a mut Store,
+    effects: &'a mut Vec<Effect>,
+    rng: &'a mut Rng,
+}
+
+impl Io<'_> {
+    fn stop(&mut self, error: ClusterError) {
+        self.effects.push(Effect::Stop(error));
+    }
+
+    fn answer<T: Send + 'static>(&mut self, waiter: Waiter<T>, answer: T) {
+        self.effects.push(Effect::Answer(Answer::new(waiter, answer)));
+    }
+}
+
+/// This broker in the cluster. Every method returns at once and says in `effects` what is to be done.
+pub struct Cluster {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    core: Core,
+    session_config: SessionConfig,
+    session: Session,
+    /// Put before every path; the session knows nothing of it, so that the chroot itself can be created.
+    chroot: String,
+    is_closing: bool,
+}
+
+/// Everything but the session: questions out, answers in.
+struct Core {
+    config: Arc<ClusterConfig>,
+    store: Store,
+    rng: Rng,
+    registry: Registry,
+    configs: Configs,
+    controller: Controller,
+}
+
+/// Token of requests whose answer nobody needs.
+const NO_TOKEN: u64 = u64::MAX;
+
+impl Cluster {
+    /// Does nothing until `start`. An error names what is wrong with `zookeeper.connect`.
+    pub fn new(config: ClusterConfig, mut rng: Rng, now: Now) -> Result<Cluster, ClusterError> {
+        let mut session_config = SessionConfig::new(&config.zookeeper_connect, config.session_timeout_ms).map_err(|error| {
+            ClusterError::ZooKeeper { doing: "reading zookeeper.connect".into(), problem: error.to_string() }
+        })?;
+        let chroot = std::mem::take(&mut session_config.chroot);
+        let session = Session::new(session_config.clone(), rng.fork(), now.mono);
+        let core = Core::new(config, rng);
+        Ok(Cluster { inner: Mutex::new(Inner { core, session_config, session, chroot, is_closing: false }) })
+    }
+
+    /// Begins to connect to ZooKeeper.
+    pub fn start(&self, now: Now, effects: &mut Vec<Effect>) {
+        let mut inner = self.inner.lock();
+        inner.session.start(now.mono);
+        inner.run(now, effects);
+    }
+
+    /// Something happened on the ZooKeeper socket.
+    pub fn on_zk(&self, input: ZkInput, now: Now, effects: &mut Vec<Effect>) {
+        let mut inner = self.inner.lock();
+        match input {
+            ZkInput::Connected => inner.session.on_connected(now.mono),
+            ZkInput::Bytes(bytes) => inner.session.on_bytes(bytes, now.mono),
+            ZkInput::Disconnected => inner.session.on_disconnected(now.mono),
+        }
+        inner.run(now, effects);
+    }
+
+    /// Does what is due.
+    pub fn tick(&self, now: Now, effects: &mut Vec<Effect>) {
+        let mut inner = self.inner.lock();
+        inner.session.tick(now.mono);
+        inner.core.tick(now, effects);
+        inner.run(now, effects);
+    }
+
+    /// When `tick` must be called at the latest.
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let inner = self.inner.lock();
+        [inner.session.next_deadline(), inner.core.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Ends the session, so that the others see at once that this broker is gone; `Effect::Closed` follows.
+    pub fn close(&self, now: Now, effects: &mut Vec<Effect>) {
+        let mut inner = self.inner.lock();
+        inner.is_closing = true;
+        inner.session.close(now.mono);
+        inner.run(now, effects);
+    }
+
+    /// Epoch of the registration; `None` while not registered.
+    pub fn broker_epoch(&self) -> Option<i64> {
+        self.inner.lock().core.registry.broker_epoch()
+    }
+
+    /// The cluster's id, once known.
+    pub fn cluster_id(&self) -> Option<String> {
+        self.inner.lock().core.registry.cluster_id().map(str::to_owned)
+    }
+
+    /// The controller's epoch, if this broker is the controller and has read the cluster's state.
+    pub fn controller_epoch(&self) -> Option<i32> {
+        self.inner.lock().core.controller.active_epoch()
+    }
+
+    /// True if this broker is the controller and has read the cluster's state.
+    pub fn is_controller(&self) -> bool {
+        self.controller_epoch().is_some()
+    }
+
+    /// Who stands in `/controller`, as far as this broker has seen.
+    pub fn controller_id(&self) -> Option<BrokerId> {
+        self.inner.lock().core.controller.known_controller().map(BrokerId)
+    }
+
+    /// What is set for an entity in ZooKeeper, as last read.
+    pub fn settings(&self, kind: &str, name: &str) -> Settings {
+        self.inner.lock().core.configs.get(kind, name).cloned().unwrap_or_default()
+    }
+
+    /// What is set for every entity of a kind.
+    pub fn settings_of_kind(&self, kind: &str) -> BTreeMap<String, Settings> {
+        let inner = self.inner.lock();
+        inner.core.configs.of_kind(kind).map(|(name, settings)| (name.to_owned(), settings.clone())).collect()
+    }
+
+    /// Replaces what is set for an entity and tells all brokers; any broker may do so. `done` hears when it is written.
+    pub fn change_settings(
+        &self,
+        entity: Entity,
+        settings: Settings,
+        done: Waiter<Result<(), ZkError>>,
+        (now, effects): (Now, &mut Vec<Effect>),
+    ) {
+        self.with(now, effects, |core, io| core.configs.change(entity, settings, done, io));
+    }
+
+    /// Runs `go_on` when the settings of these topics are known; they are before a topic's first LeaderAndIsr request, but
+    /// nobody announces them.
+    pub fn ensure_topic_settings(
+        &self,
+        topics: &BTreeSet<String>,
+        go_on: Waiter<()>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.with(now, effects, |core, io| core.configs.ensure_topics(topics, go_on, io));
+    }
+
+    /// The image changed: who waits for topics to come or go may have an answer, and settings of deleted topics are
+    /// forgotten.
+    pub fn on_image(&self, image: &Image, deleted_topics: &[String], now: Now, effects: &mut Vec<Effect>) {
+        self.with(now, effects, |core, io| {
+            for topic in deleted_topics {
+                core.configs.forget_topic(topic);
+            }
+            core.controller.on_image(image, io);
+        });
+    }
+
+    /// A broker's answer to `Effect::LeaderAndIsr`.
+    pub fn on_leader_and_isr_response(
+        &self,
+        broker: BrokerId,
+        response: Result<LeaderAndIsrResponse, PeerError>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.with(now, effects, |core, io| core.controller.on_roles_answer(broker.0, response, io));
+    }
+
+    /// A broker's answer to `Effect::UpdateMetadata`.
+    pub fn on_update_metadata_response(
+        &self,
+        broker: BrokerId,
+        response: Result<UpdateMetadataResponse, PeerError>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.with(now, effects, |core, io| core.controller.on_metadata_answer(broker.0, response, io));
+    }
+
+    /// A broker's answer to `Effect::StopReplica`.
+    pub fn on_stop_replica_response(
+        &self,
+        broker: BrokerId,
+        response: Result<StopReplicaResponse, PeerError>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.with(now, effects, |core, io| core.controller.on_stops_answer(broker.0, response, io));
+    }
+
+    /// A broker's connections broke and its port refuses new ones: its process is gone, whatever its session says. Its
+    /// leaderships move at once; epochs fence it should it still live.
+    pub fn on_broker_unreachable(&self, broker: BrokerId, now: Now, effects: &mut Vec<Effect>) {
+        self.with(now, effects, |core, io| core.controller.on_unreachable(broker.0, io));
+    }
+
+    /// Creates topics, deletes them or gives them partitions; `done` hears the outcome of each topic, when it can be seen in
+    /// the image or the request's time is over. Only the controller does it.
+    pub fn change_topics(
+        &self,
+        request: TopicsRequest,
+        done: Waiter<TopicsOutcome>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), NotController> {
+        self.with(now, effects, |core, io| core.controller.change_topics(request, done, io))
+    }
+
+    /// A leader asks for another ISR.
+    pub fn alter_partitions(
+        &self,
+        (broker, broker_epoch): (BrokerId, i64),
+        changes: Vec<IsrChange>,
+        done: Waiter<Vec<IsrOutcome>>,
+        (now, effects): (Now, &mut Vec<Effect>),
+    ) -> Result<(), AlterPartitionError> {
+        self.with(now, effects, |core, io| core.controller.alter_partitions((broker.0, broker_epoch), changes, done, io))
+    }
+
+    /// A broker wants to stop: its leaderships are moved; `done` hears which it still has.
+    pub fn controlled_shutdown(
+        &self,
+        (broker, broker_epoch): (BrokerId, i64),
+        done: Waiter<Vec<(String, i32)>>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ControlledShutdownError> {
+        self.with(now, effects, |core, io| core.controller.controlled_shutdown((broker.0, broker_epoch), done, io))
+    }
+
+    /// A block of producer ids for a broker.
+    pub fn allocate_producer_ids(
+        &self,
+        (broker, broker_epoch): (BrokerId, i64),
+        done: Waiter<Result<ProducerIdBlock, ProducerIdsError>>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ProducerIdsError> {
+        self.with(now, effects, |core, io| core.controller.allocate_producer_ids((broker.0, broker_epoch), done, io))
+    }
+
+    /// Elects leaders on request; `None`: of every partition.
+    pub fn elect_leaders(
+        &self,
+        kind: ElectionKind,
+        partitions: Option<Vec<(String, i32)>>,
+        done: Waiter<BTreeMap<(String, i32), ElectionOutcome>>,
+        (now, effects): (Now, &mut Vec<Effect>),
+    ) -> Result<(), NotController> {
+        self.with(now, effects, |core, io| core.controller.elect_leaders(kind, partitions, done, io))
+    }
+
+    /// Starts moving partitions to other brokers; `None` takes a move back.
+    pub fn reassign(
+        &self,
+        wanted: BTreeMap<(String, i32), Option<Vec<i32>>>,
+        done: Waiter<BTreeMap<(String, i32), Result<(), ReassignError>>>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), NotController> {
+        self.with(now, effects, |core, io| core.controller.reassign(wanted, done, io))
+    }
+
+    /// Partitions being moved; of those named, or all.
+    pub fn reassignments(&self, of: Option<&[(String, i32)]>) -> Result<Vec<OngoingReassignment>, NotController> {
+        self.inner.lock().core.controller.reassignments(of)
+    }
+
+    /// Name of a topic, by what the controller knows.
+    pub fn topic_name(&self, id: uuid::Uuid) -> Option<String> {
+        self.inner.lock().core.controller.topic_name(id)
+    }
+
+    /// Runs a part of the machine and what follows from it.
+    fn with<T>(&self, now: Now, effects: &mut Vec<Effect>, act: impl FnOnce(&mut Core, &mut Io<'_>) -> T) -> T {
+        let mut inner = self.inner.lock();
+        let outcome = inner.core.act(now, effects, act);
+        inner.run(now, effects);
+        outcome
+    }
+}
+
+impl Inner {
+    /// Lets session and core talk until both are silent.
+    fn run(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        loop {
+            for (token, mut request) in self.core.store.drain() {
+                if !self.chroot.is_empty() {
+                    request.change_paths(&|path| path.insert_str(0, &self.chroot));
+                }
+                self.session.submit(token, request, now.mono);
+            }
+            let Some(output) = self.session.poll() else { break };
+            match output {
+                Output::Connect(server) => effects.push(Effect::Zk(ZkCommand::Connect(server))),
+                Output::Send(bytes) => effects.push(Effect::Zk(ZkCommand::Send(bytes))),
+                Output::Disconnect => effects.push(Effect::Zk(ZkCommand::Disconnect)),
+                Output::Event(event) => self.on_session_event(event, now, effects),
+                Output::Reply { token: NO_TOKEN, .. } => {}
+                Output::Reply { token, result, .. } => self.core.on_reply(token, result, now, effects),
+                Output::Watch(event) => {
+                    let path = event.path.strip_prefix(&self.chroot).unwrap_or(&event.path).to_owned();
+                    let event = WatcherEvent { kind: event.kind, state: KeeperState::SyncConnected, path };
+                    self.core.on_watch(&event, now, effects);
+                }
+            }
+        }
+    }
+
+    fn on_session_event(&mut self, event: SessionEvent, now: Now, effects: &mut Vec<Effect>) {
+        match event {
+            SessionEvent::Connected { session_id, reconnected: true, .. } => {
+                info!(session = session_id, "zookeeper session resumed");
+                self.core.store.ask_again();
+            }
+            SessionEvent::Connected { session_id, negotiated_timeout_ms, .. } => {
+                info!(session = session_id, timeout_ms = negotiated_timeout_ms, "zookeeper session established");
+                self.create_chroot(now);
+                self.core.on_session(session_id, now, effects);
+            }
+            SessionEvent::Disconnected => warn!(trouble = ?self.session.trouble(), "zookeeper connection lost"),
+            SessionEvent::AuthFailed => effects.push(Effect::Stop(ClusterError::AuthFailed)),
+            SessionEvent::Expired | SessionEvent::Closed => {
+                self.core.on_session_over(now, effects);
+                if self.is_closing {
+                    effects.push(Effect::Closed);
+                    return;
+                }
+                warn!("zookeeper session expired; beginning a new one");
+                self.session = Session::new(self.session_config.clone(), self.core.rng.fork(), now.mono);
+                self.session.start(now.mono);
+            }
+        }
+    }
+
+    /// Kafka creates the chroot and its parents; the answers come before those of anything that needs them.
+    fn create_chroot(&mut self, now: Now) {
+        let ends = self.chroot.match_indices('/').map(|(at, _)| at).skip(1).chain([self.chroot.len()]);
+        for end in ends.filter(|&end| end > 1) {
+            let request = self.core.store.create(&self.chroot[..end], None, CreateMode::Persistent);
+            self.session.submit(NO_TOKEN, request, now.mono);
+        }
+    }
+}
+
+impl Core {
+    fn new(config: ClusterConfig, rng: Rng) -> Core {
+        Core {
+            store: Store::new(config.secure_acls),
+            config: Arc::new(config),
+            rng,
+            registry: Registry::new(),
+            configs: Configs::default(),
+            controller: Controller::new(),
+        }
+    }
+
+    fn act<T>(&mut self, now: Now, effects: &mut Vec<Effect>, act: impl FnOnce(&mut Core, &mut Io<'_>) -> T) -> T {
+        // The parts that `Io` lends out are taken from the core for the time of the call.
+        let mut store = std::mem::take(&mut self.store);
+        let mut rng = self.rng.fork();
+        let config = self.config.clone();
+        let mut io = Io { now, config: &config, store: &mut store, effects, rng: &mut rng };
+        let before = io.effects.len();
+        let outcome = act(self, &mut io);
+        for effect in &io.effects[before..] {
+            if let Effect::ConfigChanged { kind, name, .. } = effect
+                && kind == "topics"
+            {
+                self.controller.on_settings_changed(name);
+            }
+        }
+        self.controller.settle(&mut io);
+        self.store = store;
+        outcome
+    }
+
+    fn on_session(&mut self, session: i64, now: Now, effects: &mut Vec<Effect>) {
+        self.act(now, effects, |core, io| core.registry.on_session(session, io));
+    }
+
+    fn on_session_over(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.act(now, effects, |core, io| {
+            io.store.forget_all();
+            core.registry.on_session_over();
+            core.configs.on_session_over(io);
+            core.controller.on_session_over(io);
+        });
+    }
+
+    fn on_reply(&mut self, token: u64, result: store::ZkResult, now: Now, effects: &mut Vec<Effect>) {
+        let Some(ask) = self.store.answered(token, &result) else { return };
+        self.act(now, effects, |core, io| match ask {
+            Ask::Nobody => {}
+            Ask::Registry(ask) => match core.registry.on_answer(ask, result, io) {
+                Progress::Same => {}
+                Progress::Prepared => core.configs.load(io),
+                Progress::Registered => core.controller.stand(core.registry.session(), io),
+            },
+            Ask::Config(ask) => {
+                if core.configs.on_answer(ask, result, io) {
+                    core.registry.register(io);
+                }
+            }
+            Ask::Controller(ask) => core.controller.on_answer(ask, result, io),
+        });
+    }
+
+    fn on_watch(&mut self, event: &WatcherEvent, now: Now, effects: &mut Vec<Effect>) {
+        self.act(now, effects, |core, io| {
+            core.registry.on_watch(event, io);
+            core.configs.on_watch(event, io);
+            core.controller.on_watch(event, io);
+        });
+    }
+
+    fn tick(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.act(now, effects, |core, io| {
+            core.registry.tick(io);
+            core.controller.tick(io);
+        });
+    }
+
+    fn next_deadline(&self) -> Option<Millis> {
+        [self.registry.next_deadline(), self.controller.next_deadline()].into_iter().flatten().min()
+    }
+}
