@@ -2,17 +2,29 @@
 //! one machine to the next. Decides nothing itself and never waits.
 
 use crate::api::{self, Handled};
-use crate::config::BrokerConfig;
+use crate::cluster::image::Image;
+use crate::cluster::{self, Cluster, ClusterConfig, ClusterError, StoredClusterId};
+use crate::config::{BrokerConfig, TopicConfig};
 use crate::connection::ConnectionInfo;
-use crate::outbox::{Outbox, PeerError, StopReason, ZkInput};
+use crate::group::{GroupSettings, Groups};
+use crate::outbox::{Outbox, PeerError, ZkInput};
+use crate::partition::{Replicas, StorageError};
 use crate::peers::Peers;
+use crate::shutdown::Stage;
+use crate::wiring;
 use bytes::Bytes;
 use common::Rng;
 use common::disk::Disk;
+use common::properties::Properties;
 use common::time::{Millis, Now};
+use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use thiserror::Error;
+
+/// A `meta.properties` is three lines.
+const META_PROPERTIES_BYTES_MAX: usize = 64 * 1024;
 
 /// What the broker needs of the world.
 pub struct Collaborators {
@@ -28,40 +40,55 @@ pub struct Collaborators {
 #[derive(Debug, Error)]
 pub enum StartError {
     /// A log directory cannot be used.
-    #[error("{0}")]
-    LogDirs(String),
+    #[error(transparent)]
+    LogDirs(#[from] StorageError),
+    /// The settings about ZooKeeper cannot be used.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
 }
 
 /// One broker.
 pub struct Broker {
     /// Its settings.
     pub config: Arc<BrokerConfig>,
-    /// Port by listener name, as bound.
-    pub ports: BTreeMap<String, u16>,
-    /// Where its log directories are.
-    pub disk: Arc<dyn Disk>,
     /// Its way out.
     pub outbox: Arc<dyn Outbox>,
     /// Requests to other brokers that wait for a response.
     pub peers: Peers,
+    /// What the controller has told of the cluster.
+    pub image: RwLock<Image>,
+    /// ZooKeeper: registration, settings, and the controller if this broker is it.
+    pub cluster: Cluster,
+    /// This broker's partitions.
+    pub replicas: Replicas,
+    /// The groups this broker looks after.
+    pub groups: Groups,
+    pub(crate) stage: Mutex<Stage>,
 }
 
 impl Broker {
-    /// Loads what the log directories hold. Nothing is sent before `begin`.
+    /// Loads what the log directories hold. Nothing is sent before `begin`. `ports` are those bound, by listener name;
+    /// `host_name` is advertised where a listener names no host.
     pub fn start(
         config: BrokerConfig,
-        ports: BTreeMap<String, u16>,
+        (ports, host_name): (&BTreeMap<String, u16>, &str),
         collaborators: Collaborators,
         now: Now,
     ) -> Result<Arc<Broker>, StartError> {
-        let Collaborators { disk, outbox, rng: _ } = collaborators;
-        let _ = now;
+        let Collaborators { disk, outbox, mut rng } = collaborators;
+        let stored = stored_cluster_id(&config, disk.as_ref());
+        let replicas = Replicas::new(wiring::partition_settings(&config), disk, rng.fork(), None, now)?;
+        let cluster_config = ClusterConfig::new(&config, ports, host_name, stored);
+        let cluster = Cluster::new(cluster_config, rng.fork(), now)?;
+        let groups = Groups::new(GroupSettings::of(&config), rng.fork());
         let peers = Peers::new(outbox.clone(), format!("broker-{}", config.broker_id));
-        Ok(Arc::new(Broker { config: Arc::new(config), ports, disk, outbox, peers }))
+        let (image, stage, config) = (RwLock::default(), Mutex::default(), Arc::new(config));
+        Ok(Arc::new(Broker { config, outbox, peers, image, cluster, replicas, groups, stage }))
     }
 
     /// Connects to ZooKeeper; the broker serves clients from here on.
     pub fn begin(self: &Arc<Self>, now: Now) {
+        self.with_cluster(now, |cluster, effects| cluster.start(now, effects));
         self.outbox.wake_at(now.mono);
     }
 
@@ -70,31 +97,61 @@ impl Broker {
         api::dispatch(self, connection, sequence, frame, now)
     }
 
-    /// A client's connection ended.
-    pub fn on_connection_closed(self: &Arc<Self>, connection: &ConnectionInfo, now: Now) {
-        let _ = (connection, now);
-    }
-
     /// The response to a request to another broker, without its length prefix, or why there is none.
     pub fn on_peer_response(self: &Arc<Self>, request_id: u64, response: Result<Bytes, PeerError>, now: Now) {
         let Some((call, version)) = self.peers.finish(request_id) else { return };
-        let _ = (call, version, response, now);
+        if matches!(response, Err(PeerError::Refused))
+            && let Some(broker) = call.broker()
+        {
+            // Its process is gone: if this broker is the controller, nobody has to wait for the session.
+            self.with_cluster(now, |cluster, effects| cluster.on_broker_unreachable(broker, now, effects));
+        }
+        self.deliver_peer_response((call, version), response, now);
     }
 
     /// Something happened on the ZooKeeper socket.
     pub fn on_zk(self: &Arc<Self>, input: ZkInput, now: Now) {
-        let _ = (input, now);
+        self.with_cluster(now, |cluster, effects| cluster.on_zk(input, now, effects));
     }
 
     /// Does what is due; when to call again at the latest.
     pub fn tick(self: &Arc<Self>, now: Now) -> Option<Millis> {
-        let _ = now;
-        self.peers.next_deadline()
+        for call in self.peers.expired(now.mono) {
+            self.deliver_peer_response((call, 0), Err(PeerError::TimedOut), now);
+        }
+        if self.cluster.next_deadline().is_some_and(|at| at <= now.mono) {
+            self.with_cluster(now, |cluster, effects| cluster.tick(now, effects));
+        }
+        if self.replicas.next_deadline() <= now.mono {
+            self.with_replicas(now, |replicas, effects| replicas.tick(now, effects));
+        }
+        let groups = self.with_groups(now, |groups, io| groups.tick(io));
+        self.tick_shutdown(now);
+        let others = [self.cluster.next_deadline(), groups, self.peers.next_deadline(), self.shutdown_deadline()];
+        others.into_iter().flatten().chain([self.replicas.next_deadline()]).min()
     }
 
-    /// Hands leaderships over, closes the logs, then asks the outbox to stop.
-    pub fn begin_shutdown(self: &Arc<Self>, now: Now) {
-        let _ = now;
-        self.outbox.stop(StopReason::Finished);
+    /// Settings in ZooKeeper changed.
+    pub(crate) fn on_settings(&self, kind: &str, name: &str, settings: &cluster::Settings) {
+        if kind != "topics" {
+            return;
+        }
+        let (topic, problems) = TopicConfig::from_stored(&self.config, settings);
+        for problem in problems {
+            tracing::warn!(topic = name, %problem, "a setting in ZooKeeper cannot be used");
+        }
+        let config = (!settings.is_empty()).then(|| wiring::log_config(&self.config, &topic));
+        self.replicas.set_topic_config(name, config);
     }
+}
+
+/// The cluster id in the first `meta.properties` that has one.
+fn stored_cluster_id(config: &BrokerConfig, disk: &dyn Disk) -> Option<StoredClusterId> {
+    config.log_dirs.iter().find_map(|dir| {
+        let path = Path::new(dir).join("meta.properties");
+        let text = disk.read(&path, META_PROPERTIES_BYTES_MAX).ok()?;
+        let properties = Properties::parse(&String::from_utf8_lossy(&text), "meta.properties");
+        let id = properties.get("cluster.id")?.to_owned();
+        Some(StoredClusterId { place: path.display().to_string(), id })
+    })
 }

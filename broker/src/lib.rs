@@ -6,9 +6,15 @@ pub mod broker;
 pub mod cluster;
 pub mod config;
 pub mod connection;
+mod effects;
+pub mod group;
 pub mod log;
+mod offsets_topic;
 pub mod outbox;
 pub mod partition;
 pub mod peers;
+mod replication;
 #[cfg(feature = "server")]
 pub mod server;
+mod shutdown;
+mod wiring;

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use common::id::BrokerId;
 use common::kafka::wire::Frame;
-use common::time::Millis;
+use common::time::{Millis, Now};
 
 /// A connection that a client opened; unique in the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +80,9 @@ pub enum StopReason {
     Fatal(String),
 }
 
+/// Something to do later, at a moment that it is told.
+pub type Job = Box<dyn FnOnce(Now) + Send>;
+
 /// The broker's way out. Calls return at once, may come from any thread and in any order that the caller chose.
 pub trait Outbox: Send + Sync {
     /// The response to request `sequence` of a connection; the connection sends them in order.
@@ -90,6 +93,8 @@ pub trait Outbox: Send + Sync {
     fn zk(&self, command: ZkCommand);
     /// Calls `Broker::tick` no later than at this moment.
     fn wake_at(&self, at: Millis);
+    /// Runs a job that may take long, off the caller's thread.
+    fn run(&self, job: Job);
     /// Ends the process.
     fn stop(&self, reason: StopReason);
 }

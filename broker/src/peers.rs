@@ -15,12 +15,10 @@ use std::sync::Arc;
 pub enum PeerCall {
     /// A replica fetcher's Fetch.
     Fetch(FetcherId),
-    /// A replica fetcher's OffsetForLeaderEpoch.
-    OffsetForLeaderEpoch(FetcherId),
+    /// A replica fetcher's ListOffsets.
+    ListOffsets(FetcherId),
     /// ISR changes told to the controller.
     AlterPartition,
-    /// A block of producer ids asked of the controller.
-    AllocateProducerIds,
     /// The controller's word to this broker.
     LeaderAndIsr(BrokerId),
     /// The controller's word to this broker.
@@ -29,6 +27,19 @@ pub enum PeerCall {
     StopReplica(BrokerId),
     /// This broker asks the controller to take its leaderships.
     ControlledShutdown,
+}
+
+impl PeerCall {
+    /// The broker that was asked, where the call says so.
+    pub fn broker(&self) -> Option<BrokerId> {
+        match self {
+            PeerCall::Fetch(id) | PeerCall::ListOffsets(id) => Some(id.leader),
+            PeerCall::LeaderAndIsr(broker) | PeerCall::UpdateMetadata(broker) | PeerCall::StopReplica(broker) => {
+                Some(*broker)
+            }
+            PeerCall::AlterPartition | PeerCall::ControlledShutdown => None,
+        }
+    }
 }
 
 /// One replica fetcher: the leader it follows and its number among those to the same leader.

@@ -3,6 +3,9 @@
 
 pub mod api_versions;
 pub mod error;
+pub mod leader_and_isr;
+pub mod stop_replica;
+pub mod update_metadata;
 
 use crate::broker::Broker;
 use crate::connection::ConnectionInfo;
@@ -136,7 +139,12 @@ const fn row<E: Endpoint>() -> Row {
 }
 
 /// Every API served, by key.
-pub const TABLE: &[Row] = &[row::<api_versions::ApiVersions>()];
+pub const TABLE: &[Row] = &[
+    row::<leader_and_isr::LeaderAndIsr>(),
+    row::<stop_replica::StopReplica>(),
+    row::<update_metadata::UpdateMetadata>(),
+    row::<api_versions::ApiVersions>(),
+];
 
 const _: () = {
     let mut index = 1;
@@ -198,4 +206,9 @@ fn handle<E: Endpoint>(ctx: &Context<'_>, mut body: Reader) -> Handled {
 
 fn encode<E: Request>(correlation_id: i32, version: i16, response: &E::Response) -> Frame {
     header::encode_response(correlation_id, version, response).expect("a handler sets only what the version has")
+}
+
+/// True if the controller means an earlier registration of this broker (KIP-380); -1 is a version without the field.
+pub(crate) fn is_for_earlier_life(broker: &Broker, broker_epoch: i64) -> bool {
+    broker_epoch >= 0 && broker_epoch < broker.replicas.broker_epoch()
 }

@@ -218,8 +218,7 @@ mod tests {
     fn racks_alternate_as_in_kafkas_documentation() {
         let racks = ["rack1", "rack3", "rack3", "rack2", "rack2", "rack1"];
         let brokers: Vec<_> = (0..).zip(racks).map(|(id, rack)| (id, Some(rack))).collect();
-        let expected: &[&[i32]] =
-            &[&[0, 3, 1], &[3, 1, 5], &[1, 5, 4], &[5, 4, 2], &[4, 2, 0], &[2, 0, 3], &[0, 4, 2]];
+        let expected: &[&[i32]] = &[&[0, 3, 1], &[3, 1, 5], &[1, 5, 4], &[5, 4, 2], &[4, 2, 0], &[2, 0, 3], &[0, 4, 2]];
         check(&brokers, 7, 3, Start::After { index: 0, partition: 0 }, expected);
     }
 

@@ -20,14 +20,26 @@ pub type Settings = BTreeMap<String, String>;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum ConfigAsk {
     ListChanges,
-    ReadChange { name: String },
-    ListKind { kind: &'static str },
-    ListUserClients { user: String },
+    ReadChange {
+        name: String,
+    },
+    ListKind {
+        kind: &'static str,
+    },
+    ListUserClients {
+        user: String,
+    },
     Read(Entity),
     /// Setting the node; if it is not there it is created with the same data.
-    Write { change: u64 },
-    Create { change: u64 },
-    Notify { change: u64 },
+    Write {
+        change: u64,
+    },
+    Create {
+        change: u64,
+    },
+    Notify {
+        change: u64,
+    },
 }
 
 /// A change asked for by an administration request.
@@ -251,7 +263,10 @@ impl Configs {
                 let path = paths::config(&change.entity.0, &change.entity.1);
                 if let Some(parent) = change.entity.1.strip_suffix(&format!("/clients/{}", last(&change.entity.1))) {
                     // Kafka creates the nodes between as it goes.
-                    for between in [paths::config(&change.entity.0, parent), format!("{}/clients", paths::config(&change.entity.0, parent))] {
+                    for between in [
+                        paths::config(&change.entity.0, parent),
+                        format!("{}/clients", paths::config(&change.entity.0, parent)),
+                    ] {
                         let request = io.store.persistent(&between, None);
                         io.store.ask(super::store::Ask::Nobody, request);
                     }

@@ -223,12 +223,9 @@ impl Image {
             };
             match self.topics.get_mut(topic) {
                 Some(known) => known.partitions.insert(state.partition_index, partition),
-                None => self
-                    .topics
-                    .entry(topic.to_owned())
-                    .or_default()
-                    .partitions
-                    .insert(state.partition_index, partition),
+                None => {
+                    self.topics.entry(topic.to_owned()).or_default().partitions.insert(state.partition_index, partition)
+                }
             };
             return;
         }
@@ -249,7 +246,8 @@ const PROTOCOLS: [SecurityProtocol; 4] =
 fn broker_image(broker: UpdateMetadataBroker) -> BrokerImage {
     let mut endpoints: Vec<Endpoint> = Vec::with_capacity(broker.endpoints.len());
     for endpoint in broker.endpoints {
-        let Some(security_protocol) = PROTOCOLS.into_iter().find(|known| known.id() == endpoint.security_protocol) else {
+        let Some(security_protocol) = PROTOCOLS.into_iter().find(|known| known.id() == endpoint.security_protocol)
+        else {
             continue;
         };
         let Ok(port) = u16::try_from(endpoint.port) else { continue };

@@ -112,7 +112,9 @@ impl BrokerRegistration {
             features: self
                 .features
                 .iter()
-                .map(|(name, &(min, max))| (name.as_str(), BTreeMap::from([("min_version", min), ("max_version", max)])))
+                .map(|(name, &(min, max))| {
+                    (name.as_str(), BTreeMap::from([("min_version", min), ("max_version", max)]))
+                })
                 .collect(),
             listener_security_protocol_map: self
                 .endpoints
@@ -144,7 +146,8 @@ impl BrokerRegistration {
                 vec![Endpoint { listener: "PLAINTEXT".into(), host: host.into(), port, security_protocol }]
             }
             _ => {
-                let list = json.get("endpoints").and_then(Value::as_array).ok_or_else(|| error(WHAT, "no endpoints"))?;
+                let list =
+                    json.get("endpoints").and_then(Value::as_array).ok_or_else(|| error(WHAT, "no endpoints"))?;
                 let protocols = json.get("listener_security_protocol_map");
                 list.iter().map(|endpoint| parse_endpoint(endpoint, protocols)).collect::<Result<_, _>>()?
             }
@@ -164,7 +167,9 @@ fn parse_features(json: Option<&Value>) -> BTreeMap<String, (i16, i16)> {
     json.and_then(Value::as_object)
         .into_iter()
         .flatten()
-        .filter_map(|(name, range)| Some((name.clone(), (version(range, "min_version")?, version(range, "max_version")?))))
+        .filter_map(|(name, range)| {
+            Some((name.clone(), (version(range, "min_version")?, version(range, "max_version")?)))
+        })
         .collect()
 }
 

@@ -306,9 +306,10 @@ const NO_TOKEN: u64 = u64::MAX;
 impl Cluster {
     /// Does nothing until `start`. An error names what is wrong with `zookeeper.connect`.
     pub fn new(config: ClusterConfig, mut rng: Rng, now: Now) -> Result<Cluster, ClusterError> {
-        let mut session_config = SessionConfig::new(&config.zookeeper_connect, config.session_timeout_ms).map_err(|error| {
-            ClusterError::ZooKeeper { doing: "reading zookeeper.connect".into(), problem: error.to_string() }
-        })?;
+        let mut session_config =
+            SessionConfig::new(&config.zookeeper_connect, config.session_timeout_ms).map_err(|error| {
+                ClusterError::ZooKeeper { doing: "reading zookeeper.connect".into(), problem: error.to_string() }
+            })?;
         let chroot = std::mem::take(&mut session_config.chroot);
         let session = Session::new(session_config.clone(), rng.fork(), now.mono);
         let core = Core::new(config, rng);
@@ -484,7 +485,9 @@ impl Cluster {
         done: Waiter<Vec<IsrOutcome>>,
         (now, effects): (Now, &mut Vec<Effect>),
     ) -> Result<(), AlterPartitionError> {
-        self.with(now, effects, |core, io| core.controller.alter_partitions((broker.0, broker_epoch), changes, done, io))
+        self.with(now, effects, |core, io| {
+            core.controller.alter_partitions((broker.0, broker_epoch), changes, done, io)
+        })
     }
 
     /// A broker wants to stop: its leaderships are moved; `done` hears which it still has.

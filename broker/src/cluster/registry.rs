@@ -151,7 +151,8 @@ impl Registry {
                 return Progress::Same;
             }
             other => {
-                let problem = other.map_or_else(|error| error.message(paths::CLUSTER_ID), |_| "unexpected answer".into());
+                let problem =
+                    other.map_or_else(|error| error.message(paths::CLUSTER_ID), |_| "unexpected answer".into());
                 io.stop(ClusterError::ZooKeeper { doing: "reading the cluster id".into(), problem });
                 return Progress::Same;
             }
@@ -284,4 +285,3 @@ fn registration(io: &Io<'_>) -> BrokerRegistration {
         features: Default::default(),
     }
 }
-

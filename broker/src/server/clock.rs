@@ -4,6 +4,7 @@ use common::time::{Millis, Now, WallMillis};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Reads both clocks of the host.
+#[derive(Clone, Copy)]
 pub struct Clock {
     start: Instant,
 }

@@ -11,7 +11,7 @@ mod zookeeper;
 use crate::broker::{Broker, Collaborators};
 use crate::config::BrokerConfig;
 use crate::connection::ConnectionInfo;
-use crate::outbox::{Channel, ConnectionId, Outbox, PeerAddress, StopReason, ZkCommand};
+use crate::outbox::{Channel, ConnectionId, Job, Outbox, PeerAddress, StopReason, ZkCommand};
 use anyhow::Context as _;
 use bytes::Bytes;
 use clock::Clock;
@@ -73,6 +73,11 @@ impl Outbox for Shared {
         }
     }
 
+    fn run(&self, job: Job) {
+        let clock = self.clock;
+        self.runtime.spawn_blocking(move || job(clock.now()));
+    }
+
     fn stop(&self, reason: StopReason) {
         let _ = self.stopped.send(reason);
     }
@@ -115,7 +120,8 @@ async fn serve(config: BrokerConfig, runtime: tokio::runtime::Handle) -> anyhow:
     let ports = listener::ports(&listeners);
     let collaborators =
         Collaborators { disk: Arc::new(disk::StdDisk), outbox: shared.clone(), rng: common::Rng::new() };
-    let broker = Broker::start(config, ports, collaborators, shared.clock.now()).map_err(anyhow::Error::new)?;
+    let broker =
+        Broker::start(config, (&ports, &host_name()), collaborators, shared.clock.now()).map_err(anyhow::Error::new)?;
     shared.broker.set(broker.clone()).unwrap_or_else(|_| unreachable!("set once"));
     let zk_task = tokio::spawn(zookeeper::drive(shared.clone(), zk_commands));
     let tick_task = tokio::spawn(tick(shared.clone()));
@@ -188,4 +194,9 @@ fn connection_info(shared: &Shared, listener: &str, client_host: String) -> Conn
         client_host,
         principal: "User:ANONYMOUS".to_owned(),
     }
+}
+
+/// What clients are told where a listener names no host.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

@@ -24,7 +24,6 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, info: Connecti
     shared.connections.lock().insert(info.id, sender);
     let result = converse(&shared, stream, &info, replies).await;
     shared.connections.lock().remove(&info.id);
-    shared.broker().on_connection_closed(&info, shared.clock.now());
     if let Err(error) = result {
         tracing::debug!(connection = info.id.0, client = info.client_host, %error, "connection closed");
     }

@@ -230,14 +230,10 @@ impl Reign {
     pub(super) fn change_topics(&mut self, request: TopicsRequest, done: Waiter<TopicsOutcome>, io: &mut Io<'_>) {
         let TopicsRequest { action, timeout_ms, validate_only } = request;
         let number = self.next_request();
-        let deadline = u64::try_from(timeout_ms).ok().filter(|&timeout| timeout > 0).map(|timeout| io.now.mono + timeout);
-        let open = Request {
-            deadline,
-            outcomes: BTreeMap::new(),
-            writing: BTreeMap::new(),
-            awaited: BTreeMap::new(),
-            done,
-        };
+        let deadline =
+            u64::try_from(timeout_ms).ok().filter(|&timeout| timeout > 0).map(|timeout| io.now.mono + timeout);
+        let open =
+            Request { deadline, outcomes: BTreeMap::new(), writing: BTreeMap::new(), awaited: BTreeMap::new(), done };
         self.admin.open.insert(number, open);
         match action {
             TopicsAction::Create(topics) => {
@@ -294,7 +290,10 @@ impl Reign {
         let mut created = CreatedTopic {
             id: Uuid::nil(),
             partitions: i32::try_from(partitions.len()).unwrap_or(i32::MAX),
-            replication_factor: partitions.values().next().map_or(0, |first| i16::try_from(first.len()).unwrap_or(i16::MAX)),
+            replication_factor: partitions
+                .values()
+                .next()
+                .map_or(0, |first| i16::try_from(first.len()).unwrap_or(i16::MAX)),
         };
         if validate_only {
             return Ok(Some(created));
@@ -320,8 +319,11 @@ impl Reign {
             return Ok(topic.assignments.clone());
         }
         let partitions = if topic.partitions == -1 { io.config.num_partitions } else { topic.partitions };
-        let factor =
-            if topic.replication_factor == -1 { io.config.default_replication_factor } else { topic.replication_factor };
+        let factor = if topic.replication_factor == -1 {
+            io.config.default_replication_factor
+        } else {
+            topic.replication_factor
+        };
         if partitions > MAX_PARTITIONS {
             return Err(AdminError::TooManyPartitions);
         }
@@ -367,11 +369,8 @@ impl Reign {
     fn write_creation(&mut self, request: u64, topic: String, settings_exist: bool, io: &mut Io<'_>) {
         let Some(creation) = self.admin.creating.get(&topic) else { return };
         let (path, settings) = (paths::config("topics", &topic), encode_config(&creation.settings));
-        let settings = if settings_exist {
-            set(path, settings, ANY_VERSION)
-        } else {
-            io.store.persistent(&path, Some(settings))
-        };
+        let settings =
+            if settings_exist { set(path, settings, ANY_VERSION) } else { io.store.persistent(&path, Some(settings)) };
         let create = io.store.persistent(&paths::topic(&topic), Some(creation.record.encode()));
         let write = self.fenced(vec![settings, create]);
         self.ask(Question::TopicCreation { request, topic }, write, io);
@@ -414,12 +413,7 @@ impl Reign {
         }
     }
 
-    fn delete_topic(
-        &mut self,
-        number: u64,
-        topic: &str,
-        io: &mut Io<'_>,
-    ) -> Result<Option<CreatedTopic>, AdminError> {
+    fn delete_topic(&mut self, number: u64, topic: &str, io: &mut Io<'_>) -> Result<Option<CreatedTopic>, AdminError> {
         if !self.mirror.topics.contains_key(topic) {
             return Err(AdminError::UnknownTopic(topic.to_owned()));
         }

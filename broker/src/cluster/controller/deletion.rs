@@ -76,7 +76,9 @@ impl Reign {
         let replicas: BTreeSet<(i32, i32)> = mirror
             .partitions
             .iter()
-            .flat_map(|(&number, partition)| partition.assignment.replicas.iter().map(move |&replica| (number, replica)))
+            .flat_map(|(&number, partition)| {
+                partition.assignment.replicas.iter().map(move |&replica| (number, replica))
+            })
             .collect();
         for &(number, replica) in replicas.difference(&deletion.told) {
             if let Some(channel) = self.channels.get_mut(&replica) {

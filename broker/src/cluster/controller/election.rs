@@ -55,8 +55,7 @@ impl Case<'_> {
     pub(crate) fn judge(&self) -> Verdict {
         let Some(state) = &self.partition.state else { return self.first_state() };
         let online = |&broker: &i32| self.is_online(broker);
-        let leader_stays =
-            self.is_replica(state.leader) && self.mirror.can_stay(state.leader, self.topic, self.number);
+        let leader_stays = self.is_replica(state.leader) && self.mirror.can_stay(state.leader, self.topic, self.number);
         if leader_stays && self.mirror.shutting_down.contains(&state.leader) {
             return self.leave_shutting_down_leader(state);
         }

@@ -181,9 +181,8 @@ impl Reign {
         if proposal.leader_epoch < state.leader_epoch {
             return refuse(FencedLeaderEpoch);
         }
-        let is_as_wanted = proposal.leader == state.leader
-            && proposal.isr == state.isr
-            && proposal.recovering == state.recovering;
+        let is_as_wanted =
+            proposal.leader == state.leader && proposal.isr == state.isr && proposal.recovering == state.recovering;
         if is_as_wanted {
             let partition_epoch = partition.version;
             return Judgement::Answer(Ok(IsrState { state: state.clone(), partition_epoch }));
@@ -227,13 +226,7 @@ impl Reign {
         }
     }
 
-    fn isr_outcome(
-        &mut self,
-        request: u64,
-        tp: &Tp,
-        outcome: Result<IsrState, AlterPartitionError>,
-        io: &mut Io<'_>,
-    ) {
+    fn isr_outcome(&mut self, request: u64, tp: &Tp, outcome: Result<IsrState, AlterPartitionError>, io: &mut Io<'_>) {
         let Some(open) = self.isr.open.get_mut(&request) else { return };
         let Some(topic) = open.topics.remove(tp) else { return };
         open.outcomes.push(IsrOutcome { topic, partition: tp.1, outcome });

@@ -87,16 +87,6 @@ impl Channel {
         self.retry_at
     }
 
-    /// True when nothing is left to say.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.flight.is_none()
-            && !self.everything
-            && !self.brokers
-            && self.roles.is_empty()
-            && self.metadata.is_empty()
-            && self.stops.is_empty()
-    }
-
     /// What to say next, if anything can be said now. A new broker hears of the others before it follows one of them.
     fn take_off(&mut self, now: Millis) -> Option<Flight> {
         if self.flight.is_some() || self.retry_at.is_some_and(|at| at > now) {
@@ -105,7 +95,10 @@ impl Channel {
         self.retry_at = None;
         let flight = if self.everything {
             self.brokers = false;
-            Flight::Metadata { everything: std::mem::take(&mut self.everything), partitions: std::mem::take(&mut self.metadata) }
+            Flight::Metadata {
+                everything: std::mem::take(&mut self.everything),
+                partitions: std::mem::take(&mut self.metadata),
+            }
         } else if !self.roles.is_empty() {
             Flight::Roles(std::mem::take(&mut self.roles))
         } else if self.brokers || !self.metadata.is_empty() {
@@ -345,7 +338,10 @@ impl Teller<'_> {
             let leader_epoch = if self.mirror.deletions.contains(&tp.0) {
                 EPOCH_DURING_DELETE
             } else {
-                self.mirror.partition(tp).and_then(|partition| partition.state.as_ref()).map_or(-1, |state| state.leader_epoch)
+                self.mirror
+                    .partition(tp)
+                    .and_then(|partition| partition.state.as_ref())
+                    .map_or(-1, |state| state.leader_epoch)
             };
             let state = StopReplicaPartitionState {
                 partition_index: tp.1,

@@ -184,8 +184,13 @@ impl Reign {
     }
 
     fn answer_elections(&mut self, io: &mut Io<'_>) {
-        let complete: Vec<u64> =
-            self.elections.elections.iter().filter(|(_, wait)| wait.open.is_empty()).map(|(&number, _)| number).collect();
+        let complete: Vec<u64> = self
+            .elections
+            .elections
+            .iter()
+            .filter(|(_, wait)| wait.open.is_empty())
+            .map(|(&number, _)| number)
+            .collect();
         for number in complete {
             if let Some(wait) = self.elections.elections.remove(&number) {
                 io.answer(wait.done, wait.outcomes);
@@ -272,13 +277,7 @@ impl Reign {
         self.move_outcome(&tp, request, Err(ReassignError::NotWritten), io);
     }
 
-    fn move_outcome(
-        &mut self,
-        tp: &Tp,
-        request: Option<u64>,
-        outcome: Result<(), ReassignError>,
-        io: &mut Io<'_>,
-    ) {
+    fn move_outcome(&mut self, tp: &Tp, request: Option<u64>, outcome: Result<(), ReassignError>, io: &mut Io<'_>) {
         if let Some(wait) = request.and_then(|request| self.elections.moves.get_mut(&request))
             && wait.open.remove(tp)
         {
@@ -325,12 +324,8 @@ impl Reign {
     pub(super) fn stop_removed_replicas(&mut self, tp: &Tp) {
         let Some(partition) = self.mirror.partition_mut(tp) else { return };
         let Some(state) = &partition.state else { return };
-        let free: Vec<i32> = partition
-            .removed
-            .iter()
-            .copied()
-            .filter(|id| state.leader != *id && !state.isr.contains(id))
-            .collect();
+        let free: Vec<i32> =
+            partition.removed.iter().copied().filter(|id| state.leader != *id && !state.isr.contains(id)).collect();
         for replica in free {
             partition.removed.remove(&replica);
             if let Some(channel) = self.channels.get_mut(&replica) {
@@ -377,13 +372,14 @@ impl Reign {
 
     pub(super) fn reassignments(&self, of: Option<&[Tp]>) -> Vec<OngoingReassignment> {
         let ongoing = |tp: Tp, assignment: &Assignment| {
-            assignment.is_being_reassigned().then(|| OngoingReassignment { partition: tp, assignment: assignment.clone() })
+            assignment
+                .is_being_reassigned()
+                .then(|| OngoingReassignment { partition: tp, assignment: assignment.clone() })
         };
         match of {
-            Some(partitions) => partitions
-                .iter()
-                .filter_map(|tp| ongoing(tp.clone(), &self.mirror.partition(tp)?.assignment))
-                .collect(),
+            Some(partitions) => {
+                partitions.iter().filter_map(|tp| ongoing(tp.clone(), &self.mirror.partition(tp)?.assignment)).collect()
+            }
             None => self
                 .mirror
                 .all_partitions()

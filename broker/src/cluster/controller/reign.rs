@@ -389,8 +389,10 @@ impl Reign {
     pub(super) fn on_settings_changed(&mut self, topic: &str) {
         let Some(mirror) = self.mirror.topics.get_mut(topic) else { return };
         mirror.unclean = None;
-        let leaderless =
-            mirror.partitions.iter().filter(|(_, partition)| partition.state.as_ref().is_some_and(|state| state.leader < 0));
+        let leaderless = mirror
+            .partitions
+            .iter()
+            .filter(|(_, partition)| partition.state.as_ref().is_some_and(|state| state.leader < 0));
         self.dirty.extend(leaderless.map(|(&number, _)| (topic.to_owned(), number)));
     }
 
@@ -613,7 +615,9 @@ impl Reign {
             }
             _ => None,
         };
-        let next = last.and_then(|(last, version)| Some((last.checked_add(1)?, last.checked_add(ProducerIdBlock::SIZE)?, version)));
+        let next = last.and_then(|(last, version)| {
+            Some((last.checked_add(1)?, last.checked_add(ProducerIdBlock::SIZE)?, version))
+        });
         let Some((first, last, version)) = next else {
             warn!(?result, "no block of producer ids can be had");
             return self.answer_producer_ids(request, Err(ProducerIdsError::Unavailable), io);
@@ -624,7 +628,13 @@ impl Reign {
         self.ask(Question::ProducerIdsWritten(request, block), write, io);
     }
 
-    fn on_producer_ids_written(&mut self, request: u64, block: ProducerIdBlock, result: store::ZkResult, io: &mut Io<'_>) {
+    fn on_producer_ids_written(
+        &mut self,
+        request: u64,
+        block: ProducerIdBlock,
+        result: store::ZkResult,
+        io: &mut Io<'_>,
+    ) {
         match result {
             Ok(_) => self.answer_producer_ids(request, Ok(block), io),
             // Also after a lost connection: then the block may be ours, but one block less is no harm.
@@ -638,7 +648,12 @@ impl Reign {
         }
     }
 
-    fn answer_producer_ids(&mut self, request: u64, answer: Result<ProducerIdBlock, ProducerIdsError>, io: &mut Io<'_>) {
+    fn answer_producer_ids(
+        &mut self,
+        request: u64,
+        answer: Result<ProducerIdBlock, ProducerIdsError>,
+        io: &mut Io<'_>,
+    ) {
         if let Some(wait) = self.producer_ids.remove(&request) {
             io.answer(wait.done, answer);
         }

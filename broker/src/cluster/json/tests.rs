@@ -7,7 +7,12 @@ fn text(data: Vec<u8>) -> String {
 }
 
 /// `data` is read as `record`, and `record` is written as `data`.
-fn check<T: std::fmt::Debug + PartialEq>(data: &str, record: T, read: fn(&[u8]) -> Result<T, JsonError>, write: fn(&T) -> Vec<u8>) {
+fn check<T: std::fmt::Debug + PartialEq>(
+    data: &str,
+    record: T,
+    read: fn(&[u8]) -> Result<T, JsonError>,
+    write: fn(&T) -> Vec<u8>,
+) {
     assert_eq!(read(data.as_bytes()), Ok(record), "reading {data}");
     let record = read(data.as_bytes()).unwrap();
     assert_eq!(text(write(&record)), data, "writing {record:?}");

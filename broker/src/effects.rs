@@ -1,0 +1,345 @@
+//! Carries what one machine wants to the next: runs a machine, takes its effects, and works them off while no machine's
+//! lock is held. Decides nothing.
+
+use crate::api;
+use crate::broker::Broker;
+use crate::cluster::{self, Cluster};
+use crate::group::{self, Groups};
+use crate::offsets_topic::{OFFSETS_TOPIC, OffsetsTopic};
+use crate::outbox::{Channel, PeerAddress, PeerError, StopReason};
+use crate::partition::follower::SessionFailure;
+use crate::partition::{self, Replicas};
+use crate::peers::{Destination, FetcherId, PeerCall};
+use crate::replication;
+use bytes::Bytes;
+use common::id::BrokerId;
+use common::kafka::header;
+use common::kafka::messages::{
+    AlterPartitionRequest, ControlledShutdownRequest, FetchRequest, LeaderAndIsrRequest, ListOffsetsRequest, Request,
+    StopReplicaRequest, UpdateMetadataRequest,
+};
+use common::time::{Millis, Now};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A controller and its brokers answer each other within this; as Kafka's `request.timeout.ms` for them.
+const CONTROL_TIMEOUT_MS: u64 = 30_000;
+
+/// Something to be carried out.
+enum Work {
+    Partition(partition::Effect),
+    Cluster(cluster::Effect),
+    Answer(Box<dyn FnOnce() + Send>),
+}
+
+impl Broker {
+    /// Runs the partitions' machine and carries out what it wants.
+    pub fn with_replicas<T>(
+        self: &Arc<Self>,
+        now: Now,
+        act: impl FnOnce(&Replicas, &mut Vec<partition::Effect>) -> T,
+    ) -> T {
+        let mut effects = Vec::new();
+        let outcome = act(&self.replicas, &mut effects);
+        self.carry(effects.into_iter().map(Work::Partition).collect(), now);
+        outcome
+    }
+
+    /// Runs the cluster's machine and carries out what it wants.
+    pub fn with_cluster<T>(
+        self: &Arc<Self>,
+        now: Now,
+        act: impl FnOnce(&Cluster, &mut Vec<cluster::Effect>) -> T,
+    ) -> T {
+        let mut effects = Vec::new();
+        let outcome = act(&self.cluster, &mut effects);
+        self.carry(effects.into_iter().map(Work::Cluster).collect(), now);
+        outcome
+    }
+
+    /// Runs the groups' machine and carries out what it wants.
+    pub fn with_groups<T>(self: &Arc<Self>, now: Now, act: impl FnOnce(&Groups, &mut group::Io<'_>) -> T) -> T {
+        let mut work = VecDeque::new();
+        let outcome = self.run_groups(now, &mut work, act);
+        self.carry(work, now);
+        outcome
+    }
+
+    fn run_groups<T>(
+        self: &Arc<Self>,
+        now: Now,
+        work: &mut VecDeque<Work>,
+        act: impl FnOnce(&Groups, &mut group::Io<'_>) -> T,
+    ) -> T {
+        let journal = OffsetsTopic { broker: self, effects: RefCell::default() };
+        let mut io = group::Io::new(&journal, now);
+        let outcome = act(&self.groups, &mut io);
+        let (answers, wake_at) = (io.answers, io.wake_at);
+        work.extend(journal.effects.into_inner().into_iter().map(Work::Partition));
+        work.extend(answers.into_iter().map(Work::Answer));
+        if let Some(at) = wake_at {
+            self.outbox.wake_at(at);
+        }
+        outcome
+    }
+
+    fn carry(self: &Arc<Self>, mut work: VecDeque<Work>, now: Now) {
+        while let Some(next) = work.pop_front() {
+            match next {
+                Work::Partition(effect) => self.carry_partition(effect, now, &mut work),
+                Work::Cluster(effect) => self.carry_cluster(effect, now, &mut work),
+                Work::Answer(answer) => answer(),
+            }
+        }
+    }
+
+    fn carry_partition(self: &Arc<Self>, effect: partition::Effect, now: Now, work: &mut VecDeque<Work>) {
+        use partition::Effect;
+        match effect {
+            Effect::HighWatermark { topic, partition, offset } if &*topic == OFFSETS_TOPIC => {
+                self.run_groups(now, work, |groups, io| groups.on_high_watermark(partition, offset, io));
+            }
+            Effect::BecameLeader { topic, partition, leader_epoch } if &*topic == OFFSETS_TOPIC => {
+                if self.run_groups(now, work, |groups, io| groups.on_leader(partition, leader_epoch, io)) {
+                    let broker = self.clone();
+                    // Reading a large partition must not keep the controller's connection waiting.
+                    self.outbox.run(Box::new(move |now| {
+                        broker.with_groups(now, |groups, io| groups.load(partition, leader_epoch, io));
+                    }));
+                }
+            }
+            Effect::Resigned { topic, partition, leader_epoch } if &*topic == OFFSETS_TOPIC => {
+                self.run_groups(now, work, |groups, io| groups.on_resigned(partition, leader_epoch, io));
+            }
+            Effect::HighWatermark { .. } | Effect::BecameLeader { .. } | Effect::Resigned { .. } => {}
+            Effect::AlterPartition(changes) => self.send_alter_partition(&changes, now, work),
+            Effect::Fetch { leader, fetcher, ask } => self.send_fetch((BrokerId(leader), fetcher), ask, now, work),
+            Effect::ListOffsets { leader, fetcher, ask } => {
+                let id = FetcherId { leader: BrokerId(leader), number: fetcher };
+                let request = replication::list_offsets_request(self, &ask);
+                let deadline = now.mono + CONTROL_TIMEOUT_MS;
+                if !self.send(id.leader, Channel::Fetch(fetcher), PeerCall::ListOffsets(id), &request, deadline) {
+                    self.run_replicas(work, |replicas, effects| {
+                        replicas.on_offsets((leader, fetcher), None, now, effects);
+                    });
+                }
+            }
+            Effect::WakeAt(at) => self.outbox.wake_at(at),
+            Effect::LogDirFailed(dir) => {
+                tracing::error!(dir = %dir.display(), "a log directory failed; its partitions are offline")
+            }
+            Effect::NoLogDirLeft => {
+                self.outbox.stop(StopReason::Fatal("Shutdown broker because all log dirs have failed".to_owned()));
+            }
+        }
+    }
+
+    fn run_replicas(
+        self: &Arc<Self>,
+        work: &mut VecDeque<Work>,
+        act: impl FnOnce(&Replicas, &mut Vec<partition::Effect>),
+    ) {
+        let mut effects = Vec::new();
+        act(&self.replicas, &mut effects);
+        work.extend(effects.into_iter().map(Work::Partition));
+    }
+
+    fn send_fetch(
+        self: &Arc<Self>,
+        (leader, number): (BrokerId, u32),
+        ask: partition::follower::FetchAsk,
+        now: Now,
+        work: &mut VecDeque<Work>,
+    ) {
+        let request = replication::fetch_request(self, ask);
+        let wait = self.config.replica_fetch_wait_max_ms.max(self.config.replica_socket_timeout_ms);
+        let deadline = now.mono + u64::try_from(wait).unwrap_or(0);
+        let call = PeerCall::Fetch(FetcherId { leader, number });
+        if !self.send(leader, Channel::Fetch(number), call, &request, deadline) {
+            self.run_replicas(work, |replicas, effects| {
+                replicas.on_fetch((leader.0, number), Err(SessionFailure::NoAnswer), now, effects);
+            });
+        }
+    }
+
+    /// Tells the controller, which may be this broker, of new sets of in-sync replicas.
+    fn send_alter_partition(self: &Arc<Self>, changes: &[partition::IsrChange], now: Now, work: &mut VecDeque<Work>) {
+        if self.cluster.is_controller() {
+            let broker = self.clone();
+            let done = cluster::Waiter::new(move |outcomes| {
+                let answers = Some(replication::isr_answers(outcomes));
+                broker.with_replicas(now, |replicas, effects| replicas.on_alter_partition(answers, now, effects));
+            });
+            let me = (BrokerId(self.config.broker_id), self.replicas.broker_epoch());
+            let wanted = replication::isr_changes(changes);
+            let mut effects = Vec::new();
+            let begun = self.cluster.alter_partitions(me, wanted, done, (now, &mut effects));
+            work.extend(effects.into_iter().map(Work::Cluster));
+            if begun.is_ok() {
+                return;
+            }
+        } else {
+            let controller = self.image.read().controller();
+            let request = replication::alter_partition_request(self, changes);
+            let deadline = now.mono + CONTROL_TIMEOUT_MS;
+            let sent = controller.is_some_and(|controller| {
+                self.send(controller, Channel::ToController, PeerCall::AlterPartition, &request, deadline)
+            });
+            if sent {
+                return;
+            }
+        }
+        self.run_replicas(work, |replicas, effects| replicas.on_alter_partition(None, now, effects));
+    }
+
+    fn carry_cluster(self: &Arc<Self>, effect: cluster::Effect, now: Now, work: &mut VecDeque<Work>) {
+        use cluster::Effect;
+        let deadline = now.mono + CONTROL_TIMEOUT_MS;
+        match effect {
+            Effect::Zk(command) => self.outbox.zk(command),
+            Effect::LeaderAndIsr { to, request } if self.is_me(&to) => {
+                let broker = self.clone();
+                let me = to.broker;
+                api::leader_and_isr::apply(self, request, now, move |response, now| {
+                    broker.with_cluster(now, |cluster, effects| {
+                        cluster.on_leader_and_isr_response(me, Ok(response), now, effects);
+                    });
+                });
+            }
+            Effect::UpdateMetadata { to, request } if self.is_me(&to) => {
+                let response = api::update_metadata::apply(self, request, now);
+                self.run_cluster(work, |cluster, effects| {
+                    cluster.on_update_metadata_response(to.broker, Ok(response), now, effects)
+                });
+            }
+            Effect::StopReplica { to, request } if self.is_me(&to) => {
+                let response = api::stop_replica::apply(self, request, now);
+                self.run_cluster(work, |cluster, effects| {
+                    cluster.on_stop_replica_response(to.broker, Ok(response), now, effects)
+                });
+            }
+            Effect::LeaderAndIsr { to, request } => {
+                let call = PeerCall::LeaderAndIsr(to.broker);
+                self.peers.send(Destination { channel: Channel::Controller, deadline, address: to }, call, &request, 7);
+            }
+            Effect::UpdateMetadata { to, request } => {
+                let call = PeerCall::UpdateMetadata(to.broker);
+                self.peers.send(Destination { channel: Channel::Controller, deadline, address: to }, call, &request, 8);
+            }
+            Effect::StopReplica { to, request } => {
+                let call = PeerCall::StopReplica(to.broker);
+                self.peers.send(Destination { channel: Channel::Controller, deadline, address: to }, call, &request, 4);
+            }
+            Effect::ConfigChanged { kind, name, settings } => self.on_settings(&kind, &name, &settings),
+            Effect::ClusterId(id) => {
+                if let Err(error) = self.replicas.claim(&id) {
+                    self.outbox.stop(StopReason::Fatal(error.to_string()));
+                }
+            }
+            Effect::Registered { broker_epoch } => {
+                tracing::info!(broker_epoch, "registered");
+                self.replicas.set_broker_epoch(broker_epoch);
+            }
+            Effect::Closed => self.closed(),
+            Effect::Answer(answer) => answer.deliver(),
+            Effect::Stop(error) => self.outbox.stop(StopReason::Fatal(error.to_string())),
+        }
+    }
+
+    fn run_cluster(self: &Arc<Self>, work: &mut VecDeque<Work>, act: impl FnOnce(&Cluster, &mut Vec<cluster::Effect>)) {
+        let mut effects = Vec::new();
+        act(&self.cluster, &mut effects);
+        work.extend(effects.into_iter().map(Work::Cluster));
+    }
+
+    fn is_me(&self, to: &PeerAddress) -> bool {
+        to.broker == BrokerId(self.config.broker_id)
+    }
+
+    /// Sends a request to a broker on the inter-broker listener; false if it is not known where it is.
+    pub(crate) fn send<R: Request>(
+        &self,
+        to: BrokerId,
+        channel: Channel,
+        call: PeerCall,
+        (request, version): &(R, i16),
+        deadline: Millis,
+    ) -> bool {
+        let address = {
+            let image = self.image.read();
+            image.endpoint(to, &self.config.inter_broker_listener_name).map(|endpoint| PeerAddress {
+                broker: to,
+                host: endpoint.host.clone(),
+                port: endpoint.port,
+            })
+        };
+        let Some(address) = address else { return false };
+        self.peers.send(Destination { address, channel, deadline }, call, request, *version);
+        true
+    }
+
+    /// Gives the response to a request to another broker, or the reason why there is none, to who asked.
+    pub(crate) fn deliver_peer_response(
+        self: &Arc<Self>,
+        (call, version): (PeerCall, i16),
+        response: Result<Bytes, PeerError>,
+        now: Now,
+    ) {
+        match call {
+            PeerCall::Fetch(id) => {
+                let answer = match decode::<FetchRequest>(response, version) {
+                    Ok(response) => replication::fetch_answer(response, version),
+                    Err(_) => Err(SessionFailure::NoAnswer),
+                };
+                self.with_replicas(now, |replicas, effects| {
+                    replicas.on_fetch((id.leader.0, id.number), answer, now, effects);
+                });
+            }
+            PeerCall::ListOffsets(id) => {
+                let answer = decode::<ListOffsetsRequest>(response, version).ok().map(replication::list_offsets_answer);
+                self.with_replicas(now, |replicas, effects| {
+                    replicas.on_offsets((id.leader.0, id.number), answer, now, effects);
+                });
+            }
+            PeerCall::AlterPartition => {
+                let answers = decode::<AlterPartitionRequest>(response, version)
+                    .ok()
+                    .and_then(|response| replication::alter_partition_answer(response, version));
+                self.with_replicas(now, |replicas, effects| replicas.on_alter_partition(answers, now, effects));
+            }
+            PeerCall::LeaderAndIsr(broker) => {
+                let response = decode::<LeaderAndIsrRequest>(response, version);
+                self.with_cluster(now, |cluster, effects| {
+                    cluster.on_leader_and_isr_response(broker, response, now, effects);
+                });
+            }
+            PeerCall::UpdateMetadata(broker) => {
+                let response = decode::<UpdateMetadataRequest>(response, version);
+                self.with_cluster(now, |cluster, effects| {
+                    cluster.on_update_metadata_response(broker, response, now, effects);
+                });
+            }
+            PeerCall::StopReplica(broker) => {
+                let response = decode::<StopReplicaRequest>(response, version);
+                self.with_cluster(now, |cluster, effects| {
+                    cluster.on_stop_replica_response(broker, response, now, effects);
+                });
+            }
+            PeerCall::ControlledShutdown => {
+                let response = decode::<ControlledShutdownRequest>(response, version);
+                self.on_controlled_shutdown(response, now);
+            }
+        }
+    }
+}
+
+fn decode<R: Request>(response: Result<Bytes, PeerError>, version: i16) -> Result<R::Response, PeerError> {
+    match header::decode_response::<R>(response?, version) {
+        Ok((_, response)) => Ok(response),
+        Err(error) => {
+            tracing::warn!(api = R::NAME, version, %error, "a broker's response cannot be read");
+            Err(PeerError::Malformed)
+        }
+    }
+}

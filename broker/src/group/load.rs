@@ -1,0 +1,111 @@
+//! Reads one partition of `__consumer_offsets` from its first offset to its end and makes the groups it tells of: the
+//! same records that made them live. Changes no group that is being served.
+
+use super::classic::Group;
+use super::offsets::Offsets;
+use super::records::{GroupRecord, GroupValue};
+use super::turn::{Journal, StoreError};
+use bytes::Bytes;
+use common::kafka::batch::{self, Batch, BatchError};
+use common::kafka::control::{ControlKind, control_kind};
+use common::time::Now;
+use std::collections::BTreeMap;
+use tracing::warn;
+
+/// A batch of the offsets topic never decompresses to more; the largest request is a tenth of this.
+const DECOMPRESSED_BYTES: usize = 1 << 30;
+
+/// What has been read so far.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    groups: BTreeMap<String, GroupValue>,
+    offsets: BTreeMap<String, Offsets>,
+}
+
+/// Reads the whole partition. An error of the log ends it; a record that cannot be read is passed over.
+pub(super) fn read_all(journal: &dyn Journal, partition: i32, max_bytes: usize) -> Result<Loaded, StoreError> {
+    let mut loaded = Loaded::default();
+    let (mut offset, end) = journal.bounds(partition).ok_or(StoreError::NotLeader)?;
+    while offset < end {
+        let chunk = journal.read(partition, offset, max_bytes)?;
+        let before = offset;
+        for batch in batch::batches(chunk) {
+            match batch {
+                Ok(batch) => {
+                    offset = offset.max(batch.header.next_offset());
+                    if let Err(error) = loaded.add_batch(&batch) {
+                        warn!(partition, offset, %error, "a batch of the offsets topic cannot be read");
+                    }
+                }
+                // The last batch of a chunk may be cut; the next chunk begins with it.
+                Err(BatchError::Truncated { .. }) => {}
+                Err(error) => warn!(partition, offset, %error, "a batch of the offsets topic cannot be read"),
+            }
+        }
+        if offset == before {
+            break;
+        }
+    }
+    Ok(loaded)
+}
+
+impl Loaded {
+    fn add_batch(&mut self, batch: &Batch) -> Result<(), BatchError> {
+        let producer_id = batch.header.is_transactional().then_some(batch.header.producer_id);
+        for record in batch.records(DECOMPRESSED_BYTES)? {
+            let record = record?;
+            if batch.header.is_control() {
+                self.add_marker(record.key, batch.header.producer_id);
+                continue;
+            }
+            match GroupRecord::decode(record.key, record.value) {
+                Ok(decoded) => self.add(decoded, record.offset, producer_id),
+                Err(error) => warn!(offset = record.offset, %error, "a record of the offsets topic cannot be read"),
+            }
+        }
+        Ok(())
+    }
+
+    fn add_marker(&mut self, key: Option<Bytes>, producer_id: i64) {
+        let is_commit = match key.as_ref().map(control_kind) {
+            Some(Ok(ControlKind::Commit)) => true,
+            Some(Ok(ControlKind::Abort)) => false,
+            _ => return,
+        };
+        for offsets in self.offsets.values_mut() {
+            offsets.end_transaction(producer_id, is_commit);
+        }
+    }
+
+    fn add(&mut self, record: GroupRecord, record_offset: i64, producer_id: Option<i64>) {
+        match record {
+            GroupRecord::Offset(key, value) => {
+                let offsets = self.offsets.entry(key.group).or_default();
+                let place = (key.topic, key.partition);
+                match producer_id {
+                    Some(producer_id) => offsets.apply_in_transaction(producer_id, place, record_offset, value),
+                    None => offsets.apply(place, record_offset, value),
+                }
+            }
+            GroupRecord::Group(group, Some(value)) => {
+                self.groups.insert(group, value);
+            }
+            GroupRecord::Group(group, None) => {
+                self.groups.remove(&group);
+            }
+            GroupRecord::Unknown(version) => warn!(version, "a record of a newer broker is passed over"),
+        }
+    }
+
+    /// The groups. Those without a record of their own have only offsets.
+    pub(super) fn into_groups(self, now: Now) -> BTreeMap<String, Group> {
+        let mut groups: BTreeMap<String, Group> =
+            self.groups.into_iter().map(|(id, value)| (id.clone(), Group::from_value(&id, value, now))).collect();
+        for (id, offsets) in self.offsets {
+            if !offsets.is_empty() {
+                groups.entry(id.clone()).or_insert_with(|| Group::new(&id, now)).offsets = offsets;
+            }
+        }
+        groups
+    }
+}

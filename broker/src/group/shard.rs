@@ -1,0 +1,399 @@
+//! The groups of one partition of `__consumer_offsets`, behind one lock: routes an input to its group, keeps their
+//! timers, and applies records once they are replicated. Reads no log; `load.rs` does.
+
+use super::classic::{Group, State};
+use super::offsets::Place;
+use super::records::{GroupRecord, OffsetKey, OffsetValue};
+use super::turn::{GroupSettings, Pending, StoreError, Then, Turn, Waiter};
+use super::{CommitInput, CommitResult, GroupError, Io, Marker};
+use common::Rng;
+use common::time::{Millis, Now};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tracing::{info, warn};
+
+/// Tombstones in one batch: far below the smallest sensible `max.message.bytes`, however long the names.
+const TOMBSTONES_PER_BATCH: usize = 500;
+
+/// Offsets of one group that are to go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Removal<'a> {
+    pub group_id: &'a str,
+    pub places: &'a [Place],
+    /// The group's own record too.
+    pub with_group: bool,
+}
+
+/// Loading -> Serving when the partition is read; Over from both when another broker leads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Loading,
+    Serving,
+    /// Taken out of the table; whoever still holds it must not put anything in.
+    Over,
+}
+
+/// See the top of the file.
+pub(super) struct Shard {
+    pub partition: i32,
+    /// Leader epoch of the partition under which this broker leads it.
+    pub epoch: i32,
+    pub stage: Stage,
+    pub groups: BTreeMap<String, Group>,
+    pub pending: VecDeque<Pending>,
+    timers: BTreeSet<(Millis, String)>,
+    next_expiry_check: Millis,
+    rng: Rng,
+}
+
+impl Shard {
+    pub(super) fn new(partition: i32, epoch: i32, rng: Rng, next_expiry_check: Millis) -> Shard {
+        Shard {
+            partition,
+            epoch,
+            stage: Stage::Loading,
+            groups: BTreeMap::new(),
+            pending: VecDeque::new(),
+            timers: BTreeSet::new(),
+            next_expiry_check,
+            rng,
+        }
+    }
+
+    /// Hands a group to `input`, with its turn; `None` if there is no such group.
+    pub(super) fn with<T>(
+        &mut self,
+        group_id: &str,
+        settings: &GroupSettings,
+        io: &mut Io<'_>,
+        input: impl FnOnce(&mut Group, &mut Turn<'_>) -> T,
+    ) -> Option<T> {
+        let group = self.groups.get_mut(group_id)?;
+        let mut turn = Turn {
+            now: io.now,
+            settings,
+            journal: io.journal,
+            rng: &mut self.rng,
+            partition: self.partition,
+            pending: &mut self.pending,
+            answers: &mut io.answers,
+        };
+        let result = input(group, &mut turn);
+        self.reschedule(group_id);
+        Some(result)
+    }
+
+    /// The group, made if it is missing.
+    pub(super) fn ensure(&mut self, group_id: &str, now: Now) {
+        if !self.groups.contains_key(group_id) {
+            self.groups.insert(group_id.to_owned(), Group::new(group_id, now));
+        }
+    }
+
+    /// Forgets a group that nothing was kept of.
+    pub(super) fn drop_if_unused(&mut self, group_id: &str) {
+        let is_unused = |group: &Group| group.is_idle() && group.generation == 0 && group.offsets.is_empty();
+        if self.groups.get(group_id).is_some_and(is_unused) {
+            self.remove(group_id);
+        }
+    }
+
+    fn remove(&mut self, group_id: &str) {
+        if let Some(at) = self.groups.remove(group_id).and_then(|group| group.scheduled) {
+            self.timers.remove(&(at, group_id.to_owned()));
+        }
+    }
+
+    /// A group's entry among the timers is never later than its next deadline. It may be earlier: heartbeats only move
+    /// deadlines back, and looking again once a session is cheaper than an entry for each heartbeat.
+    pub(super) fn reschedule(&mut self, group_id: &str) {
+        let Some(group) = self.groups.get_mut(group_id) else { return };
+        let Some(next) = group.next_deadline() else { return };
+        if group.scheduled.is_some_and(|at| at <= next) {
+            return;
+        }
+        if let Some(at) = group.scheduled.replace(next) {
+            self.timers.remove(&(at, group_id.to_owned()));
+        }
+        self.timers.insert((next, group_id.to_owned()));
+    }
+
+    // ---- offsets
+
+    pub(super) fn commit(
+        &mut self,
+        input: CommitInput,
+        waiter: Waiter<CommitResult>,
+        settings: &GroupSettings,
+        io: &mut Io<'_>,
+    ) {
+        let group_id = input.group_id.clone();
+        if !self.groups.contains_key(&group_id) && input.sender.generation >= 0 && input.producer.is_none() {
+            // Of a group that is gone since.
+            let answer = input.all(GroupError::IllegalGeneration);
+            io.answer(waiter, answer);
+            return;
+        }
+        self.ensure(&group_id, io.now);
+        self.with(&group_id, settings, io, |group, turn| commit(group, input, waiter, turn));
+        self.drop_if_unused(&group_id);
+    }
+
+    /// Removes offsets; `removed` hears when that is replicated.
+    pub(super) fn remove_offsets(
+        &mut self,
+        Removal { group_id, places, with_group }: Removal<'_>,
+        removed: Waiter<Result<(), StoreError>>,
+        settings: &GroupSettings,
+        io: &mut Io<'_>,
+    ) {
+        let tombstone = |(topic, partition): &Place| {
+            let key = OffsetKey { group: group_id.to_owned(), topic: topic.clone(), partition: *partition };
+            GroupRecord::Offset(key, None)
+        };
+        let mut records: Vec<GroupRecord> = places.iter().map(tombstone).collect();
+        if with_group {
+            records.push(GroupRecord::Group(group_id.to_owned(), None));
+        }
+        let result = self.with(group_id, settings, io, |_, turn| {
+            let mut last = None;
+            for chunk in records.chunks(TOMBSTONES_PER_BATCH) {
+                match turn.store(chunk.to_vec(), None) {
+                    Ok(stored) => {
+                        if let Some(before) = last.replace(stored) {
+                            turn.wait(before, Then::Nothing);
+                        }
+                    }
+                    Err(error) => return (last, Err(error)),
+                }
+            }
+            (last, Ok(()))
+        });
+        let (last, outcome) = result.unwrap_or((None, Ok(())));
+        match (last, outcome) {
+            (Some(last), Ok(())) => self.pending.push_back(Pending { then: Then::Answer(removed), ..last }),
+            (last, outcome) => {
+                self.pending.extend(last);
+                io.answer(removed, outcome);
+            }
+        }
+    }
+
+    /// A transaction ends.
+    pub(super) fn on_marker(&mut self, Marker { offset, producer_id, is_commit }: Marker) {
+        let marker = Pending {
+            offset,
+            records: Vec::new(),
+            producer_id: Some(producer_id),
+            ends_with_commit: Some(is_commit),
+            then: Then::Nothing,
+            deadline: Millis(u64::MAX),
+        };
+        let at = self.pending.partition_point(|pending| pending.offset < offset);
+        self.pending.insert(at, marker);
+    }
+
+    // ---- records
+
+    /// Everything below `high_watermark` is replicated: it becomes true, and who waits for it is answered.
+    pub(super) fn on_high_watermark(&mut self, high_watermark: i64, settings: &GroupSettings, io: &mut Io<'_>) {
+        while self.pending.front().is_some_and(|pending| pending.offset < high_watermark) {
+            let Some(pending) = self.pending.pop_front() else { return };
+            let Pending { offset, records, producer_id, ends_with_commit, then, .. } = pending;
+            if let (Some(producer_id), Some(is_commit)) = (producer_id, ends_with_commit) {
+                for group in self.groups.values_mut() {
+                    group.offsets.end_transaction(producer_id, is_commit);
+                }
+                continue;
+            }
+            let first = offset - records.len() as i64 + 1;
+            for (offset, record) in (first..).zip(records) {
+                match record {
+                    GroupRecord::Offset(key, value) => self.apply_offset(key, value, (offset, producer_id), io.now),
+                    GroupRecord::Group(group_id, Some(value)) => {
+                        self.with(&group_id, settings, io, |group, turn| group.on_recorded(&value, turn));
+                    }
+                    GroupRecord::Group(group_id, None) => self.apply_group_tombstone(&group_id),
+                    GroupRecord::Unknown(_) => {}
+                }
+            }
+            self.finish(then, Ok(()), settings, io);
+        }
+    }
+
+    /// `origin` is the offset of the record and the producer of its transaction.
+    fn apply_offset(&mut self, key: OffsetKey, value: Option<OffsetValue>, origin: (i64, Option<i64>), now: Now) {
+        let (record_offset, producer_id) = origin;
+        self.ensure(&key.group, now);
+        let Some(group) = self.groups.get_mut(&key.group) else { return };
+        let place = (key.topic, key.partition);
+        if value.is_some() {
+            group.offsets.end(&place);
+        }
+        match producer_id {
+            Some(producer_id) => group.offsets.apply_in_transaction(producer_id, place, record_offset, value),
+            None => group.offsets.apply(place, record_offset, value),
+        }
+        self.drop_if_unused(&key.group);
+    }
+
+    /// Somebody may have joined, or committed, since the tombstone was decided on; that will be recorded behind it.
+    fn apply_group_tombstone(&mut self, group_id: &str) {
+        if self.groups.get(group_id).is_some_and(|group| group.is_idle() && group.offsets.is_empty()) {
+            info!(group = group_id, "group is removed");
+            self.remove(group_id);
+        }
+    }
+
+    fn finish(&mut self, then: Then, result: Result<(), StoreError>, settings: &GroupSettings, io: &mut Io<'_>) {
+        match (then, result) {
+            (Then::Nothing, _) | (Then::Sync { .. }, Ok(())) => {}
+            (Then::Answer(waiter), result) => io.answer(waiter, result),
+            (Then::Sync { group, generation }, Err(error)) => {
+                self.with(&group, settings, io, |group, turn| group.on_assignment_failed(generation, error, turn));
+            }
+        }
+    }
+
+    // ---- time
+
+    /// When [`Shard::tick`] has something to do at the earliest.
+    pub(super) fn next_deadline(&self) -> Option<Millis> {
+        if self.stage != Stage::Serving {
+            return None;
+        }
+        let waiting = self.pending.iter().find(|pending| !matches!(pending.then, Then::Nothing));
+        let timer = self.timers.first().map(|(at, _)| *at);
+        waiting.map(|pending| pending.deadline).into_iter().chain(timer).chain([self.next_expiry_check]).min()
+    }
+
+    pub(super) fn tick(&mut self, settings: &GroupSettings, io: &mut Io<'_>) {
+        if self.stage != Stage::Serving {
+            return;
+        }
+        let now = io.now.mono;
+        while self.timers.first().is_some_and(|(at, _)| *at <= now) {
+            let Some((_, group_id)) = self.timers.pop_first() else { break };
+            if let Some(group) = self.groups.get_mut(&group_id) {
+                group.scheduled = None;
+            }
+            self.with(&group_id, settings, io, |group, turn| group.tick(turn));
+            self.drop_if_unused(&group_id);
+        }
+        for index in 0..self.pending.len() {
+            let pending = &mut self.pending[index];
+            if matches!(pending.then, Then::Nothing) {
+                continue;
+            }
+            if pending.deadline > now {
+                break;
+            }
+            // What it says still becomes true should it be replicated after all, as it would after a failover.
+            let then = std::mem::replace(&mut pending.then, Then::Nothing);
+            self.finish(then, Err(StoreError::TimedOut), settings, io);
+        }
+        if self.next_expiry_check <= now {
+            self.next_expiry_check = now + settings.retention_check_interval_ms.max(1);
+            self.expire(settings, io);
+        }
+    }
+
+    /// Offsets that nobody came back for, and groups without any (KIP-211).
+    fn expire(&mut self, settings: &GroupSettings, io: &mut Io<'_>) {
+        for group_id in self.groups.keys().cloned().collect::<Vec<_>>() {
+            let Some(group) = self.groups.get(&group_id) else { continue };
+            let expired = expired(group, io.now.wall.0, settings.offsets_retention_ms);
+            let is_over = group.is_idle() && group.offsets.iter().count() == expired.len();
+            let with_group = is_over && group.generation > 0;
+            if expired.is_empty() && !with_group {
+                self.drop_if_unused(&group_id);
+                continue;
+            }
+            info!(group = group_id, offsets = expired.len(), with_group, "expired");
+            let logged: Waiter<Result<(), StoreError>> = Box::new(move |result| {
+                if let Err(error) = result {
+                    warn!(%error, "expired offsets could not be removed");
+                }
+            });
+            let removal = Removal { group_id: &group_id, places: &expired, with_group };
+            self.remove_offsets(removal, logged, settings, io);
+        }
+    }
+
+    /// This broker leads the partition no longer: everyone who waits is sent away.
+    pub(super) fn unload(&mut self, settings: &GroupSettings, io: &mut Io<'_>) {
+        self.stage = Stage::Over;
+        for pending in std::mem::take(&mut self.pending) {
+            if let Then::Answer(waiter) = pending.then {
+                io.answer(waiter, Err(StoreError::NotLeader));
+            }
+        }
+        for group_id in self.groups.keys().cloned().collect::<Vec<_>>() {
+            self.with(&group_id, settings, io, |group, turn| group.unload(turn));
+        }
+        self.groups.clear();
+        self.timers.clear();
+    }
+}
+
+/// Which offsets of a group have expired.
+fn expired(group: &Group, now_ms: i64, retention_ms: i64) -> Vec<Place> {
+    let none = BTreeSet::new();
+    match (&group.protocol_type, group.state, &group.subscribed) {
+        // Consumers that only keep offsets here: each offset by itself.
+        (None, _, _) => group.offsets.expired(now_ms, retention_ms, None, &none),
+        (Some(_), State::Empty, _) => group.offsets.expired(now_ms, retention_ms, group.state_since, &none),
+        (Some(kind), State::Stable, Some(topics)) if kind == "consumer" => {
+            group.offsets.expired(now_ms, retention_ms, None, topics)
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn commit(group: &mut Group, input: CommitInput, waiter: Waiter<CommitResult>, turn: &mut Turn<'_>) {
+    let producer = input.producer;
+    if let Err(error) = group.check_commit(&input.sender, producer.is_some(), turn) {
+        let answer = input.all(error);
+        turn.answer(waiter, answer);
+        return;
+    }
+    let limit = turn.settings.metadata_max_bytes;
+    let mut answer: CommitResult = Vec::with_capacity(input.offsets.len());
+    let mut records = Vec::with_capacity(input.offsets.len());
+    for (place, value) in input.offsets {
+        // As Kafka counts: in the units of a Java string.
+        if value.metadata.encode_utf16().count() > limit {
+            answer.push((place, Err(GroupError::MetadataTooLarge)));
+            continue;
+        }
+        let key = OffsetKey { group: group.id.clone(), topic: place.0.clone(), partition: place.1 };
+        records.push(GroupRecord::Offset(key, Some(value)));
+        answer.push((place, Ok(())));
+    }
+    if records.is_empty() {
+        turn.answer(waiter, answer);
+        return;
+    }
+    let stored = match turn.store(records, producer) {
+        Ok(stored) => stored,
+        Err(error) => {
+            turn.answer(waiter, with_outcome(answer, Err(error)));
+            return;
+        }
+    };
+    for (place, result) in &answer {
+        if result.is_ok() {
+            group.offsets.begin(place.clone());
+        }
+    }
+    let then = move |result| waiter(with_outcome(answer, result));
+    turn.wait(stored, Then::Answer(Box::new(then)));
+}
+
+fn with_outcome(mut answer: CommitResult, outcome: Result<(), StoreError>) -> CommitResult {
+    if let Err(error) = outcome {
+        for (_, result) in answer.iter_mut().filter(|(_, result)| result.is_ok()) {
+            *result = Err(GroupError::of_commit(error));
+        }
+    }
+    answer
+}

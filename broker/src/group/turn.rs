@@ -1,0 +1,205 @@
+//! What a group may use while it handles one input: the time, its settings, the log it records to, and a place for
+//! answers. Answers are collected and given by the caller once no lock is held. Holds no state of a group.
+
+use super::records::GroupRecord;
+use crate::config::BrokerConfig;
+use bytes::Bytes;
+use common::Rng;
+use common::kafka::batch::{self, BatchSpec, Record};
+use common::kafka::compression::Compression;
+use common::time::{Millis, Now};
+use std::collections::VecDeque;
+use thiserror::Error;
+
+/// Takes the one answer to a parked request.
+pub type Waiter<T> = Box<dyn FnOnce(T) + Send>;
+/// An answer on its way: to be called when no lock is held.
+pub type Answer = Box<dyn FnOnce() + Send>;
+
+/// The partitions of `__consumer_offsets` as the groups see them. An implementation must not call back into
+/// [`super::Groups`]; what its appends cause (a new high watermark) it reports after the call into `Groups` returned.
+pub trait Journal {
+    /// Partitions of `__consumer_offsets`, `None` before the topic exists.
+    fn partition_count(&self) -> Option<i32>;
+    /// Appends one batch as the leader; offset of its last record. acks=all: too few in-sync replicas is an error.
+    fn append(&self, partition: i32, batch: Bytes, now: Now) -> Result<i64, StoreError>;
+    /// First and next offset of a partition that this broker leads.
+    fn bounds(&self, partition: i32) -> Option<(i64, i64)>;
+    /// Whole batches from `offset` on, at least one if any is left, else about `max_bytes`; also beyond the high
+    /// watermark.
+    fn read(&self, partition: i32, offset: i64, max_bytes: usize) -> Result<Bytes, StoreError>;
+    /// The first offset that is not yet replicated to all in-sync replicas.
+    fn high_watermark(&self, partition: i32) -> Option<i64>;
+}
+
+/// Why a record did not get into the log, or is not known to be safe there.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum StoreError {
+    /// This broker does not lead the partition (any more).
+    #[error("not the leader of the offsets partition")]
+    NotLeader,
+    /// Fewer in-sync replicas than `min.insync.replicas`, or no such partition.
+    #[error("not enough in-sync replicas of the offsets partition")]
+    NotEnoughReplicas,
+    /// The batch is larger than the partition takes.
+    #[error("the record is too large")]
+    TooLarge,
+    /// The log directory failed.
+    #[error("the log of the offsets partition failed")]
+    Storage,
+    /// Appended, but not replicated within `offsets.commit.timeout.ms`. It may still be.
+    #[error("the record was not replicated in time")]
+    TimedOut,
+}
+
+/// The settings that groups look at; times in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// `group.min.session.timeout.ms`
+    pub min_session_timeout_ms: i32,
+    /// `group.max.session.timeout.ms`
+    pub max_session_timeout_ms: i32,
+    /// `group.initial.rebalance.delay.ms`
+    pub initial_rebalance_delay_ms: u64,
+    /// `group.max.size`
+    pub max_size: usize,
+    /// `offset.metadata.max.bytes`
+    pub metadata_max_bytes: usize,
+    /// `offsets.retention.minutes` in milliseconds.
+    pub offsets_retention_ms: i64,
+    /// `offsets.retention.check.interval.ms`
+    pub retention_check_interval_ms: u64,
+    /// `offsets.commit.timeout.ms`
+    pub commit_timeout_ms: u64,
+    /// `offsets.load.buffer.size`
+    pub load_buffer_bytes: usize,
+    /// `offsets.topic.num.partitions`, used until the topic exists.
+    pub topic_partitions: i32,
+    /// `offsets.topic.compression.codec`
+    pub compression: Compression,
+}
+
+impl GroupSettings {
+    /// Those of a broker.
+    pub fn of(config: &BrokerConfig) -> GroupSettings {
+        let unsigned = |value: i32| u64::try_from(value).unwrap_or(0);
+        let size = |value: i32| usize::try_from(value).unwrap_or(0);
+        GroupSettings {
+            min_session_timeout_ms: config.group_min_session_timeout_ms,
+            max_session_timeout_ms: config.group_max_session_timeout_ms,
+            initial_rebalance_delay_ms: unsigned(config.group_initial_rebalance_delay_ms),
+            max_size: size(config.group_max_size),
+            metadata_max_bytes: size(config.offset_metadata_max_bytes),
+            offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
+            retention_check_interval_ms: u64::try_from(config.offsets_retention_check_interval_ms).unwrap_or(1),
+            commit_timeout_ms: unsigned(config.offsets_commit_timeout_ms),
+            load_buffer_bytes: size(config.offsets_load_buffer_size),
+            topic_partitions: config.offsets_topic_num_partitions,
+            compression: i16::try_from(config.offsets_topic_compression_codec)
+                .ok()
+                .and_then(Compression::from_id)
+                .unwrap_or(Compression::None),
+        }
+    }
+}
+
+/// What becomes true once an appended batch is replicated.
+#[derive(Debug)]
+pub(super) struct Pending {
+    /// Offset of the batch's last record.
+    pub offset: i64,
+    /// What its records say.
+    pub records: Vec<GroupRecord>,
+    /// The transaction they belong to.
+    pub producer_id: Option<i64>,
+    /// Set for a marker that ends that transaction.
+    pub ends_with_commit: Option<bool>,
+    /// Who waits for it; taken when it was answered because of the timeout.
+    pub then: Then,
+    /// When `then` hears that it took too long.
+    pub deadline: Millis,
+}
+
+/// Who waits for a record to be replicated.
+pub(super) enum Then {
+    /// Nobody.
+    Nothing,
+    /// The members of a group whose leader handed in the assignment of this generation.
+    Sync {
+        /// Group id.
+        group: String,
+        /// Generation.
+        generation: i32,
+    },
+    /// A request.
+    Answer(Waiter<Result<(), StoreError>>),
+}
+
+impl std::fmt::Debug for Then {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Then::Nothing => f.write_str("Nothing"),
+            Then::Sync { group, generation } => write!(f, "Sync({group}, {generation})"),
+            Then::Answer(_) => f.write_str("Answer"),
+        }
+    }
+}
+
+/// One input being handled.
+pub(super) struct Turn<'a> {
+    pub now: Now,
+    pub settings: &'a GroupSettings,
+    pub journal: &'a dyn Journal,
+    pub rng: &'a mut Rng,
+    /// Partition of `__consumer_offsets` that the group belongs to.
+    pub partition: i32,
+    /// Appended and not yet replicated, by offset.
+    pub pending: &'a mut VecDeque<Pending>,
+    pub answers: &'a mut Vec<Answer>,
+}
+
+impl Turn<'_> {
+    pub(super) fn answer<T: Send + 'static>(&mut self, waiter: Waiter<T>, value: T) {
+        self.answers.push(Box::new(move || waiter(value)));
+    }
+
+    /// The moment `millis` from now; a negative time is none.
+    pub(super) fn after(&self, millis: i32) -> Millis {
+        self.now.mono + u64::try_from(millis).unwrap_or(0)
+    }
+
+    /// A member id that nobody has: `prefix`, then a random UUID, as clients show it.
+    pub(super) fn new_member_id(&mut self, prefix: &str) -> String {
+        let id = uuid::Builder::from_random_bytes(self.rng.u128(..).to_be_bytes()).into_uuid();
+        format!("{prefix}-{id}")
+    }
+
+    /// Appends records in one batch; nothing changes before they are accepted. What they say becomes true when they
+    /// are replicated, and `then` hears of it.
+    pub(super) fn store(
+        &mut self,
+        records: Vec<GroupRecord>,
+        producer: Option<(i64, i16)>,
+    ) -> Result<Pending, StoreError> {
+        let timestamp = self.now.wall.0;
+        let mut encoded = Vec::with_capacity(records.len());
+        for (offset, record) in (0..).zip(&records) {
+            let (key, value) = record.encode().map_err(|_| StoreError::TooLarge)?;
+            encoded.push(Record { offset, timestamp, key: Some(key), value, headers: Vec::new() });
+        }
+        let mut spec = BatchSpec { compression: self.settings.compression, ..BatchSpec::default() };
+        if let Some((producer_id, producer_epoch)) = producer {
+            spec = BatchSpec { producer_id, producer_epoch, base_sequence: 0, is_transactional: true, ..spec };
+        }
+        let batch = batch::build(&spec, &encoded).map_err(|_| StoreError::TooLarge)?;
+        let offset = self.journal.append(self.partition, batch, self.now)?;
+        let producer_id = producer.map(|(id, _)| id);
+        let deadline = self.now.mono + self.settings.commit_timeout_ms;
+        Ok(Pending { offset, records, producer_id, ends_with_commit: None, then: Then::Nothing, deadline })
+    }
+
+    /// Has `then` hear of a stored batch.
+    pub(super) fn wait(&mut self, stored: Pending, then: Then) {
+        self.pending.push_back(Pending { then, ..stored });
+    }
+}

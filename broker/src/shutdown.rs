@@ -1,0 +1,157 @@
+//! Stopping in order: the controller takes this broker's leaderships (ControlledShutdown), the logs are
+//! closed, the registration is withdrawn, and the process may end. Never waits for ever.
+
+use crate::broker::Broker;
+use crate::cluster::Waiter;
+use crate::outbox::{Channel, PeerError, StopReason};
+use crate::peers::PeerCall;
+use common::id::BrokerId;
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::{ControlledShutdownRequest, ControlledShutdownResponse};
+use common::time::{Millis, Now};
+use std::sync::Arc;
+
+/// The controller's answer is awaited this long.
+const ANSWER_MS: u64 = 10_000;
+/// Kafka waits `controlled.shutdown.retry.backoff.ms`, 5 s, between attempts; what stands in the way (an ISR that grows, a
+/// new controller) is over sooner.
+const BACKOFF_MAX_MS: u64 = 300;
+/// ZooKeeper confirms the end of the session within a round trip, or not at all.
+const CLOSE_MS: u64 = 2_000;
+
+/// How far the shutdown has come. Running -> HandingOver -> Closing -> Closed; a step is never taken twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Not asked to stop.
+    #[default]
+    Running,
+    /// The controller is moving leaderships; `retry_at` is set between attempts.
+    HandingOver {
+        /// Attempts made.
+        attempts: u32,
+        /// When to ask again.
+        retry_at: Option<Millis>,
+    },
+    /// Logs are closed; the session is ending.
+    Closing {
+        /// When to end without ZooKeeper's word.
+        deadline: Millis,
+    },
+    /// The process has been told to end.
+    Closed,
+}
+
+impl Broker {
+    /// Hands leaderships over, closes the logs, then asks the outbox to stop.
+    pub fn begin_shutdown(self: &Arc<Self>, now: Now) {
+        {
+            let mut stage = self.stage.lock();
+            if *stage != Stage::Running {
+                return;
+            }
+            *stage = Stage::HandingOver { attempts: 0, retry_at: None };
+        }
+        self.hand_over(now);
+    }
+
+    fn hand_over(self: &Arc<Self>, now: Now) {
+        let (others_live, controller) = {
+            let image = self.image.read();
+            (image.brokers().count() > 1, image.controller())
+        };
+        let attempts = {
+            let mut stage = self.stage.lock();
+            let Stage::HandingOver { attempts, retry_at } = &mut *stage else { return };
+            *attempts += 1;
+            *retry_at = None;
+            *attempts
+        };
+        let limit = u32::try_from(self.config.controlled_shutdown_max_retries).unwrap_or(0);
+        // Alone, there is nobody to hand over to.
+        if !self.config.controlled_shutdown_enable || !others_live || attempts > limit {
+            return self.close_logs(now);
+        }
+        let me = BrokerId(self.config.broker_id);
+        let epoch = self.replicas.broker_epoch();
+        if self.cluster.is_controller() {
+            let broker = self.clone();
+            let done = Waiter::new(move |remaining: Vec<(String, i32)>| broker.handed_over(remaining.is_empty(), now));
+            let begun =
+                self.with_cluster(now, |cluster, effects| cluster.controlled_shutdown((me, epoch), done, now, effects));
+            if begun.is_err() {
+                self.handed_over(false, now);
+            }
+            return;
+        }
+        let request = ControlledShutdownRequest { broker_id: me.0, broker_epoch: epoch };
+        let sent = controller.is_some_and(|controller| {
+            let deadline = now.mono + ANSWER_MS;
+            self.send(controller, Channel::ToController, PeerCall::ControlledShutdown, &(request, 3), deadline)
+        });
+        if !sent {
+            self.handed_over(false, now);
+        }
+    }
+
+    pub(crate) fn on_controlled_shutdown(
+        self: &Arc<Self>,
+        response: Result<ControlledShutdownResponse, PeerError>,
+        now: Now,
+    ) {
+        let is_done = response.is_ok_and(|response| {
+            response.error_code == ErrorCode::None.code() && response.remaining_partitions.is_empty()
+        });
+        self.handed_over(is_done, now);
+    }
+
+    fn handed_over(self: &Arc<Self>, is_done: bool, now: Now) {
+        if is_done {
+            return self.close_logs(now);
+        }
+        let backoff = u64::try_from(self.config.controlled_shutdown_retry_backoff_ms).unwrap_or(0).min(BACKOFF_MAX_MS);
+        let at = now.mono + backoff;
+        if let Stage::HandingOver { retry_at, .. } = &mut *self.stage.lock() {
+            *retry_at = Some(at);
+        }
+        self.outbox.wake_at(at);
+    }
+
+    fn close_logs(self: &Arc<Self>, now: Now) {
+        let deadline = now.mono + CLOSE_MS;
+        {
+            let mut stage = self.stage.lock();
+            if !matches!(*stage, Stage::HandingOver { .. }) {
+                return;
+            }
+            *stage = Stage::Closing { deadline };
+        }
+        self.replicas.shutdown();
+        self.outbox.wake_at(deadline);
+        self.with_cluster(now, |cluster, effects| cluster.close(now, effects));
+    }
+
+    /// ZooKeeper has ended the session, or took too long.
+    pub(crate) fn closed(&self) {
+        let before = std::mem::replace(&mut *self.stage.lock(), Stage::Closed);
+        if before != Stage::Closed {
+            self.outbox.stop(StopReason::Finished);
+        }
+    }
+
+    pub(crate) fn tick_shutdown(self: &Arc<Self>, now: Now) {
+        let stage = *self.stage.lock();
+        match stage {
+            Stage::HandingOver { retry_at: Some(at), .. } if at <= now.mono => self.hand_over(now),
+            Stage::Closing { deadline } if deadline <= now.mono => self.closed(),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn shutdown_deadline(&self) -> Option<Millis> {
+        match *self.stage.lock() {
+            Stage::HandingOver { retry_at, .. } => retry_at,
+            Stage::Closing { deadline } => Some(deadline),
+            Stage::Running | Stage::Closed => None,
+        }
+    }
+}

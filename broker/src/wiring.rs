@@ -1,0 +1,79 @@
+//! What each machine needs of the broker's settings. Numbers that cannot be negative any more after their check lose their
+//! sign here.
+
+use crate::config::{BrokerConfig, TopicConfig};
+use crate::log::LogConfig;
+use crate::log::TimestampType;
+use crate::partition;
+use std::path::PathBuf;
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+fn bytes(value: i32) -> u32 {
+    u32::try_from(value).unwrap_or(0)
+}
+
+/// The log settings of a topic.
+pub(crate) fn log_config(broker: &BrokerConfig, topic: &TopicConfig) -> LogConfig {
+    let has = |policy: &str| topic.cleanup_policy.iter().any(|name| name == policy);
+    let compression_type = match topic.compression_type.as_str() {
+        "uncompressed" => Some(0),
+        "gzip" => Some(1),
+        "snappy" => Some(2),
+        "lz4" => Some(3),
+        "zstd" => Some(4),
+        _ => None,
+    };
+    let append_time = topic.message_timestamp_type == "LogAppendTime";
+    LogConfig {
+        segment_bytes: bytes(topic.segment_bytes),
+        segment_ms: topic.segment_ms,
+        segment_jitter_ms: topic.segment_jitter_ms,
+        segment_index_bytes: bytes(topic.segment_index_bytes),
+        index_interval_bytes: bytes(topic.index_interval_bytes),
+        retention_ms: topic.retention_ms,
+        retention_bytes: topic.retention_bytes,
+        max_message_bytes: bytes(topic.max_message_bytes),
+        cleanup_delete: has("delete"),
+        cleanup_compact: has("compact"),
+        message_timestamp_type: if append_time { TimestampType::LogAppendTime } else { TimestampType::CreateTime },
+        timestamp_before_max_ms: topic.message_timestamp_before_max_ms,
+        timestamp_after_max_ms: topic.message_timestamp_after_max_ms,
+        flush_messages: topic.flush_messages,
+        flush_ms: topic.flush_ms,
+        file_delete_delay_ms: unsigned(topic.file_delete_delay_ms),
+        delete_retention_ms: topic.delete_retention_ms,
+        min_compaction_lag_ms: topic.min_compaction_lag_ms,
+        max_compaction_lag_ms: topic.max_compaction_lag_ms,
+        min_cleanable_dirty_ratio: topic.min_cleanable_dirty_ratio,
+        compression_type,
+        unclean_leader_election: topic.unclean_leader_election_enable,
+        min_insync_replicas: topic.min_insync_replicas,
+        preallocate: topic.preallocate,
+        producer_id_expiration_ms: i64::from(broker.producer_id_expiration_ms),
+    }
+}
+
+/// The settings of the partitions.
+pub(crate) fn partition_settings(config: &BrokerConfig) -> partition::Settings {
+    partition::Settings {
+        broker: config.broker_id,
+        log_dirs: config.log_dirs.iter().map(PathBuf::from).collect(),
+        lag_time_max_ms: unsigned(config.replica_lag_time_max_ms),
+        fetchers_per_leader: bytes(config.num_replica_fetchers).max(1),
+        replica_fetch_max_bytes: config.replica_fetch_max_bytes,
+        replica_fetch_backoff_ms: unsigned(i64::from(config.replica_fetch_backoff_ms)),
+        high_watermark_checkpoint_ms: unsigned(config.replica_high_watermark_checkpoint_interval_ms),
+        recovery_point_checkpoint_ms: unsigned(i64::from(config.log_flush_offset_checkpoint_interval_ms)),
+        start_offset_checkpoint_ms: unsigned(i64::from(config.log_flush_start_offset_checkpoint_interval_ms)),
+        flush_check_ms: unsigned(config.log_flush_scheduler_interval_ms),
+        retention_check_ms: unsigned(config.log_retention_check_interval_ms),
+        initial_delay_ms: unsigned(config.log_initial_task_delay_ms),
+        producer_expiration_check_ms: unsigned(i64::from(config.producer_id_expiration_check_interval_ms)),
+        delete_delay_ms: unsigned(config.log_segment_delete_delay_ms),
+        fetch_session_slots: usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0),
+        log: log_config(config, &TopicConfig::defaults(config)),
+    }
+}
