@@ -1,15 +1,19 @@
 //! Appending: offsets and epochs are stamped into headers, payloads go from the request's bytes to the file in one
 //! write and are not looked at. Everything is decided before the first byte is written.
 
-use super::batch::{BatchHeader, HEADER_BYTES};
 use super::producers::{Prepared, ProducerError};
-use super::segment::{RollQuestion, Segment};
+use super::scan::size_of;
+use super::segment::{NewBatches, RollQuestion, Segment};
 use super::{AbortedTxn, Log, LogError, Scratch, TimestampType, check};
 use common::disk::Disk;
+use common::kafka::batch::{self, BatchHeader, HEADER_BYTES};
 use common::time::Now;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
+
+/// The attribute bit of batches whose timestamps the broker set.
+const LOG_APPEND_TIME_FLAG: i16 = 0x08;
 
 /// Who appends, which decides what is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,10 +147,12 @@ impl Log {
     ) -> Result<AppendInfo, AppendError> {
         scratch.headers.clear();
         scratch.prepared.clear();
+        let converted = check::convert(records, &self.config, origin, self.now)?;
+        let records = converted.as_deref().unwrap_or(records);
         let mut position = 0;
         let mut next_offset = self.log_end_offset;
         while let Some(mut header) = check::first_batch(&records[position..])? {
-            let batch = &records[position..position + header.size as usize];
+            let batch = &records[position..position + header.size_bytes()];
             check::check_for_leader(&header, batch, &self.config, origin, self.now)?;
             if origin == AppendOrigin::Client
                 && let Some(earlier) = self.producers.duplicate_of(&header)
@@ -161,14 +167,14 @@ impl Log {
                 });
             }
             self.stamp(&mut header, batch, next_offset, leader_epoch);
-            next_offset = header.last_offset() + 1;
-            let marker = check::end_txn_marker(&header, batch);
+            next_offset = header.next_offset();
+            let marker = check::end_txn_marker_of(&header, batch);
             if header.is_control() && marker.is_none() {
                 return Err(AppendError::InvalidRecord { reason: "a control batch holds no transaction marker" });
             }
             self.producers.prepare(&mut scratch.prepared, &header, marker, origin)?;
             scratch.headers.push(header);
-            position += header.size as usize;
+            position += header.size_bytes();
         }
         if scratch.headers.is_empty() {
             return Err(AppendError::InvalidRecord { reason: "there is no whole batch" });
@@ -195,13 +201,11 @@ impl Log {
     /// anew where those change; offset and epoch stand before it.
     fn stamp(&self, header: &mut BatchHeader, batch: &[u8], base_offset: i64, leader_epoch: i32) {
         header.base_offset = base_offset;
-        header.leader_epoch = leader_epoch;
+        header.partition_leader_epoch = leader_epoch;
         if self.config.message_timestamp_type == TimestampType::LogAppendTime {
-            header.attributes |= 8;
+            header.attributes |= LOG_APPEND_TIME_FLAG;
             header.max_timestamp = self.now.wall.0;
-            let mut head = [0; HEADER_BYTES];
-            patch(header, batch, &mut head);
-            header.crc = crc32c::crc32c_append(crc32c::crc32c(&head[21..]), &batch[HEADER_BYTES..]);
+            header.crc = batch::crc_of(&header.to_bytes(), &batch[HEADER_BYTES..]);
         }
     }
 
@@ -220,14 +224,14 @@ impl Log {
         scratch.headers.clear();
         let mut position = 0;
         while let Some(header) = check::first_batch(&records[position..])? {
-            check::check_crc(&header, &records[position..position + header.size as usize])?;
+            check::check_crc(&header, &records[position..position + header.size_bytes()])?;
             let previous = scratch.headers.last().map(BatchHeader::last_offset);
             if header.last_offset_delta < 0 || previous.is_some_and(|previous| header.base_offset <= previous) {
                 let (offset, previous) = (header.last_offset(), previous.unwrap_or(header.base_offset));
                 return Err(AppendError::OffsetsOutOfOrder { offset, previous });
             }
             scratch.headers.push(header);
-            position += header.size as usize;
+            position += header.size_bytes();
         }
         let (Some(first), Some(last)) = (scratch.headers.first(), scratch.headers.last()) else {
             return Ok(self.append_info(&[]));
@@ -243,7 +247,7 @@ impl Log {
         let mut rest = &scratch.headers[..];
         while !rest.is_empty() {
             let taken = self.append_follower_run(records, rest, &mut scratch.prepared)?;
-            let bytes: u32 = rest[..taken].iter().map(|header| header.size).sum();
+            let bytes: u32 = rest[..taken].iter().map(size_of).sum();
             records = &records[bytes as usize..];
             rest = &rest[taken..];
         }
@@ -265,7 +269,7 @@ impl Log {
         let mut run = roll_question(&headers[..1]);
         while let Some(header) = headers.get(count) {
             let longer = RollQuestion {
-                bytes: run.bytes.saturating_add(header.size),
+                bytes: run.bytes.saturating_add(size_of(header)),
                 last_offset: header.last_offset(),
                 max_timestamp: run.max_timestamp.max(header.max_timestamp),
             };
@@ -281,16 +285,16 @@ impl Log {
         prepared.clear();
         let mut position = 0;
         for header in headers {
-            let batch = &records[position..position + header.size as usize];
-            let marker = check::end_txn_marker(header, batch);
+            let batch = &records[position..position + header.size_bytes()];
+            let marker = check::end_txn_marker_of(header, batch);
             self.producers.prepare(prepared, header, marker, AppendOrigin::Replication)?;
-            position += header.size as usize;
+            position += header.size_bytes();
         }
         for header in headers {
-            self.epochs.assign(header.leader_epoch, header.base_offset)?;
+            self.epochs.assign(header.partition_leader_epoch, header.base_offset)?;
         }
         let active = self.segments.values_mut().next_back().expect("a log has at least one segment");
-        active.append(disk.as_ref(), &[records], headers, &self.config, self.now)?;
+        active.append(disk.as_ref(), NewBatches { parts: &[records], headers }, &self.config, self.now)?;
         self.finish_append(headers, prepared)?;
         Ok(count)
     }
@@ -301,30 +305,25 @@ impl Log {
         let Log { disk, segments, config, .. } = self;
         let active = segments.values_mut().next_back().expect("a log has at least one segment");
         if let [header] = headers {
-            let mut head = [0; HEADER_BYTES];
-            patch(header, records, &mut head);
-            return active.append(disk.as_ref(), &[&head, &records[HEADER_BYTES..]], headers, config, now);
+            let head = header.to_bytes();
+            let parts = [&head[..], &records[HEADER_BYTES..]];
+            return active.append(disk.as_ref(), NewBatches { parts: &parts, headers }, config, now);
         }
-        let mut heads = vec![[0; HEADER_BYTES]; headers.len()];
-        let mut position = 0;
-        for (header, head) in headers.iter().zip(&mut heads) {
-            patch(header, &records[position..], head);
-            position += header.size as usize;
-        }
+        let heads: Vec<_> = headers.iter().map(BatchHeader::to_bytes).collect();
         let mut parts: Vec<&[u8]> = Vec::with_capacity(headers.len() * 2);
         let mut position = 0;
         for (header, head) in headers.iter().zip(&heads) {
             parts.push(head);
-            parts.push(&records[position + HEADER_BYTES..position + header.size as usize]);
-            position += header.size as usize;
+            parts.push(&records[position + HEADER_BYTES..position + header.size_bytes()]);
+            position += header.size_bytes();
         }
-        active.append(disk.as_ref(), &parts, headers, config, now)
+        active.append(disk.as_ref(), NewBatches { parts: &parts, headers }, config, now)
     }
 
     /// What follows the write: log end, producers, transaction index, and a flush if it is due.
     fn finish_append(&mut self, headers: &[BatchHeader], prepared: &Prepared) -> Result<(), LogError> {
         let last = headers.last().expect("something was appended");
-        self.log_end_offset = last.last_offset() + 1;
+        self.log_end_offset = last.next_offset();
         self.unflushed_since.get_or_insert(self.now.mono);
         self.producers.apply(prepared, self.log_end_offset);
         for txn in &prepared.completed {
@@ -357,8 +356,8 @@ impl Log {
             duplicate: false,
             max_timestamp: headers.iter().map(|header| header.max_timestamp).max().unwrap_or(-1),
             record_count: u32::try_from(record_count).unwrap_or(u32::MAX),
-            size_bytes: headers.iter().map(|header| header.size).sum(),
-            last_leader_epoch: last.map_or(-1, |header| header.leader_epoch),
+            size_bytes: headers.iter().map(size_of).sum(),
+            last_leader_epoch: last.map_or(-1, |header| header.partition_leader_epoch),
         }
     }
 }
@@ -370,18 +369,8 @@ fn note_aborted(disk: &dyn Disk, segments: &mut BTreeMap<i64, Segment>, aborted:
 
 fn roll_question(headers: &[BatchHeader]) -> RollQuestion {
     RollQuestion {
-        bytes: headers.iter().fold(0, |bytes: u32, header| bytes.saturating_add(header.size)),
+        bytes: headers.iter().fold(0, |bytes: u32, header| bytes.saturating_add(size_of(header))),
         last_offset: headers.last().map_or(0, BatchHeader::last_offset),
         max_timestamp: headers.iter().map(|header| header.max_timestamp).max().unwrap_or(-1),
     }
-}
-
-/// Copies a batch's head and sets in it what a leader may have changed.
-fn patch(header: &BatchHeader, batch: &[u8], head: &mut [u8; HEADER_BYTES]) {
-    head.copy_from_slice(&batch[..HEADER_BYTES]);
-    head[0..8].copy_from_slice(&header.base_offset.to_be_bytes());
-    head[12..16].copy_from_slice(&header.leader_epoch.to_be_bytes());
-    head[17..21].copy_from_slice(&header.crc.to_be_bytes());
-    head[21..23].copy_from_slice(&header.attributes.to_be_bytes());
-    head[35..43].copy_from_slice(&header.max_timestamp.to_be_bytes());
 }

@@ -2,9 +2,13 @@
 //! offsets of the log and no producers' state.
 
 use super::append::{AppendError, AppendOrigin};
-use super::batch::{BatchHeader, HEADER_BYTES};
 use super::producers::EndTxnMarker;
-use super::{LogConfig, TimestampType, records};
+use super::scan::size_of;
+use super::{LogConfig, MAX_DECOMPRESSED_BYTES, TimestampType};
+use bytes::{Bytes, BytesMut};
+use common::kafka::batch::{self, Batch, BatchHeader, BatchSpec, Record};
+use common::kafka::compression::Compression;
+use common::kafka::control::{self, ControlKind};
 use common::time::Now;
 
 /// Least bytes of which a batch's length and format can be told: up to the magic, in all formats.
@@ -28,9 +32,9 @@ pub(crate) fn first_batch(bytes: &[u8]) -> Result<Option<BatchHeader>, AppendErr
     if bytes.len() < size {
         return Ok(None);
     }
-    match BatchHeader::read(&bytes[..size]) {
-        Some(header) => Ok(Some(header)),
-        None => Err(AppendError::Corrupt { reason: "a batch is shorter than its header" }),
+    match BatchHeader::parse(&bytes[..size]) {
+        Ok(header) => Ok(Some(header)),
+        Err(_) => Err(AppendError::Corrupt { reason: "a batch is shorter than its header" }),
     }
 }
 
@@ -51,8 +55,9 @@ pub(crate) fn check_for_leader(
     origin: AppendOrigin,
     now: Now,
 ) -> Result<(), AppendError> {
-    if header.size > config.max_message_bytes {
-        return Err(AppendError::RecordTooLarge { size_bytes: header.size, max_bytes: config.max_message_bytes });
+    let size_bytes = size_of(header);
+    if size_bytes > config.max_message_bytes {
+        return Err(AppendError::RecordTooLarge { size_bytes, max_bytes: config.max_message_bytes });
     }
     check_crc(header, batch)?;
     if header.last_offset_delta < 0 {
@@ -61,10 +66,39 @@ pub(crate) fn check_for_leader(
     if origin == AppendOrigin::Client {
         check_from_client(header)?;
     }
-    if config.message_timestamp_type == TimestampType::CreateTime {
-        check_timestamp(header, config, now)?;
+    let has_time_limits = config.timestamp_before_max_ms != i64::MAX || config.timestamp_after_max_ms != i64::MAX;
+    let checks_times = has_time_limits && config.message_timestamp_type == TimestampType::CreateTime;
+    if (config.cleanup_compact || checks_times) && !header.is_control() {
+        check_records(header, batch, config, checks_times.then_some(now))?;
     }
     Ok(())
+}
+
+/// Looks into the records, as only some topics want it: keys must be there, timestamps near `now`.
+fn check_records(header: &BatchHeader, batch: &[u8], config: &LogConfig, now: Option<Now>) -> Result<(), AppendError> {
+    for (expected_offset, record) in (header.base_offset..).zip(decode(header, batch)?) {
+        if config.cleanup_compact && record.key.is_none() {
+            return Err(AppendError::InvalidRecord { reason: "a record of a compacted topic has no key" });
+        }
+        if record.offset != expected_offset {
+            return Err(AppendError::InvalidRecord { reason: "the offsets of a batch's records have gaps" });
+        }
+        if let Some(now) = now
+            && !is_near(record.timestamp, config, now)
+        {
+            return Err(AppendError::InvalidTimestamp { timestamp: record.timestamp });
+        }
+    }
+    Ok(())
+}
+
+fn decode(header: &BatchHeader, batch: &[u8]) -> Result<Vec<Record>, AppendError> {
+    let batch = Batch { header: *header, bytes: Bytes::copy_from_slice(batch) };
+    let records = batch.records(MAX_DECOMPRESSED_BYTES).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    records.map_err(|error| {
+        tracing::debug!(%error, "batch refused");
+        AppendError::InvalidRecord { reason: "a batch's records cannot be decoded" }
+    })
 }
 
 fn check_from_client(header: &BatchHeader) -> Result<(), AppendError> {
@@ -78,7 +112,9 @@ fn check_from_client(header: &BatchHeader) -> Result<(), AppendError> {
         "clients may not write control records"
     } else if header.producer_id >= 0 && header.base_sequence < 0 {
         "a batch has a producer id but no sequence"
-    } else if header.is_log_append_time() {
+    } else if header.compression().is_err() {
+        "a batch's compression is unknown"
+    } else if header.timestamp_type() == TimestampType::LogAppendTime {
         return Err(AppendError::InvalidTimestamp { timestamp: header.max_timestamp });
     } else {
         return Ok(());
@@ -86,29 +122,75 @@ fn check_from_client(header: &BatchHeader) -> Result<(), AppendError> {
     Err(AppendError::InvalidRecord { reason })
 }
 
-fn check_timestamp(header: &BatchHeader, config: &LogConfig, now: Now) -> Result<(), AppendError> {
-    let is_late = |timestamp: i64| now.wall.0.saturating_sub(timestamp) > config.timestamp_before_max_ms;
-    let is_early = |timestamp: i64| timestamp.saturating_sub(now.wall.0) > config.timestamp_after_max_ms;
-    for timestamp in [header.base_timestamp, header.max_timestamp] {
-        if timestamp != -1 && (is_late(timestamp) || is_early(timestamp)) {
-            return Err(AppendError::InvalidTimestamp { timestamp });
-        }
-    }
-    Ok(())
+fn is_near(timestamp: i64, config: &LogConfig, now: Now) -> bool {
+    let age_ms = now.wall.0.saturating_sub(timestamp);
+    timestamp == batch::NO_TIMESTAMP
+        || (age_ms <= config.timestamp_before_max_ms && age_ms.saturating_neg() <= config.timestamp_after_max_ms)
 }
 
+/// The batches in the topic's own compression; `None` if they have it, or if it is the producers' choice. Checks what
+/// it converts.
+pub(crate) fn convert(
+    records: &[u8],
+    config: &LogConfig,
+    origin: AppendOrigin,
+    now: Now,
+) -> Result<Option<Bytes>, AppendError> {
+    let Some(target) = config.compression_type else { return Ok(None) };
+    let mut converted = BytesMut::new();
+    let mut is_changed = false;
+    let mut rest = records;
+    while let Some(header) = first_batch(rest)? {
+        let (batch, behind) = rest.split_at(header.size_bytes());
+        rest = behind;
+        let compression = header.compression().map_err(|_| UNKNOWN_COMPRESSION)?;
+        // Markers stay as they are: Kafka's brokers read them without decompressing.
+        if compression == target || (header.is_control() && compression == Compression::None) {
+            converted.extend_from_slice(batch);
+            continue;
+        }
+        check_for_leader(&header, batch, config, origin, now)?;
+        let spec = BatchSpec {
+            base_offset: header.base_offset,
+            last_offset: Some(header.last_offset()),
+            compression: target,
+            compression_level: config.compression_level,
+            producer_id: header.producer_id,
+            producer_epoch: header.producer_epoch,
+            base_sequence: header.base_sequence,
+            is_transactional: header.is_transactional(),
+            is_control: header.is_control(),
+            ..BatchSpec::default()
+        };
+        let batch = batch::build(&spec, &decode(&header, batch)?)
+            .map_err(|_| AppendError::InvalidRecord { reason: "a batch cannot be converted to compression.type" })?;
+        converted.extend_from_slice(&batch);
+        is_changed = true;
+    }
+    Ok(is_changed.then(|| converted.freeze()))
+}
+
+const UNKNOWN_COMPRESSION: AppendError = AppendError::InvalidRecord { reason: "a batch's compression is unknown" };
+
 /// The marker in a control batch; `None` if it holds none (emptied by compaction), or something that is not one.
-pub(crate) fn end_txn_marker(header: &BatchHeader, batch: &[u8]) -> Option<EndTxnMarker> {
-    if !header.is_control() || header.record_count < 1 || header.compression() != 0 {
+pub(crate) fn end_txn_marker(batch: &Batch) -> Option<EndTxnMarker> {
+    if !batch.header.is_control() {
         return None;
     }
-    let record = records::iter(header, batch.get(HEADER_BYTES..)?).next()?.ok()?;
-    let (key, value) = (record.key?, record.value?);
-    let is_commit = match *key.get(2..4)? {
-        [0, 0] => false,
-        [0, 1] => true,
-        _ => return None,
+    let record = batch.records(MAX_DECOMPRESSED_BYTES).ok()?.next()?.ok()?;
+    let is_commit = match control::control_kind(&record.key?).ok()? {
+        ControlKind::Abort => false,
+        ControlKind::Commit => true,
+        ControlKind::Other(_) => return None,
     };
-    let coordinator_epoch = i32::from_be_bytes(value.get(2..6)?.try_into().ok()?);
-    Some(EndTxnMarker { is_commit, coordinator_epoch, timestamp: record.timestamp(header) })
+    let coordinator_epoch = control::coordinator_epoch(&record.value?).ok()?;
+    Some(EndTxnMarker { is_commit, coordinator_epoch, timestamp: record.timestamp })
+}
+
+/// As [`end_txn_marker`], of a batch in a request. Data batches, that is nearly all, cost nothing.
+pub(crate) fn end_txn_marker_of(header: &BatchHeader, batch: &[u8]) -> Option<EndTxnMarker> {
+    if !header.is_control() {
+        return None;
+    }
+    end_txn_marker(&Batch { header: *header, bytes: Bytes::copy_from_slice(batch) })
 }

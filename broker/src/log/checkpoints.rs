@@ -175,7 +175,8 @@ pub fn remove_clean_shutdown(disk: &dyn Disk, log_dir: &Path) -> Result<(), LogE
     }
 }
 
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
+#[cfg(feature = "server")]
 mod tests {
     use super::*;
     use crate::server::disk::StdDisk;

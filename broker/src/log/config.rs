@@ -1,15 +1,8 @@
 //! The settings of one partition's log, as plain numbers with Kafka 3.9's defaults. Parses nothing: names and texts of
 //! settings belong to whoever reads topic and broker configuration.
 
-/// Which clock a record's timestamp comes from: `message.timestamp.type`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TimestampType {
-    /// The producer's own timestamps are kept.
-    #[default]
-    CreateTime,
-    /// The broker's clock at the append; the batch's max timestamp is replaced and its attribute bit 3 set.
-    LogAppendTime,
-}
+use common::kafka::batch::TimestampType;
+use common::kafka::compression::Compression;
 
 /// Settings of one log. Field names are Kafka's topic settings with `.` written `_`; see the Kafka 3.9 topic
 /// configuration reference for their meaning. Negative means "no limit" where Kafka says so.
@@ -56,9 +49,12 @@ pub struct LogConfig {
     pub max_compaction_lag_ms: i64,
     /// `min.cleanable.dirty.ratio`: share of uncompacted bytes from which on the log is compacted.
     pub min_cleanable_dirty_ratio: f64,
-    /// `compression.type`: `None` is `producer`, that is, batches are kept as they came; otherwise the low three
-    /// attribute bits (0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd) to which other batches are converted.
-    pub compression_type: Option<u8>,
+    /// `compression.type`: batches that come in another compression are converted; `None` is `producer`, that is,
+    /// they are kept as they came.
+    pub compression_type: Option<Compression>,
+    /// `compression.gzip.level`, `compression.lz4.level` or `compression.zstd.level` for the type above (KIP-390);
+    /// `None` is its default.
+    pub compression_level: Option<i32>,
     /// `unclean.leader.election.enable`: read by the controller, not by the log.
     pub unclean_leader_election: bool,
     /// `min.insync.replicas`: read by the partition, not by the log.
@@ -93,6 +89,7 @@ impl Default for LogConfig {
             max_compaction_lag_ms: i64::MAX,
             min_cleanable_dirty_ratio: 0.5,
             compression_type: None,
+            compression_level: None,
             unclean_leader_election: false,
             min_insync_replicas: 1,
             preallocate: false,

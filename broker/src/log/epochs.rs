@@ -169,7 +169,8 @@ impl EpochCache {
     }
 }
 
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
+#[cfg(feature = "server")]
 mod tests {
     use super::*;
     use crate::server::disk::StdDisk;

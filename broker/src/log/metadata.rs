@@ -40,7 +40,8 @@ pub fn write_topic_id(disk: &dyn Disk, dir: &Path, topic_id: Uuid) -> Result<(),
     disk.write_atomic(&path, text.as_bytes()).map_err(LogError::io("write", &path))
 }
 
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
+#[cfg(feature = "server")]
 mod tests {
     use super::*;
     use crate::server::disk::StdDisk;

@@ -6,9 +6,9 @@
 //! reached the file is then unknown until the log is opened again and recovered.
 
 mod append;
-mod batch;
 mod check;
 pub mod checkpoints;
+pub mod compaction;
 pub mod config;
 pub mod epochs;
 mod flush;
@@ -16,24 +16,25 @@ mod index;
 pub mod metadata;
 pub mod producers;
 mod read;
-mod records;
 mod recovery;
 mod retention;
 mod scan;
 mod segment;
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
+#[cfg(feature = "server")]
 mod tests;
 mod truncate;
 
 pub use append::{AppendError, AppendInfo, AppendOrigin};
-pub use config::{LogConfig, TimestampType};
+pub use common::kafka::batch::TimestampType;
+pub use config::LogConfig;
 pub use flush::{FlushWork, is_deleted_dir, remove_deleted_dir};
 pub use index::AbortedTxn;
 pub use read::{ReadError, ReadResult, TimestampedOffset};
 
-use batch::BatchHeader;
 use common::Rng;
 use common::disk::Disk;
+use common::kafka::batch::BatchHeader;
 use common::time::{Millis, Now};
 use epochs::EpochCache;
 use producers::{Prepared, Producers};
@@ -85,6 +86,10 @@ impl LogError {
         LogError::Malformed { path: path.to_owned(), reason }
     }
 }
+
+/// Most bytes to which a batch is decompressed where a log must look into it: a hundred times the largest batch that
+/// Kafka's defaults allow. Beyond that it is a bomb, not data.
+const MAX_DECOMPRESSED_BYTES: usize = 128 << 20;
 
 /// What the log directory's checkpoint files say of a log that is to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

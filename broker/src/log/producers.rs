@@ -2,10 +2,10 @@
 //! transactions, and the `.snapshot` files in which this survives. Decides whether a batch may be appended; never
 //! appends.
 
-use super::batch::BatchHeader;
 use super::segment::{file_path, remove_if_there};
 use super::{AppendOrigin, LogError};
 use common::disk::Disk;
+use common::kafka::batch::BatchHeader;
 use common::time::WallMillis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -150,7 +150,7 @@ impl ProducerEntry {
         if self.epoch != header.producer_epoch {
             return None;
         }
-        let last_sequence = last_sequence(header);
+        let last_sequence = header.last_sequence();
         let is_same = |batch: &&BatchMetadata| {
             batch.first_sequence() == header.base_sequence && batch.last_sequence == last_sequence
         };
@@ -196,7 +196,7 @@ impl ProducerEntry {
         }
         self.set_epoch(header.producer_epoch);
         self.add(BatchMetadata {
-            last_sequence: last_sequence(header),
+            last_sequence: header.last_sequence(),
             last_offset: header.last_offset(),
             offset_delta: header.last_offset_delta,
             timestamp: header.max_timestamp,
@@ -234,11 +234,6 @@ impl ProducerEntry {
         self.last_timestamp = marker.timestamp;
         Ok(completed)
     }
-}
-
-fn last_sequence(header: &BatchHeader) -> i32 {
-    let last = i64::from(header.base_sequence) + i64::from(header.last_offset_delta);
-    (if last > i64::from(i32::MAX) { last - (1 << 31) } else { last }) as i32
 }
 
 /// The record in a control batch that ends a transaction.

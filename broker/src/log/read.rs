@@ -1,11 +1,11 @@
 //! Reading: which stretch of which file answers a fetch, and which offset belongs to a timestamp. Copies no record;
 //! what is returned stays readable even if the segment is deleted meanwhile, because it holds the file open.
 
-use super::batch::BatchHeader;
 use super::scan::LOOKUP_CHUNK_BYTES;
 use super::segment::Segment;
-use super::{AbortedTxn, Log, LogError, records};
+use super::{AbortedTxn, Log, LogError, MAX_DECOMPRESSED_BYTES};
 use common::disk::FileSlice;
+use common::kafka::batch::{BatchError, BatchHeader};
 use std::ops::Bound;
 use thiserror::Error;
 
@@ -195,17 +195,17 @@ impl Log {
         header: &BatchHeader,
         wanted: impl Fn(i64, i64) -> bool,
     ) -> Result<Option<TimestampedOffset>, LogError> {
-        let leader_epoch = header.leader_epoch;
-        let bytes = segment.scanner(self.disk.as_ref(), position, 0)?.batch_bytes(position, header)?;
-        let payload = records::payload(header, &bytes)
-            .map_err(|reason| LogError::malformed(segment.path(), format!("{reason} (position {position})")))?;
-        for record in records::iter(header, &payload) {
-            let record = record
-                .map_err(|reason| LogError::malformed(segment.path(), format!("{reason} (position {position})")))?;
-            let timestamp = record.timestamp(header);
-            let offset = record.offset(header);
-            if wanted(timestamp, offset) {
-                return Ok(Some(TimestampedOffset { timestamp, offset, leader_epoch }));
+        let batch = segment.scanner(self.disk.as_ref(), position, 0)?.batch(position, header)?;
+        let malformed =
+            |error: BatchError| LogError::malformed(segment.path(), format!("{error} (position {position})"));
+        for record in batch.records(MAX_DECOMPRESSED_BYTES).map_err(malformed)? {
+            let record = record.map_err(malformed)?;
+            if wanted(record.timestamp, record.offset) {
+                return Ok(Some(TimestampedOffset {
+                    timestamp: record.timestamp,
+                    offset: record.offset,
+                    leader_epoch: header.partition_leader_epoch,
+                }));
             }
         }
         Ok(None)

@@ -9,9 +9,10 @@ use super::segment::{
     DELETED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, Segment, SegmentFiles, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, file_path,
     remove_if_there,
 };
-use super::{AppendOrigin, Log, LogConfig, LogError, OpenState, Scratch, batch::BatchHeader, check};
+use super::{AppendOrigin, Log, LogConfig, LogError, OpenState, Scratch, check};
 use common::Rng;
 use common::disk::{DirEntry, Disk};
+use common::kafka::batch::BatchHeader;
 use common::time::{Now, WallMillis};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Range};
@@ -189,7 +190,7 @@ fn end_of_file(disk: &dyn Disk, path: &Path, len: u64, base: i64) -> Result<i64,
     let mut scanner = Scanner::new(file.as_ref(), path, 0, len, WALK_CHUNK_BYTES);
     let mut end = base;
     while let Scanned::Batch(_, header) = scanner.next()? {
-        end = header.last_offset() + 1;
+        end = header.next_offset();
     }
     Ok(end)
 }
@@ -247,7 +248,7 @@ fn recover_segment(log: &mut Log, segment: &mut Segment) -> Result<u32, LogError
     rebuild_producers(disk.as_ref(), segments, producers, *log_start_offset..base, now.wall)?;
     let mut prepared = Prepared::default();
     let cut = segment.recover(disk.as_ref(), config.index_interval_bytes, &mut |batch| {
-        epochs.assign_unwritten(batch.header.leader_epoch, batch.header.base_offset);
+        epochs.assign_unwritten(batch.header.partition_leader_epoch, batch.header.base_offset);
         for txn in follow_producer(producers, &mut prepared, batch.scanner, batch.position, &batch.header)? {
             if txn.is_aborted {
                 let last_stable_offset = producers.stable_offset_after(&txn);
@@ -278,15 +279,14 @@ fn follow_producer(
     header: &BatchHeader,
 ) -> Result<Vec<CompletedTxn>, LogError> {
     if header.producer_id < 0 {
-        producers.set_end_offset(header.last_offset() + 1);
+        producers.set_end_offset(header.next_offset());
         return Ok(Vec::new());
     }
-    let marker =
-        if header.is_control() { check::end_txn_marker(header, &scanner.batch_bytes(position, header)?) } else { None };
+    let marker = if header.is_control() { check::end_txn_marker(&scanner.batch(position, header)?) } else { None };
     prepared.clear();
     let result = producers.prepare(prepared, header, marker, AppendOrigin::Replication);
     assert!(result.is_ok(), "what is in the log is not refused");
-    producers.apply(prepared, header.last_offset() + 1);
+    producers.apply(prepared, header.next_offset());
     Ok(std::mem::take(&mut prepared.completed))
 }
 

@@ -107,10 +107,16 @@ impl Log {
     /// Renames a segment's files and remembers to remove them, at once with the next occasion if `due` is `None`. Its
     /// producer snapshot goes, too.
     pub(super) fn doom(&mut self, segment: &Segment, due: Option<Millis>) -> Result<(), LogError> {
+        self.doom_files(segment, due)?;
+        self.producers.remove_snapshot(segment.base_offset)
+    }
+
+    /// As [`Log::doom`], but the producer snapshot stays.
+    pub(super) fn doom_files(&mut self, segment: &Segment, due: Option<Millis>) -> Result<(), LogError> {
         let paths = segment.rename_to_deleted(self.disk.as_ref())?;
         let due = due.unwrap_or_default();
         self.doomed.extend(paths.into_iter().map(|path| Doomed { path, due }));
-        self.producers.remove_snapshot(segment.base_offset)
+        Ok(())
     }
 
     /// Removes renamed files whose time has come, or all. A failure is no harm: the next opening removes them.

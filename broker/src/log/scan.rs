@@ -1,14 +1,21 @@
 //! Walking over the batches of a segment file by their headers. Reads in chunks, trusts no length, changes nothing.
 
 use super::LogError;
-use super::batch::{BatchHeader, HEADER_BYTES};
+use bytes::Bytes;
 use common::disk::DiskFile;
+use common::kafka::batch::{Batch, BatchHeader, HEADER_BYTES};
 use std::path::Path;
 
 /// Chunk for finding one batch: two index intervals, so that one read usually does.
 pub(crate) const LOOKUP_CHUNK_BYTES: usize = 8 << 10;
 /// Chunk for walking through a whole segment.
 pub(crate) const WALK_CHUNK_BYTES: usize = 256 << 10;
+
+/// Bytes of a batch, as positions in segments are counted.
+pub(crate) fn size_of(header: &BatchHeader) -> u32 {
+    // A length is at most 2^31-1, and 12 bytes more still fit.
+    header.size_bytes() as u32
+}
 
 /// A position in a segment file and the chunk around it.
 pub(crate) struct Scanner<'a> {
@@ -55,16 +62,16 @@ impl<'a> Scanner<'a> {
         if (left as usize) < HEADER_BYTES {
             return Ok(Scanned::Corrupt { position, reason: "the last batch's header is incomplete" });
         }
-        let Some(header) = BatchHeader::read(self.bytes(position, HEADER_BYTES)?) else {
+        let Ok(header) = BatchHeader::parse(self.bytes(position, HEADER_BYTES)?) else {
             return Ok(Scanned::Corrupt { position, reason: "not the header of a version 2 batch" });
         };
-        if header.size > left {
+        if size_of(&header) > left {
             return Ok(Scanned::Corrupt { position, reason: "the last batch is incomplete" });
         }
-        if header.base_offset < 0 || header.last_offset_delta < 0 || header.last_offset() == i64::MAX {
+        if header.base_offset < 0 || header.last_offset_delta < 0 || header.next_offset() < 0 {
             return Ok(Scanned::Corrupt { position, reason: "a batch has impossible offsets" });
         }
-        self.position += header.size;
+        self.position += size_of(&header);
         Ok(Scanned::Batch(position, header))
     }
 
@@ -84,7 +91,7 @@ impl<'a> Scanner<'a> {
         let mut crc = 0;
         // The checksum covers everything behind itself.
         let mut at = position + 21;
-        let end = position + header.size;
+        let end = position + size_of(header);
         while at < end {
             let len = self.chunk.len().min((end - at) as usize);
             crc = crc32c::crc32c_append(crc, self.bytes(at, len)?);
@@ -105,12 +112,12 @@ impl<'a> Scanner<'a> {
         Ok(fits && (bytes[16] == 0 || bytes[16] == 1))
     }
 
-    /// All bytes of a batch that was just returned.
-    pub(crate) fn batch_bytes(&mut self, position: u32, header: &BatchHeader) -> Result<Vec<u8>, LogError> {
+    /// The whole of a batch that was just returned.
+    pub(crate) fn batch(&mut self, position: u32, header: &BatchHeader) -> Result<Batch, LogError> {
         // `next` saw that the file holds the whole batch, so the length is real.
-        let mut bytes = vec![0; header.size as usize];
+        let mut bytes = vec![0; header.size_bytes()];
         self.fill(position, &mut bytes)?;
-        Ok(bytes)
+        Ok(Batch { header: *header, bytes: Bytes::from(bytes) })
     }
 
     /// `len` bytes from `position`, at most a chunk.

@@ -1,11 +1,11 @@
 //! One segment of a log: a stretch of offsets in a `.log` file and its three indexes. Appends what it is given and finds
 //! what it is asked for; knows nothing of leaders, producers or retention.
 
-use super::batch::BatchHeader;
 use super::index::{LazyFile, OFFSET_ENTRY_BYTES, OffsetIndex, TIME_ENTRY_BYTES, TimeIndex, TimestampOffset, TxnIndex};
-use super::scan::{LOOKUP_CHUNK_BYTES, Scanned, Scanner, WALK_CHUNK_BYTES};
+use super::scan::{LOOKUP_CHUNK_BYTES, Scanned, Scanner, WALK_CHUNK_BYTES, size_of};
 use super::{LogConfig, LogError};
 use common::disk::{Disk, DiskFile};
+use common::kafka::batch::BatchHeader;
 use common::time::{Now, WallMillis};
 use std::collections::VecDeque;
 use std::io;
@@ -36,7 +36,7 @@ pub(crate) struct Located {
 
 impl Located {
     pub(crate) fn new(position: u32, header: &BatchHeader) -> Located {
-        Located { base_offset: header.base_offset, last_offset: header.last_offset(), position, size: header.size }
+        Located { base_offset: header.base_offset, last_offset: header.last_offset(), position, size: size_of(header) }
     }
 }
 
@@ -110,19 +110,45 @@ impl Segment {
         let files = SegmentFiles { modified: now.wall, ..SegmentFiles::default() };
         let mut segment = Segment::open(dir, base_offset, files, now)?;
         segment.roll_jitter_ms = roll_jitter_ms;
-        let file = segment.log.create(disk)?;
-        if !file.is_empty().map_err(LogError::io("measure", segment.log.path()))? {
-            file.set_len(0).map_err(LogError::io("empty", segment.log.path()))?;
-        }
-        segment.index.reset(disk)?;
-        segment.time_index.reset(disk)?;
-        remove_if_there(disk, segment.txn_index.file().path())?;
-        segment.max_timestamp = OnceLock::from(TimestampOffset { timestamp: -1, offset: base_offset });
+        segment.empty_files(disk)?;
         Ok(segment)
+    }
+
+    /// Makes an empty segment whose files have `suffix` behind their names, for compaction to write.
+    pub(crate) fn create_aside(
+        disk: &dyn Disk,
+        dir: &Path,
+        base_offset: i64,
+        suffix: &str,
+        now: Now,
+    ) -> Result<Segment, LogError> {
+        let files = SegmentFiles { modified: now.wall, ..SegmentFiles::default() };
+        let mut segment = Segment::open(dir, base_offset, files, now)?;
+        segment.set_paths(dir, suffix);
+        segment.empty_files(disk)?;
+        Ok(segment)
+    }
+
+    fn empty_files(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
+        let file = self.log.create(disk)?;
+        if !file.is_empty().map_err(LogError::io("measure", self.log.path()))? {
+            file.set_len(0).map_err(LogError::io("empty", self.log.path()))?;
+        }
+        self.index.reset(disk)?;
+        self.time_index.reset(disk)?;
+        remove_if_there(disk, self.txn_index.file().path())?;
+        self.max_timestamp = OnceLock::from(TimestampOffset { timestamp: -1, offset: self.base_offset });
+        Ok(())
     }
 
     pub(crate) fn size(&self) -> u32 {
         self.size
+    }
+
+    /// Bytes of the larger of the two indexes.
+    pub(crate) fn index_bytes(&self) -> u64 {
+        let offsets = u64::from(self.index.count()) * OFFSET_ENTRY_BYTES as u64;
+        offsets.max(u64::from(self.time_index.count()) * TIME_ENTRY_BYTES as u64)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -180,22 +206,21 @@ impl Segment {
         Ok(*self.first_timestamp.get_or_init(|| first.map_or(-1, |(_, header)| header.max_timestamp)))
     }
 
-    /// Writes batches, whose headers are `batches`, in one call. After an error nothing has changed: the next append
+    /// Writes batches in one call. After an error nothing has changed: the next append
     /// overwrites what may have reached the file.
     pub(crate) fn append(
         &mut self,
         disk: &dyn Disk,
-        parts: &[&[u8]],
-        batches: &[BatchHeader],
+        batches: NewBatches<'_>,
         config: &LogConfig,
         now: Now,
     ) -> Result<(), LogError> {
         let file = self.log.get(disk)?;
-        file.write_all_at(parts, u64::from(self.size)).map_err(LogError::io("append to", self.log.path()))?;
+        file.write_all_at(batches.parts, u64::from(self.size)).map_err(LogError::io("append to", self.log.path()))?;
         self.modified = now.wall;
-        for header in batches {
+        for header in batches.headers {
             let position = self.size;
-            self.size += header.size;
+            self.size += size_of(header);
             self.note(disk, position, header, config.index_interval_bytes);
         }
         Ok(())
@@ -216,7 +241,7 @@ impl Segment {
         if indexed {
             self.bytes_since_index_entry = 0;
         }
-        self.bytes_since_index_entry = self.bytes_since_index_entry.saturating_add(header.size);
+        self.bytes_since_index_entry = self.bytes_since_index_entry.saturating_add(size_of(header));
         if indexed {
             // An entry less only lengthens a scan; a disk that fails will tell at the next record or flush.
             let appended = self.index.append(disk, header.last_offset(), position);
@@ -283,7 +308,8 @@ impl Segment {
     pub(crate) fn find_end(&mut self, disk: &dyn Disk) -> Result<Option<i64>, LogError> {
         self.max_timestamp(disk)?;
         let start = match self.index.last(disk)? {
-            Some((_, position)) if position < self.size => position,
+            // The zeros at the end of an index that Kafka allocated and did not get to trim are no entries.
+            Some((_, position)) if position < self.size && (position > 0 || self.index.count() == 1) => position,
             Some(_) => return Ok(None),
             None => 0,
         };
@@ -293,7 +319,7 @@ impl Segment {
         loop {
             match scanner.next()? {
                 Scanned::Batch(position, header) => {
-                    end = header.last_offset() + 1;
+                    end = header.next_offset();
                     remember(&mut found, Located::new(position, &header));
                 }
                 Scanned::End => break,
@@ -402,8 +428,8 @@ impl Segment {
             }
             each(RecoveredBatch { position, header, scanner: &mut scanner, txn_index: &mut self.txn_index })?;
             self.note(disk, position, &header, index_interval_bytes);
-            next_offset = header.last_offset() + 1;
-            valid = position + header.size;
+            next_offset = header.next_offset();
+            valid = position + size_of(&header);
         };
         let cut = self.size - valid;
         if cut > 0 {
@@ -446,14 +472,18 @@ impl Segment {
             .collect()
     }
 
-    /// Renames the files to `.deleted` and tells their new names. Open handles stay readable.
-    pub(crate) fn rename_to_deleted(&self, disk: &dyn Disk) -> Result<Vec<PathBuf>, LogError> {
-        let mut renamed = Vec::with_capacity(4);
+    fn files(&self) -> Vec<&LazyFile> {
         let mut files = vec![&self.log, self.index.file(), self.time_index.file()];
         if self.txn_index.exists() {
             files.push(self.txn_index.file());
         }
-        for file in files {
+        files
+    }
+
+    /// Renames the files to `.deleted` and tells their new names. Open handles stay readable.
+    pub(crate) fn rename_to_deleted(&self, disk: &dyn Disk) -> Result<Vec<PathBuf>, LogError> {
+        let mut renamed = Vec::with_capacity(4);
+        for file in self.files() {
             let mut to = file.path().as_os_str().to_owned();
             to.push(DELETED_SUFFIX);
             let to = PathBuf::from(to);
@@ -466,14 +496,43 @@ impl Segment {
         Ok(renamed)
     }
 
-    /// Follows a renaming of the directory, or of the files to another suffix.
+    /// Renames the files so that `suffix` follows their names instead of what followed before.
+    pub(crate) fn rename_to_suffix(&mut self, disk: &dyn Disk, dir: &Path, suffix: &str) -> Result<(), LogError> {
+        let from: Vec<PathBuf> = self.files().into_iter().map(|file| file.path().to_owned()).collect();
+        self.set_paths(dir, suffix);
+        for (from, to) in from.iter().zip(self.files()) {
+            disk.rename(from, to.path()).map_err(LogError::io("rename", from))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the files.
+    pub(crate) fn remove_files(&self, disk: &dyn Disk) -> Result<(), LogError> {
+        for file in self.files() {
+            remove_if_there(disk, file.path())?;
+        }
+        Ok(())
+    }
+
+    /// Follows a renaming of the directory.
     pub(crate) fn set_dir(&mut self, dir: &Path) {
-        let path = |suffix| file_path(dir, self.base_offset, suffix);
+        self.set_paths(dir, "");
+    }
+
+    fn set_paths(&mut self, dir: &Path, behind: &str) {
+        let path = |suffix| file_path(dir, self.base_offset, &format!("{suffix}{behind}"));
         self.log.set_path(path(LOG_SUFFIX));
         self.index.file_mut().set_path(path(INDEX_SUFFIX));
         self.time_index.file_mut().set_path(path(TIME_INDEX_SUFFIX));
         self.txn_index.file_mut().set_path(path(TXN_INDEX_SUFFIX));
     }
+}
+
+/// What [`Segment::append`] writes: the bytes in some parts, and the headers that are in them.
+#[derive(Clone, Copy)]
+pub(crate) struct NewBatches<'a> {
+    pub parts: &'a [&'a [u8]],
+    pub headers: &'a [BatchHeader],
 }
 
 /// A batch met by [`Segment::recover`].
