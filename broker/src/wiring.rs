@@ -5,6 +5,7 @@ use crate::config::{BrokerConfig, TopicConfig};
 use crate::log::LogConfig;
 use crate::log::TimestampType;
 use crate::partition;
+use common::kafka::compression::Compression;
 use std::path::PathBuf;
 
 fn unsigned(value: i64) -> u64 {
@@ -18,12 +19,11 @@ fn bytes(value: i32) -> u32 {
 /// The log settings of a topic.
 pub(crate) fn log_config(broker: &BrokerConfig, topic: &TopicConfig) -> LogConfig {
     let has = |policy: &str| topic.cleanup_policy.iter().any(|name| name == policy);
-    let compression_type = match topic.compression_type.as_str() {
-        "uncompressed" => Some(0),
-        "gzip" => Some(1),
-        "snappy" => Some(2),
-        "lz4" => Some(3),
-        "zstd" => Some(4),
+    // `producer` names no compression: batches stay as they came.
+    let compression_type = Compression::from_name(&topic.compression_type);
+    let compression_level = match compression_type {
+        Some(Compression::Gzip) => Some(topic.compression_gzip_level).filter(|level| *level != -1),
+        Some(Compression::Zstd) => Some(topic.compression_zstd_level),
         _ => None,
     };
     let append_time = topic.message_timestamp_type == "LogAppendTime";
@@ -49,6 +49,7 @@ pub(crate) fn log_config(broker: &BrokerConfig, topic: &TopicConfig) -> LogConfi
         max_compaction_lag_ms: topic.max_compaction_lag_ms,
         min_cleanable_dirty_ratio: topic.min_cleanable_dirty_ratio,
         compression_type,
+        compression_level,
         unclean_leader_election: topic.unclean_leader_election_enable,
         min_insync_replicas: topic.min_insync_replicas,
         preallocate: topic.preallocate,
