@@ -338,13 +338,16 @@ fn the_loss_of_the_leader_is_a_pause_and_each_request_is_carried_out_once() {
         let children = world.children(reader, "/q");
         for client in &clients {
             let state = &world.clients[client];
-            let created: Vec<String> = state.answers.iter().filter_map(|(_, answer)| match answer {
-                Ok(Response::Create { path }) if path != "/q" => Some(path.trim_start_matches("/q/").to_owned()),
-                Ok(_) => None,
-                Err(error) => panic!("seed {seed}: client {client} got {error:?}"),
-            }).collect();
-            let found: Vec<&String> =
-                children.iter().filter(|name| name.starts_with(&format!("{client}-"))).collect();
+            let created: Vec<String> = state
+                .answers
+                .iter()
+                .filter_map(|(_, answer)| match answer {
+                    Ok(Response::Create { path }) if path != "/q" => Some(path.trim_start_matches("/q/").to_owned()),
+                    Ok(_) => None,
+                    Err(error) => panic!("seed {seed}: client {client} got {error:?}"),
+                })
+                .collect();
+            let found: Vec<&String> = children.iter().filter(|name| name.starts_with(&format!("{client}-"))).collect();
             for name in &created {
                 assert!(found.contains(&name), "seed {seed}: {name} was acknowledged and is not there");
             }

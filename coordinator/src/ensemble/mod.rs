@@ -21,6 +21,9 @@ const APPEND_BYTES: u64 = 1024 * 1024;
 /// Appends on their way to one follower.
 const APPENDS_IN_FLIGHT: usize = 256;
 
+/// When all know that the leader is gone, each leaves the one before it this long to be elected.
+const TURN_TICKS: usize = 4;
+
 /// The members and the pace of an ensemble.
 #[derive(Clone, Debug)]
 pub struct EnsembleConfig {
@@ -191,9 +194,12 @@ impl Ensemble {
     /// The others are asked first (pre-vote), so a leader that still lives for them stays.
     pub fn leader_lost(&mut self, peer: u64) {
         if self.raw.raft.leader_id == peer && self.role() == Role::Follower {
-            let delay = self.rng.usize(1..=(self.election_ticks / 3).max(1));
-            self.raw.raft.election_elapsed = self.timeout_ticks.saturating_sub(delay);
+            // All see it at the same moment: they come one after the other, so that the votes are not split.
+            let voters = self.raw.store().conf_state().voters.iter();
+            let rank = voters.filter(|voter| **voter != peer && **voter < self.id).count();
             self.raw.raft.leader_id = raft::INVALID_ID;
+            self.settle_timeout();
+            self.raw.raft.election_elapsed = self.timeout_ticks.saturating_sub(2 + TURN_TICKS * rank);
         }
         self.raw.report_unreachable(peer);
     }

@@ -116,11 +116,12 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         let _ = reports.blocking_send(Event::Disk(event));
     });
     let mut tasks = tokio::task::JoinSet::new();
-    for peer in config.servers.values().filter(|peer| peer.id != config.my_id && peer_listener.is_some()) {
-        tasks.spawn(peer::dial(config.my_id, peer.clone(), events.clone(), rng.fork()));
-    }
     if let Some(listener) = peer_listener {
-        let peers = config.servers.keys().copied().filter(|id| *id != config.my_id).collect();
+        let mut peers = peer::Peers::new();
+        for peer in config.servers.values().filter(|peer| peer.id != config.my_id) {
+            let is_back = Arc::clone(peers.entry(peer.id).or_default());
+            tasks.spawn(peer::dial(config.my_id, peer.clone(), events.clone(), is_back, rng.fork()));
+        }
         tasks.spawn(peer::accept(config.my_id, peers, listener, events.clone()));
     }
     if let Some(listener) = client_listener {

@@ -9,11 +9,12 @@ use crate::ensemble::message::{FRAME_HEADER_BYTES, Hello, PEER_PROTOCOL, PeerBod
 use crate::node::Input;
 use bytes::{Bytes, BytesMut};
 use common::Rng;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// Bytes waiting for one peer; past it the connection is given up and consensus starts over with that peer.
 const BACKLOG_LIMIT_BYTES: usize = 64 * 1024 * 1024;
@@ -45,7 +46,7 @@ impl PeerLink {
 }
 
 /// Keeps a connection to one peer until the task is dropped.
-pub(super) async fn dial(my_id: u64, peer: Server, events: Events, mut rng: Rng) {
+pub(super) async fn dial(my_id: u64, peer: Server, events: Events, is_back: Arc<Notify>, mut rng: Rng) {
     let mut pause_ms = PAUSE_MS.0;
     loop {
         let opened = tokio::time::timeout(GREETING, TcpStream::connect((peer.host.as_str(), peer.peer_port))).await;
@@ -71,7 +72,9 @@ pub(super) async fn dial(my_id: u64, peer: Server, events: Events, mut rng: Rng)
             Ok(Err(error)) => tracing::debug!(peer = peer.id, %error, "peer cannot be dialled"),
             Err(_) => tracing::debug!(peer = peer.id, "peer does not answer"),
         }
-        tokio::time::sleep(Duration::from_millis(pause_ms + rng.u64(0..=pause_ms / 2))).await;
+        let pause = Duration::from_millis(pause_ms + rng.u64(0..=pause_ms / 2));
+        // A peer that has just dialled this server can be dialled.
+        let _ = tokio::time::timeout(pause, is_back.notified()).await;
         pause_ms = (pause_ms * 2).min(PAUSE_MS.1);
     }
 }
@@ -94,8 +97,11 @@ async fn send_until_broken(my_id: u64, peer: u64, stream: TcpStream, events: &Ev
     tracing::debug!(peer, ?ended, "connection to peer ended");
 }
 
+/// The other servers, each with what wakes the task that dials it.
+pub(super) type Peers = BTreeMap<u64, Arc<Notify>>;
+
 /// Accepts peers until the task is dropped.
-pub(super) async fn accept(my_id: u64, peers: BTreeSet<u64>, listener: TcpListener, events: Events) {
+pub(super) async fn accept(my_id: u64, peers: Peers, listener: TcpListener, events: Events) {
     let peers = Arc::new(peers);
     loop {
         match listener.accept().await {
@@ -119,19 +125,20 @@ fn invalid(problem: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
-async fn receive(my_id: u64, peers: &BTreeSet<u64>, stream: TcpStream, events: &Events) -> io::Result<()> {
+async fn receive(my_id: u64, peers: &Peers, stream: TcpStream, events: &Events) -> io::Result<()> {
     let link = Arc::new(Link::new(stream, 0));
     let mut buffer = BytesMut::new();
     let Ok(greeted) = tokio::time::timeout(GREETING, greeting(&link, &mut buffer)).await else {
         return Err(invalid("no greeting in time".to_owned()));
     };
     let Some(hello) = greeted? else { return Ok(()) };
-    if hello.protocol != PEER_PROTOCOL || hello.to != my_id || !peers.contains(&hello.from) {
+    let Some(is_back) = peers.get(&hello.from).filter(|_| hello.protocol == PEER_PROTOCOL && hello.to == my_id) else {
         return Err(invalid(format!(
             "greeting from server {} to server {} in protocol {}, this is server {my_id} in protocol {PEER_PROTOCOL}",
             hello.from, hello.to, hello.protocol
         )));
-    }
+    };
+    is_back.notify_one();
     if events.send(Event::Receiving(hello.from, Arc::clone(&link))).await.is_err() {
         return Ok(());
     }
