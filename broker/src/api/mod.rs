@@ -2,9 +2,19 @@
 //! request and returns its reply, or takes a ticket and lets a machine answer later. It never encodes, never sends.
 
 pub mod api_versions;
+pub mod delete_groups;
+pub mod describe_groups;
 pub mod error;
+pub mod heartbeat;
+pub mod join_group;
 pub mod leader_and_isr;
+pub mod leave_group;
+pub mod list_groups;
+pub mod offset_commit;
+pub mod offset_delete;
+pub mod offset_fetch;
 pub mod stop_replica;
+pub mod sync_group;
 pub mod update_metadata;
 
 use crate::broker::Broker;
@@ -143,7 +153,17 @@ pub const TABLE: &[Row] = &[
     row::<leader_and_isr::LeaderAndIsr>(),
     row::<stop_replica::StopReplica>(),
     row::<update_metadata::UpdateMetadata>(),
+    row::<offset_commit::OffsetCommit>(),
+    row::<offset_fetch::OffsetFetch>(),
+    row::<join_group::JoinGroup>(),
+    row::<heartbeat::Heartbeat>(),
+    row::<leave_group::LeaveGroup>(),
+    row::<sync_group::SyncGroup>(),
+    row::<describe_groups::DescribeGroups>(),
+    row::<list_groups::ListGroups>(),
     row::<api_versions::ApiVersions>(),
+    row::<delete_groups::DeleteGroups>(),
+    row::<offset_delete::OffsetDelete>(),
 ];
 
 const _: () = {

@@ -1,0 +1,36 @@
+//! ListGroups (16), versions 0 to 5: filters by state (KIP-518) and type (KIP-848), in any case. Only groups of this
+//! broker; COORDINATOR_LOAD_IN_PROGRESS beside those already loaded.
+
+use super::{Context, Endpoint, Reply};
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
+use std::ops::RangeInclusive;
+
+/// See the top of the file.
+pub struct ListGroups;
+
+impl Endpoint for ListGroups {
+    type Request = ListGroupsRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=5;
+
+    fn handle(ctx: &Context<'_>, request: ListGroupsRequest) -> Reply<ListGroupsResponse> {
+        let (groups, is_loading) = ctx.broker.with_groups(ctx.now, |groups, _| groups.list());
+        let allows = |filter: &[String], value: &str| {
+            filter.is_empty() || filter.iter().any(|allowed| allowed.eq_ignore_ascii_case(value))
+        };
+        let groups = groups
+            .into_iter()
+            .filter(|group| {
+                allows(&request.states_filter, group.state.name()) && allows(&request.types_filter, "classic")
+            })
+            .map(|group| ListedGroup {
+                group_id: group.group_id,
+                protocol_type: group.protocol_type,
+                group_state: group.state.name().to_owned(),
+                group_type: "classic".to_owned(),
+            })
+            .collect();
+        let error = if is_loading { ErrorCode::CoordinatorLoadInProgress } else { ErrorCode::None };
+        Reply::Now(ListGroupsResponse { error_code: error.code(), groups, ..ListGroupsResponse::default() })
+    }
+}

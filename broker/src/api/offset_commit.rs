@@ -1,0 +1,107 @@
+//! OffsetCommit (8), versions 0 to 10: KIP-98, 211, 320, 345, 848. Answered when the offsets are replicated. Version 10
+//! names topics by id (UNKNOWN_TOPIC_ID). Unknown partitions get UNKNOWN_TOPIC_OR_PARTITION, long metadata
+//! OFFSET_METADATA_TOO_LARGE, the others share the group's error. Version 0, which Kafka keeps in ZooKeeper, is kept
+//! with all others here: nobody reads those znodes any more.
+
+use super::{Context, Endpoint, Reply, Ticket};
+use crate::cluster::image::Image;
+use crate::group::records::OffsetValue;
+use crate::group::{CommitInput, CommitResult, Place, Sender};
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitResponse, OffsetCommitResponsePartition,
+    OffsetCommitResponseTopic,
+};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+/// See the top of the file.
+pub struct OffsetCommit;
+
+impl Endpoint for OffsetCommit {
+    type Request = OffsetCommitRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=10;
+
+    fn handle(ctx: &Context<'_>, mut request: OffsetCommitRequest) -> Reply<OffsetCommitResponse> {
+        let mut response = OffsetCommitResponse::default();
+        let mut offsets = Vec::new();
+        let retention_ms = Some(request.retention_time_ms).filter(|ms| *ms != -1);
+        {
+            let image = ctx.broker.image.read();
+            for topic in &mut request.topics {
+                let by_id = ctx.version >= 10;
+                if by_id {
+                    topic.name = image.topic_name(topic.topic_id).unwrap_or_default().to_owned();
+                }
+                let mut answered = OffsetCommitResponseTopic {
+                    name: topic.name.clone(),
+                    topic_id: topic.topic_id,
+                    partitions: Vec::new(),
+                };
+                for partition in std::mem::take(&mut topic.partitions) {
+                    let error = check_partition(&image, &topic.name, partition.partition_index, by_id);
+                    answered.partitions.push(OffsetCommitResponsePartition {
+                        partition_index: partition.partition_index,
+                        error_code: error.code(),
+                    });
+                    if error == ErrorCode::None {
+                        let place = (topic.name.clone(), partition.partition_index);
+                        offsets.push((place, value(partition, ctx.now.wall.0, retention_ms)));
+                    }
+                }
+                response.topics.push(answered);
+            }
+        }
+        if offsets.is_empty() {
+            return Reply::Now(response);
+        }
+        let ticket: Ticket<OffsetCommitRequest> = ctx.ticket();
+        let input = CommitInput {
+            group_id: request.group_id,
+            sender: Sender {
+                member_id: request.member_id,
+                instance_id: request.group_instance_id,
+                generation: request.generation_id_or_member_epoch,
+            },
+            producer: None,
+            offsets,
+        };
+        let waiter = Box::new(move |results| ticket.answer(&merge(response, results)));
+        ctx.broker.with_groups(ctx.now, |groups, io| groups.commit(input, waiter, io));
+        Reply::Parked
+    }
+}
+
+fn check_partition(image: &Image, topic: &str, partition: i32, by_id: bool) -> ErrorCode {
+    if by_id && topic.is_empty() {
+        ErrorCode::UnknownTopicId
+    } else if image.partition(topic, partition).is_none() {
+        ErrorCode::UnknownTopicOrPartition
+    } else {
+        ErrorCode::None
+    }
+}
+
+fn value(partition: OffsetCommitRequestPartition, now_ms: i64, retention_ms: Option<i64>) -> OffsetValue {
+    OffsetValue {
+        offset: partition.committed_offset,
+        leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.committed_metadata.unwrap_or_default(),
+        commit_timestamp: if partition.commit_timestamp == -1 { now_ms } else { partition.commit_timestamp },
+        expire_timestamp: retention_ms.map(|ms| now_ms.saturating_add(ms)),
+    }
+}
+
+/// Puts each result in the place that waits for it.
+fn merge(mut response: OffsetCommitResponse, results: CommitResult) -> OffsetCommitResponse {
+    let errors: BTreeMap<Place, ErrorCode> =
+        results.into_iter().filter_map(|(place, result)| Some((place, ErrorCode::from(result.err()?)))).collect();
+    for topic in &mut response.topics {
+        for partition in &mut topic.partitions {
+            if let Some(error) = errors.get(&(topic.name.clone(), partition.partition_index)) {
+                partition.error_code = error.code();
+            }
+        }
+    }
+    response
+}

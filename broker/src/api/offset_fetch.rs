@@ -1,0 +1,157 @@
+//! OffsetFetch (9), versions 0 to 10: several groups from version 8 on (KIP-709), `require_stable` (KIP-447), topics by
+//! id in version 10. Without topics all offsets of the group. Answers at once; UNSTABLE_OFFSET_COMMIT asks to come again.
+//! Version 0, which Kafka reads from ZooKeeper, is answered like the others, as it is committed.
+
+use super::{Context, Endpoint, Reply};
+use crate::group::{FetchResult, GroupError, Place};
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::{
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse,
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
+};
+use std::ops::RangeInclusive;
+use uuid::Uuid;
+
+/// See the top of the file.
+pub struct OffsetFetch;
+
+impl Endpoint for OffsetFetch {
+    type Request = OffsetFetchRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=10;
+
+    fn handle(ctx: &Context<'_>, request: OffsetFetchRequest) -> Reply<OffsetFetchResponse> {
+        if ctx.version >= 8 {
+            let groups = request.groups.into_iter().map(|group| fetch(ctx, group, request.require_stable)).collect();
+            return Reply::Now(OffsetFetchResponse { groups, ..OffsetFetchResponse::default() });
+        }
+        let topics = request.topics.map(|topics| {
+            let topic = |topic: common::kafka::messages::OffsetFetchRequestTopic| OffsetFetchRequestTopics {
+                name: topic.name,
+                partition_indexes: topic.partition_indexes,
+                ..OffsetFetchRequestTopics::default()
+            };
+            topics.into_iter().map(topic).collect::<Vec<_>>()
+        });
+        let group =
+            OffsetFetchRequestGroup { group_id: request.group_id, topics, ..OffsetFetchRequestGroup::default() };
+        let asked = if ctx.version < 2 { group.topics.clone() } else { None };
+        let group = fetch(ctx, group, request.require_stable);
+        Reply::Now(OffsetFetchResponse {
+            error_code: group.error_code,
+            topics: match asked {
+                // Before version 2 an error has no place but with each partition.
+                Some(topics) if group.error_code != 0 => {
+                    topics.into_iter().map(|t| failed(t, group.error_code)).collect()
+                }
+                _ => group.topics.into_iter().map(single).collect(),
+            },
+            ..OffsetFetchResponse::default()
+        })
+    }
+}
+
+fn fetch(ctx: &Context<'_>, mut group: OffsetFetchRequestGroup, require_stable: bool) -> OffsetFetchResponseGroup {
+    let by_id = ctx.version >= 10;
+    let mut unknown = Vec::new();
+    if let (true, Some(topics)) = (by_id, &mut group.topics) {
+        let image = ctx.broker.image.read();
+        for topic in topics.iter_mut() {
+            topic.name = image.topic_name(topic.topic_id).unwrap_or_default().to_owned();
+        }
+        unknown = topics.extract_if(.., |topic| topic.name.is_empty()).collect();
+    }
+    let places: Option<Vec<Place>> = group.topics.map(|topics| {
+        let of_topic = |topic: OffsetFetchRequestTopics| {
+            topic.partition_indexes.into_iter().map(move |partition| (topic.name.clone(), partition))
+        };
+        topics.into_iter().flat_map(of_topic).collect()
+    });
+    let result = ctx.broker.with_groups(ctx.now, |groups, io| {
+        groups.fetch_offsets(&group.group_id, places.as_deref(), require_stable, io)
+    });
+    let mut response = OffsetFetchResponseGroup { group_id: group.group_id, ..OffsetFetchResponseGroup::default() };
+    match result {
+        Ok(offsets) => response.topics = by_topic(offsets),
+        Err(error) => response.error_code = ErrorCode::from(error).code(),
+    }
+    if by_id {
+        let image = ctx.broker.image.read();
+        for topic in &mut response.topics {
+            topic.topic_id = image.topic_id(&topic.name).unwrap_or(Uuid::nil());
+        }
+        // Offsets of a deleted topic have no id to be named by.
+        response.topics.retain(|topic| !topic.topic_id.is_nil());
+        if response.error_code == 0 {
+            response.topics.extend(unknown.into_iter().map(unknown_id));
+        }
+    }
+    response
+}
+
+/// Offsets come in the order asked for, or sorted: partitions of a topic stand together.
+fn by_topic(offsets: FetchResult) -> Vec<OffsetFetchResponseTopics> {
+    let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
+    for ((name, index), value) in offsets {
+        let partition = match value {
+            Ok(Some(value)) => OffsetFetchResponsePartitions {
+                partition_index: index,
+                committed_offset: value.offset,
+                committed_leader_epoch: value.leader_epoch,
+                metadata: Some(value.metadata),
+                error_code: 0,
+            },
+            Ok(None) => nothing(index, 0),
+            Err(error) => nothing(index, code(error)),
+        };
+        match topics.last_mut() {
+            Some(topic) if topic.name == name => topic.partitions.push(partition),
+            _ => topics.push(OffsetFetchResponseTopics {
+                name,
+                partitions: vec![partition],
+                ..OffsetFetchResponseTopics::default()
+            }),
+        }
+    }
+    topics
+}
+
+fn code(error: GroupError) -> i16 {
+    ErrorCode::from(error).code()
+}
+
+fn nothing(partition_index: i32, error_code: i16) -> OffsetFetchResponsePartitions {
+    let metadata = Some(String::new());
+    OffsetFetchResponsePartitions {
+        partition_index,
+        committed_offset: -1,
+        committed_leader_epoch: -1,
+        metadata,
+        error_code,
+    }
+}
+
+fn unknown_id(topic: OffsetFetchRequestTopics) -> OffsetFetchResponseTopics {
+    let error_code = ErrorCode::UnknownTopicId.code();
+    OffsetFetchResponseTopics {
+        topic_id: topic.topic_id,
+        partitions: topic.partition_indexes.into_iter().map(|index| nothing(index, error_code)).collect(),
+        ..OffsetFetchResponseTopics::default()
+    }
+}
+
+fn single(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
+    let partition = |partition: OffsetFetchResponsePartitions| OffsetFetchResponsePartition {
+        partition_index: partition.partition_index,
+        committed_offset: partition.committed_offset,
+        committed_leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.metadata,
+        error_code: partition.error_code,
+    };
+    OffsetFetchResponseTopic { name: topic.name, partitions: topic.partitions.into_iter().map(partition).collect() }
+}
+
+fn failed(topic: OffsetFetchRequestTopics, error_code: i16) -> OffsetFetchResponseTopic {
+    let partitions = topic.partition_indexes.into_iter().map(|index| nothing(index, error_code)).collect();
+    single(OffsetFetchResponseTopics { name: topic.name, partitions, ..OffsetFetchResponseTopics::default() })
+}
