@@ -1,6 +1,12 @@
 //! Every error of the machines -> Kafka's error code. The only file of the broker that knows codes of errors it did not
 //! make; each match is exhaustive, so that a new error cannot become UNKNOWN_SERVER_ERROR unseen.
 
+use crate::cluster::assignment::PlacementError;
+use crate::cluster::image::ImageError;
+use crate::cluster::{
+    AdminError, AlterPartitionError, ControlledShutdownError, ElectionError, NotController, ProducerIdsError,
+    ReassignError,
+};
 use crate::group::GroupError;
 use crate::partition::StateError;
 use common::kafka::error::ErrorCode;
@@ -42,6 +48,124 @@ impl From<GroupError> for ErrorCode {
             // Kafka has no code for it either; the operator has to raise max.message.bytes of the offsets topic.
             GroupError::RecordTooLarge => ErrorCode::UnknownServerError,
             GroupError::TimedOut => ErrorCode::RequestTimedOut,
+        }
+    }
+}
+
+impl From<&ImageError> for ErrorCode {
+    fn from(error: &ImageError) -> ErrorCode {
+        match error {
+            ImageError::StaleController { .. } => ErrorCode::StaleControllerEpoch,
+        }
+    }
+}
+
+impl From<NotController> for ErrorCode {
+    fn from(_: NotController) -> ErrorCode {
+        ErrorCode::NotController
+    }
+}
+
+impl From<&PlacementError> for ErrorCode {
+    fn from(error: &PlacementError) -> ErrorCode {
+        match error {
+            PlacementError::NoPartitions => ErrorCode::InvalidPartitions,
+            PlacementError::NoReplicas | PlacementError::TooFewBrokers { .. } => ErrorCode::InvalidReplicationFactor,
+            // Kafka has no code for it either.
+            PlacementError::RacksIncomplete => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+impl From<&AdminError> for ErrorCode {
+    fn from(error: &AdminError) -> ErrorCode {
+        match error {
+            AdminError::TopicExists(_) | AdminError::MarkedForDeletion(_) => ErrorCode::TopicAlreadyExists,
+            AdminError::QueuedForDeletion | AdminError::InvalidName(_) | AdminError::Collides { .. } => {
+                ErrorCode::InvalidTopicException
+            }
+            AdminError::Placement(error) => error.into(),
+            AdminError::TooManyPartitions | AdminError::FewerPartitions { .. } | AdminError::SamePartitions(_) => {
+                ErrorCode::InvalidPartitions
+            }
+            AdminError::NumbersAndAssignment => ErrorCode::InvalidRequest,
+            AdminError::UnequalReplicas
+            | AdminError::DuplicateReplica(_)
+            | AdminError::NotConsecutive
+            | AdminError::UnknownBrokers(_)
+            | AdminError::AssignmentCount { .. }
+            | AdminError::EmptyReplicas(_)
+            | AdminError::DuplicateBrokers { .. }
+            | AdminError::InconsistentFactor { .. } => ErrorCode::InvalidReplicaAssignment,
+            AdminError::UnknownTopic(_) => ErrorCode::UnknownTopicOrPartition,
+            AdminError::ReassignmentInProgress(_) => ErrorCode::ReassignmentInProgress,
+            AdminError::TimedOut => ErrorCode::RequestTimedOut,
+            AdminError::NotController => ErrorCode::NotController,
+            AdminError::ZooKeeper(_) => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+impl From<AlterPartitionError> for ErrorCode {
+    fn from(error: AlterPartitionError) -> ErrorCode {
+        match error {
+            AlterPartitionError::NotController => ErrorCode::NotController,
+            AlterPartitionError::StaleBrokerEpoch => ErrorCode::StaleBrokerEpoch,
+            AlterPartitionError::UnknownTopicId => ErrorCode::UnknownTopicId,
+            AlterPartitionError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+            AlterPartitionError::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
+            AlterPartitionError::StalePartitionEpoch => ErrorCode::InvalidUpdateVersion,
+            AlterPartitionError::BadRecoveryState => ErrorCode::InvalidRequest,
+            AlterPartitionError::IneligibleReplica => ErrorCode::IneligibleReplica,
+        }
+    }
+}
+
+impl From<ControlledShutdownError> for ErrorCode {
+    fn from(error: ControlledShutdownError) -> ErrorCode {
+        match error {
+            // Kafka's ControllerMovedException, which has this code; the broker looks for the controller again.
+            ControlledShutdownError::NotController => ErrorCode::StaleControllerEpoch,
+            ControlledShutdownError::StaleBrokerEpoch => ErrorCode::StaleBrokerEpoch,
+            ControlledShutdownError::UnknownBroker => ErrorCode::BrokerNotAvailable,
+        }
+    }
+}
+
+impl From<ProducerIdsError> for ErrorCode {
+    fn from(error: ProducerIdsError) -> ErrorCode {
+        match error {
+            ProducerIdsError::NotController => ErrorCode::NotController,
+            ProducerIdsError::StaleBrokerEpoch => ErrorCode::StaleBrokerEpoch,
+            ProducerIdsError::UnknownBroker => ErrorCode::BrokerIdNotRegistered,
+            ProducerIdsError::Unavailable => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+impl From<&ElectionError> for ErrorCode {
+    fn from(error: &ElectionError) -> ErrorCode {
+        match error {
+            ElectionError::NotNeeded => ErrorCode::ElectionNotNeeded,
+            ElectionError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+            ElectionError::TopicDeleted => ErrorCode::InvalidTopicException,
+            ElectionError::PreferredNotAvailable(_) => ErrorCode::PreferredLeaderNotAvailable,
+            ElectionError::NoneAvailable(_) => ErrorCode::EligibleLeadersNotAvailable,
+            ElectionError::NotController => ErrorCode::NotController,
+        }
+    }
+}
+
+impl From<&ReassignError> for ErrorCode {
+    fn from(error: &ReassignError) -> ErrorCode {
+        match error {
+            ReassignError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+            ReassignError::NotInProgress => ErrorCode::NoReassignmentInProgress,
+            ReassignError::Empty
+            | ReassignError::Duplicate(_)
+            | ReassignError::InvalidBroker(_)
+            | ReassignError::NotAlive { .. } => ErrorCode::InvalidReplicaAssignment,
+            ReassignError::NotWritten => ErrorCode::NotController,
         }
     }
 }
