@@ -15,8 +15,8 @@ use bytes::Bytes;
 use common::id::BrokerId;
 use common::kafka::header;
 use common::kafka::messages::{
-    AlterPartitionRequest, ControlledShutdownRequest, FetchRequest, LeaderAndIsrRequest, ListOffsetsRequest, Request,
-    StopReplicaRequest, UpdateMetadataRequest,
+    AlterPartitionRequest, ControlledShutdownRequest, CreateTopicsRequest, FetchRequest, LeaderAndIsrRequest,
+    ListOffsetsRequest, Request, StopReplicaRequest, UpdateMetadataRequest,
 };
 use common::time::{Millis, Now};
 use std::cell::RefCell;
@@ -329,6 +329,11 @@ impl Broker {
             PeerCall::ControlledShutdown => {
                 let response = decode::<ControlledShutdownRequest>(response, version);
                 self.on_controlled_shutdown(response, now);
+            }
+            // Whoever needs the topics looks for them again; the answer is for the log alone.
+            PeerCall::CreateTopics => {
+                let response = decode::<CreateTopicsRequest>(response, version);
+                tracing::debug!(?response, "the controller was asked for topics");
             }
         }
     }

@@ -17,4 +17,5 @@ mod replication;
 #[cfg(feature = "server")]
 pub mod server;
 mod shutdown;
+mod topics_on_demand;
 mod wiring;

@@ -27,6 +27,8 @@ pub enum PeerCall {
     StopReplica(BrokerId),
     /// This broker asks the controller to take its leaderships.
     ControlledShutdown,
+    /// Topics that a client asked for and that are not there.
+    CreateTopics,
 }
 
 impl PeerCall {
@@ -37,7 +39,7 @@ impl PeerCall {
             PeerCall::LeaderAndIsr(broker) | PeerCall::UpdateMetadata(broker) | PeerCall::StopReplica(broker) => {
                 Some(*broker)
             }
-            PeerCall::AlterPartition | PeerCall::ControlledShutdown => None,
+            PeerCall::AlterPartition | PeerCall::ControlledShutdown | PeerCall::CreateTopics => None,
         }
     }
 }

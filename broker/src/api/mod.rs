@@ -1,15 +1,26 @@
 //! The table of every Kafka API served: dispatch and the answer to ApiVersions derive from it. A handler gets a decoded
 //! request and returns its reply, or takes a ticket and lets a machine answer later. It never encodes, never sends.
 
+pub mod allocate_producer_ids;
+pub mod alter_partition;
+pub mod alter_partition_reassignments;
 pub mod api_versions;
+pub mod controlled_shutdown;
+pub mod create_partitions;
+pub mod create_topics;
 pub mod delete_groups;
+pub mod delete_topics;
+pub mod describe_cluster;
 pub mod describe_groups;
+pub mod elect_leaders;
 pub mod error;
 pub mod heartbeat;
 pub mod join_group;
 pub mod leader_and_isr;
 pub mod leave_group;
 pub mod list_groups;
+pub mod list_partition_reassignments;
+pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
@@ -150,9 +161,11 @@ const fn row<E: Endpoint>() -> Row {
 
 /// Every API served, by key.
 pub const TABLE: &[Row] = &[
+    row::<metadata::Metadata>(),
     row::<leader_and_isr::LeaderAndIsr>(),
     row::<stop_replica::StopReplica>(),
     row::<update_metadata::UpdateMetadata>(),
+    row::<controlled_shutdown::ControlledShutdown>(),
     row::<offset_commit::OffsetCommit>(),
     row::<offset_fetch::OffsetFetch>(),
     row::<join_group::JoinGroup>(),
@@ -162,8 +175,17 @@ pub const TABLE: &[Row] = &[
     row::<describe_groups::DescribeGroups>(),
     row::<list_groups::ListGroups>(),
     row::<api_versions::ApiVersions>(),
+    row::<create_topics::CreateTopics>(),
+    row::<delete_topics::DeleteTopics>(),
+    row::<create_partitions::CreatePartitions>(),
     row::<delete_groups::DeleteGroups>(),
+    row::<elect_leaders::ElectLeaders>(),
+    row::<alter_partition_reassignments::AlterPartitionReassignments>(),
+    row::<list_partition_reassignments::ListPartitionReassignments>(),
     row::<offset_delete::OffsetDelete>(),
+    row::<alter_partition::AlterPartition>(),
+    row::<describe_cluster::DescribeCluster>(),
+    row::<allocate_producer_ids::AllocateProducerIds>(),
 ];
 
 const _: () = {

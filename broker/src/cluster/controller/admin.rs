@@ -190,6 +190,17 @@ pub enum AdminError {
     ZooKeeper(String),
 }
 
+impl AdminError {
+    /// What a client is told beside the code; Kafka says nothing where the text would only repeat it.
+    pub fn client_text(&self) -> Option<String> {
+        match self {
+            AdminError::TimedOut | AdminError::NotController | AdminError::ZooKeeper(_) => None,
+            AdminError::Placement(PlacementError::RacksIncomplete) => None,
+            other => Some(other.to_string()),
+        }
+    }
+}
+
 fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }

@@ -1,0 +1,73 @@
+//! AlterPartitionReassignments (45, KIP-455), version 0: starts, replaces or takes back moves of partitions, on the
+//! controller. NOT_CONTROLLER for the whole; per partition UNKNOWN_TOPIC_OR_PARTITION, INVALID_REPLICA_ASSIGNMENT,
+//! NO_REASSIGNMENT_IN_PROGRESS. Version 1 (KIP-860) came with Kafka 4.1 and is not served.
+
+use super::{Context, Endpoint, Reply, Ticket};
+use crate::cluster::{ReassignError, Waiter};
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::{
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ReassignablePartitionResponse,
+    ReassignableTopicResponse,
+};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+/// See the top of the file.
+pub struct AlterPartitionReassignments;
+
+type Outcomes = BTreeMap<(String, i32), Result<(), ReassignError>>;
+
+impl Endpoint for AlterPartitionReassignments {
+    type Request = AlterPartitionReassignmentsRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=0;
+
+    fn handle(
+        ctx: &Context<'_>,
+        request: AlterPartitionReassignmentsRequest,
+    ) -> Reply<AlterPartitionReassignmentsResponse> {
+        let mut wanted = BTreeMap::new();
+        for topic in request.topics {
+            for partition in topic.partitions {
+                wanted.insert((topic.name.clone(), partition.partition_index), partition.replicas);
+            }
+        }
+        let ticket: Ticket<AlterPartitionReassignmentsRequest> = ctx.ticket();
+        let done = Waiter::new(move |outcomes: Outcomes| ticket.answer(&response(outcomes)));
+        let begun =
+            ctx.broker.with_cluster(ctx.now, |cluster, effects| cluster.reassign(wanted, done, ctx.now, effects));
+        match begun {
+            Ok(()) => Reply::Parked,
+            Err(error) => Reply::Now(AlterPartitionReassignmentsResponse {
+                error_code: ErrorCode::from(error).code(),
+                error_message: None,
+                ..Default::default()
+            }),
+        }
+    }
+}
+
+fn response(outcomes: Outcomes) -> AlterPartitionReassignmentsResponse {
+    let mut responses: Vec<ReassignableTopicResponse> = Vec::new();
+    for ((name, partition_index), outcome) in outcomes {
+        let (code, error_message) = match &outcome {
+            Ok(()) => (ErrorCode::None, None),
+            Err(ReassignError::NotInProgress | ReassignError::NotWritten) => (outcome_code(&outcome), None),
+            Err(error) => (error.into(), Some(error.to_string())),
+        };
+        let partition = ReassignablePartitionResponse {
+            partition_index,
+            error_code: code.code(),
+            error_message,
+            ..Default::default()
+        };
+        match responses.last_mut() {
+            Some(last) if last.name == name => last.partitions.push(partition),
+            _ => responses.push(ReassignableTopicResponse { name, partitions: vec![partition], ..Default::default() }),
+        }
+    }
+    AlterPartitionReassignmentsResponse { error_message: None, responses, ..Default::default() }
+}
+
+fn outcome_code(outcome: &Result<(), ReassignError>) -> ErrorCode {
+    outcome.as_ref().map_or_else(ErrorCode::from, |()| ErrorCode::None)
+}

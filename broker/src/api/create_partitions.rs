@@ -1,0 +1,63 @@
+//! CreatePartitions (37), versions 0 to 3: topics get more partitions, on the controller. Per topic: NOT_CONTROLLER,
+//! UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION while it is being deleted, INVALID_PARTITIONS,
+//! INVALID_REPLICA_ASSIGNMENT, INVALID_REPLICATION_FACTOR, REASSIGNMENT_IN_PROGRESS, INVALID_REQUEST if named twice,
+//! REQUEST_TIMED_OUT.
+
+use super::{Context, Endpoint, Reply, Ticket};
+use crate::cluster::{NewPartitions, TopicsAction, TopicsOutcome, TopicsRequest, Waiter};
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::{CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopicResult};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+/// See the top of the file.
+pub struct CreatePartitions;
+
+impl Endpoint for CreatePartitions {
+    type Request = CreatePartitionsRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=3;
+
+    fn handle(ctx: &Context<'_>, request: CreatePartitionsRequest) -> Reply<CreatePartitionsResponse> {
+        let result = |name: String, code: ErrorCode, error_message: Option<String>| CreatePartitionsTopicResult {
+            name,
+            error_code: code.code(),
+            error_message,
+            ..Default::default()
+        };
+        if !ctx.broker.cluster.is_controller() {
+            let refused = request.topics.into_iter().map(|topic| result(topic.name, ErrorCode::NotController, None));
+            return Reply::Now(CreatePartitionsResponse { results: refused.collect(), ..Default::default() });
+        }
+        let mut wanted: BTreeMap<String, Option<NewPartitions>> = BTreeMap::new();
+        for topic in request.topics {
+            let assignments =
+                topic.assignments.map(|lists| lists.into_iter().map(|assignment| assignment.broker_ids).collect());
+            let new = NewPartitions { topic: topic.name.clone(), count: topic.count, assignments };
+            wanted.entry(topic.name).and_modify(|twice| *twice = None).or_insert(Some(new));
+        }
+        let mut results = Vec::new();
+        let mut topics = Vec::new();
+        for (name, new) in wanted {
+            match new {
+                Some(new) => topics.push(new),
+                None => {
+                    results.push(result(name, ErrorCode::InvalidRequest, Some("Duplicate topic in request.".into())));
+                }
+            }
+        }
+        let action = TopicsAction::Grow(topics);
+        let request = TopicsRequest { action, timeout_ms: request.timeout_ms, validate_only: request.validate_only };
+        let ticket: Ticket<CreatePartitionsRequest> = ctx.ticket();
+        let done = Waiter::new(move |outcome: TopicsOutcome| {
+            results.extend(outcome.into_iter().map(|(name, outcome)| match outcome {
+                Ok(_) => result(name, ErrorCode::None, None),
+                Err(error) => result(name, (&error).into(), error.client_text()),
+            }));
+            ticket.answer(&CreatePartitionsResponse { results, ..Default::default() });
+        });
+        // As in CreateTopics: should the controllership be lost in between, the client asks again.
+        let _ =
+            ctx.broker.with_cluster(ctx.now, |cluster, effects| cluster.change_topics(request, done, ctx.now, effects));
+        Reply::Parked
+    }
+}

@@ -1,0 +1,79 @@
+//! ElectLeaders (43, KIP-460), versions 0 to 2: preferred or unclean elections, on the controller. Per partition:
+//! NOT_CONTROLLER, ELECTION_NOT_NEEDED (left out if all partitions were asked for), UNKNOWN_TOPIC_OR_PARTITION,
+//! INVALID_TOPIC_EXCEPTION, PREFERRED_LEADER_NOT_AVAILABLE, ELIGIBLE_LEADERS_NOT_AVAILABLE. Answers when the elections stand
+//! in ZooKeeper.
+
+use super::{Context, Endpoint, Reply, Ticket};
+use crate::cluster::{ElectionError, ElectionKind, ElectionOutcome, Waiter};
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::elect_leaders::{
+    ElectLeadersRequest, ElectLeadersResponse, PartitionResult, ReplicaElectionResult, TopicPartitions,
+};
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+/// See the top of the file.
+pub struct ElectLeaders;
+
+type Outcomes = BTreeMap<(String, i32), ElectionOutcome>;
+
+impl Endpoint for ElectLeaders {
+    type Request = ElectLeadersRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=2;
+
+    fn handle(ctx: &Context<'_>, request: ElectLeadersRequest) -> Reply<ElectLeadersResponse> {
+        let kind = match request.election_type {
+            0 => ElectionKind::Preferred,
+            1 => ElectionKind::Unclean,
+            _ => {
+                let error_code = ErrorCode::InvalidRequest.code();
+                return Reply::Now(ElectLeadersResponse { error_code, ..Default::default() });
+            }
+        };
+        let is_all = request.topic_partitions.is_none();
+        let partitions: Option<Vec<(String, i32)>> = request.topic_partitions.map(|topics| {
+            let of = |topic: TopicPartitions| {
+                topic.partitions.into_iter().map(move |partition| (topic.topic.clone(), partition))
+            };
+            topics.into_iter().flat_map(of).collect()
+        });
+        let asked = partitions.clone().unwrap_or_default();
+        let ticket: Ticket<ElectLeadersRequest> = ctx.ticket();
+        let done = Waiter::new(move |outcomes: Outcomes| ticket.answer(&response(outcomes, is_all)));
+        let begun = ctx.broker.with_cluster(ctx.now, |cluster, effects| {
+            cluster.elect_leaders(kind, partitions, done, (ctx.now, effects))
+        });
+        match begun {
+            Ok(()) => Reply::Parked,
+            Err(_) if is_all => {
+                let error_code = ErrorCode::NotController.code();
+                Reply::Now(ElectLeadersResponse { error_code, ..Default::default() })
+            }
+            Err(_) => {
+                let refused = asked.into_iter().map(|partition| (partition, Err(ElectionError::NotController)));
+                Reply::Now(response(refused.collect(), false))
+            }
+        }
+    }
+}
+
+fn response(outcomes: Outcomes, is_all: bool) -> ElectLeadersResponse {
+    let mut results: Vec<ReplicaElectionResult> = Vec::new();
+    for ((topic, partition), outcome) in outcomes {
+        if is_all && outcome == Err(ElectionError::NotNeeded) {
+            continue;
+        }
+        let (code, error_message) = match &outcome {
+            Ok(()) => (ErrorCode::None, None),
+            Err(ElectionError::NotController) => (ErrorCode::NotController, None),
+            Err(error) => (error.into(), Some(error.to_string())),
+        };
+        let result =
+            PartitionResult { partition_id: partition, error_code: code.code(), error_message, ..Default::default() };
+        match results.last_mut() {
+            Some(last) if last.topic == topic => last.partition_result.push(result),
+            _ => results.push(ReplicaElectionResult { topic, partition_result: vec![result], ..Default::default() }),
+        }
+    }
+    ElectLeadersResponse { replica_election_results: results, ..Default::default() }
+}

@@ -1,0 +1,58 @@
+//! ListPartitionReassignments (46, KIP-455), version 0: moves under way, as the controller knows them. NOT_CONTROLLER
+//! elsewhere.
+
+use super::{Context, Endpoint, Reply};
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::{
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, OngoingPartitionReassignment,
+    OngoingTopicReassignment,
+};
+use std::ops::RangeInclusive;
+
+/// See the top of the file.
+pub struct ListPartitionReassignments;
+
+impl Endpoint for ListPartitionReassignments {
+    type Request = ListPartitionReassignmentsRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=0;
+
+    fn handle(
+        ctx: &Context<'_>,
+        request: ListPartitionReassignmentsRequest,
+    ) -> Reply<ListPartitionReassignmentsResponse> {
+        let of: Option<Vec<(String, i32)>> = request.topics.map(|topics| {
+            let mut partitions = Vec::new();
+            for topic in topics {
+                partitions.extend(topic.partition_indexes.into_iter().map(|partition| (topic.name.clone(), partition)));
+            }
+            partitions.sort();
+            partitions
+        });
+        let ongoing = match ctx.broker.cluster.reassignments(of.as_deref()) {
+            Ok(ongoing) => ongoing,
+            Err(error) => {
+                return Reply::Now(ListPartitionReassignmentsResponse {
+                    error_code: ErrorCode::from(error).code(),
+                    error_message: None,
+                    ..Default::default()
+                });
+            }
+        };
+        let mut topics: Vec<OngoingTopicReassignment> = Vec::new();
+        for reassignment in ongoing {
+            let (name, partition_index) = reassignment.partition;
+            let partition = OngoingPartitionReassignment {
+                partition_index,
+                replicas: reassignment.assignment.replicas,
+                adding_replicas: reassignment.assignment.adding,
+                removing_replicas: reassignment.assignment.removing,
+                ..Default::default()
+            };
+            match topics.last_mut() {
+                Some(last) if last.name == name => last.partitions.push(partition),
+                _ => topics.push(OngoingTopicReassignment { name, partitions: vec![partition], ..Default::default() }),
+            }
+        }
+        Reply::Now(ListPartitionReassignmentsResponse { error_message: None, topics, ..Default::default() })
+    }
+}

@@ -1,0 +1,200 @@
+//! Metadata (3), versions 0 to 13: brokers, topics and leaders as the image has them; creates topics that are asked for
+//! (`auto.create.topics.enable`). Per topic: UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION, UNKNOWN_TOPIC_ID,
+//! LEADER_NOT_AVAILABLE while a new topic is on its way, INVALID_REPLICATION_FACTOR if it cannot be made. Per partition:
+//! LEADER_NOT_AVAILABLE, LISTENER_NOT_FOUND (version 6 on), REPLICA_NOT_AVAILABLE (version 0).
+
+use super::{Context, Endpoint, Reply, Ticket};
+use crate::cluster::image::{Image, PartitionImage};
+use crate::cluster::{TopicsAction, TopicsOutcome, TopicsRequest, Waiter, topic_name};
+use crate::topics_on_demand::new_topic;
+use common::id::BrokerId;
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::{
+    MetadataRequest, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use uuid::Uuid;
+
+/// See the top of the file.
+pub struct Metadata;
+
+impl Endpoint for Metadata {
+    type Request = MetadataRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=13;
+
+    fn handle(ctx: &Context<'_>, request: MetadataRequest) -> Reply<MetadataResponse> {
+        let broker = ctx.broker;
+        let cluster_id = broker.cluster.cluster_id();
+        let view = View { version: ctx.version, listener: &ctx.connection.listener };
+        let (mut response, missing) = {
+            let image = broker.image.read();
+            view.respond(&image, &request)
+        };
+        response.cluster_id = cluster_id;
+        let may_create = request.allow_auto_topic_creation && broker.config.auto_create_topics_enable;
+        if !may_create {
+            for name in missing {
+                let code = match topic_name::validate(&name) {
+                    Ok(()) => ErrorCode::UnknownTopicOrPartition,
+                    Err(_) => ErrorCode::InvalidTopicException,
+                };
+                response.topics.push(without_partitions(Some(name), Uuid::nil(), code));
+            }
+            return Reply::Now(response);
+        }
+        create_missing(ctx, missing, response)
+    }
+}
+
+/// From where the cluster is looked at.
+struct View<'a> {
+    version: i16,
+    listener: &'a str,
+}
+
+impl View<'_> {
+    /// The answer as far as the image gives it, and the names it does not know.
+    fn respond(&self, image: &Image, request: &MetadataRequest) -> (MetadataResponse, Vec<String>) {
+        let mut response = MetadataResponse {
+            brokers: self.brokers(image),
+            controller_id: image.controller().map_or(-1, |controller| controller.0),
+            ..MetadataResponse::default()
+        };
+        let mut missing = Vec::new();
+        let asked = request.topics.as_deref().filter(|topics| self.version > 0 || !topics.is_empty());
+        let Some(asked) = asked else {
+            response.topics = image.topics().filter_map(|(name, _)| self.topic(image, name)).collect();
+            return (response, missing);
+        };
+        let by_id = asked.iter().any(|topic| !topic.topic_id.is_nil());
+        let mut seen = BTreeSet::new();
+        for topic in asked {
+            if by_id {
+                if topic.topic_id.is_nil() || !seen.insert(topic.topic_id.to_string()) {
+                    continue;
+                }
+                let known = image.topic_name(topic.topic_id).and_then(|name| self.topic(image, name));
+                let unknown = || without_partitions(None, topic.topic_id, ErrorCode::UnknownTopicId);
+                response.topics.push(known.unwrap_or_else(unknown));
+                continue;
+            }
+            let name = topic.name.as_deref().unwrap_or_default();
+            if !seen.insert(name.to_owned()) {
+                continue;
+            }
+            match self.topic(image, name) {
+                Some(known) => response.topics.push(known),
+                None => missing.push(name.to_owned()),
+            }
+        }
+        (response, missing)
+    }
+
+    fn brokers(&self, image: &Image) -> Vec<MetadataResponseBroker> {
+        let broker = |id: BrokerId| {
+            let known = image.broker(id)?;
+            let endpoint = known.endpoint(self.listener)?;
+            Some(MetadataResponseBroker {
+                node_id: id.0,
+                host: endpoint.host.clone(),
+                port: i32::from(endpoint.port),
+                rack: known.rack.clone(),
+                ..Default::default()
+            })
+        };
+        image.brokers().filter_map(|(id, _)| broker(id)).collect()
+    }
+
+    fn topic(&self, image: &Image, name: &str) -> Option<MetadataResponseTopic> {
+        let topic = image.topic(name)?;
+        let partitions =
+            topic.partitions.iter().map(|(&number, partition)| self.partition(image, number, partition)).collect();
+        Some(MetadataResponseTopic {
+            name: Some(name.to_owned()),
+            topic_id: topic.id,
+            is_internal: topic_name::is_internal(name),
+            partitions,
+            ..Default::default()
+        })
+    }
+
+    fn partition(&self, image: &Image, number: i32, partition: &PartitionImage) -> MetadataResponsePartition {
+        let reachable = |id: &i32| image.endpoint(BrokerId(*id), self.listener).is_some();
+        // Version 0 names only replicas that can be reached, and says so when some are left out.
+        let replicas =
+            |ids: &[i32]| -> Vec<i32> { ids.iter().copied().filter(|id| self.version > 0 || reachable(id)).collect() };
+        let (replica_nodes, isr_nodes) = (replicas(&partition.replicas), replicas(&partition.isr));
+        let has_leader = partition.leader >= 0 && reachable(&partition.leader);
+        let code = if has_leader {
+            let all_named = replica_nodes.len() == partition.replicas.len() && isr_nodes.len() == partition.isr.len();
+            if all_named { ErrorCode::None } else { ErrorCode::ReplicaNotAvailable }
+        } else if self.version >= 6 && image.broker(BrokerId(partition.leader)).is_some() {
+            ErrorCode::ListenerNotFound
+        } else {
+            ErrorCode::LeaderNotAvailable
+        };
+        MetadataResponsePartition {
+            error_code: code.code(),
+            partition_index: number,
+            leader_id: if has_leader { partition.leader } else { -1 },
+            leader_epoch: partition.leader_epoch,
+            replica_nodes,
+            isr_nodes,
+            offline_replicas: partition.offline_replicas.clone(),
+            ..Default::default()
+        }
+    }
+}
+
+fn without_partitions(name: Option<String>, topic_id: Uuid, code: ErrorCode) -> MetadataResponseTopic {
+    MetadataResponseTopic {
+        error_code: code.code(),
+        is_internal: name.as_deref().is_some_and(topic_name::is_internal),
+        name,
+        topic_id,
+        ..Default::default()
+    }
+}
+
+/// Has the topics created that may be. On the controller the answer waits until they are written, so that it can say what is
+/// wrong with one; elsewhere the controller is asked, and the client told to look again.
+fn create_missing(ctx: &Context<'_>, missing: Vec<String>, mut response: MetadataResponse) -> Reply<MetadataResponse> {
+    let (valid, invalid): (Vec<String>, Vec<String>) =
+        missing.into_iter().partition(|name| topic_name::validate(name).is_ok());
+    for name in invalid {
+        response.topics.push(without_partitions(Some(name), Uuid::nil(), ErrorCode::InvalidTopicException));
+    }
+    if valid.is_empty() {
+        return Reply::Now(response);
+    }
+    let wanted = valid.iter().map(|name| new_topic(&ctx.broker.config, name)).collect();
+    if !ctx.broker.cluster.is_controller() {
+        ctx.broker.ask_controller_for_topics(wanted, ctx.now);
+        for name in valid {
+            let code = ErrorCode::UnknownTopicOrPartition;
+            response.topics.push(without_partitions(Some(name), Uuid::nil(), code));
+        }
+        return Reply::Now(response);
+    }
+    let request = TopicsRequest { action: TopicsAction::Create(wanted), timeout_ms: 0, validate_only: false };
+    let ticket: Ticket<MetadataRequest> = ctx.ticket();
+    let done = Waiter::new(move |outcome: TopicsOutcome| {
+        for (name, result) in outcome {
+            let code = match result.as_ref().map_err(ErrorCode::from) {
+                // Written, or there already: its leaders will be known soon.
+                Ok(_) | Err(ErrorCode::RequestTimedOut | ErrorCode::TopicAlreadyExists) => {
+                    ErrorCode::LeaderNotAvailable
+                }
+                Err(code) => code,
+            };
+            response.topics.push(without_partitions(Some(name), Uuid::nil(), code));
+        }
+        ticket.answer(&response);
+    });
+    let _ = ctx.broker.with_cluster(ctx.now, |cluster, effects| cluster.change_topics(request, done, ctx.now, effects));
+    Reply::Parked
+}
+
+#[cfg(test)]
+mod tests;

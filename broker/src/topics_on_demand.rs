@@ -1,0 +1,89 @@
+//! Topics that brokers create by themselves: those a client asks for that are not there, and the internal ones. Decides with
+//! which settings; the controller, this broker or another, creates them.
+
+use crate::broker::Broker;
+use crate::cluster::{NewTopic, Settings, TopicsAction, TopicsRequest, Waiter, topic_name};
+use crate::config::BrokerConfig;
+use crate::outbox::Channel;
+use crate::peers::PeerCall;
+use common::kafka::messages::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use common::time::Now;
+use std::sync::Arc;
+use tracing::debug;
+
+/// Version of CreateTopics that a controller is asked in: Kafka 3.9's latest.
+const CREATE_TOPICS_VERSION: i16 = 7;
+
+impl Broker {
+    /// Has the controller create topics and waits for nothing: whoever needs them asks again.
+    pub(crate) fn ask_controller_for_topics(&self, topics: Vec<NewTopic>, now: Now) {
+        let Some(controller) = self.image.read().controller() else { return };
+        let setting =
+            |(name, value): (String, String)| CreatableTopicConfig { name, value: Some(value), ..Default::default() };
+        let topic = |topic: NewTopic| CreatableTopic {
+            name: topic.name,
+            num_partitions: topic.partitions,
+            replication_factor: i16::try_from(topic.replication_factor).unwrap_or(i16::MAX),
+            configs: topic.settings.into_iter().map(setting).collect(),
+            ..Default::default()
+        };
+        let timeout_ms = self.config.request_timeout_ms;
+        let request =
+            CreateTopicsRequest { topics: topics.into_iter().map(topic).collect(), timeout_ms, ..Default::default() };
+        let deadline = now.mono + u64::try_from(timeout_ms).unwrap_or(0);
+        let request = (request, CREATE_TOPICS_VERSION);
+        if !self.send(controller, Channel::ToController, PeerCall::CreateTopics, &request, deadline) {
+            debug!(%controller, "it is not known where the controller is; topics are not created");
+        }
+    }
+
+    /// Sees to it that an internal topic (`__consumer_offsets`, `__transaction_state`) comes to be. Returns at once.
+    pub fn create_internal_topic(self: &Arc<Self>, name: &str, now: Now) {
+        let wanted = vec![new_topic(&self.config, name)];
+        if !self.cluster.is_controller() {
+            return self.ask_controller_for_topics(wanted, now);
+        }
+        let request = TopicsRequest { action: TopicsAction::Create(wanted), timeout_ms: 0, validate_only: false };
+        let done = Waiter::new(|outcome| debug!(?outcome, "internal topic"));
+        let _ = self.with_cluster(now, |cluster, effects| cluster.change_topics(request, done, now, effects));
+    }
+}
+
+/// A topic as brokers create it by themselves: internal ones with the settings they need.
+pub(crate) fn new_topic(config: &BrokerConfig, name: &str) -> NewTopic {
+    let settings = |pairs: &[(&str, String)]| -> Settings {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+    };
+    match name {
+        topic_name::GROUP_METADATA => NewTopic {
+            name: name.to_owned(),
+            partitions: config.offsets_topic_num_partitions,
+            replication_factor: i32::from(config.offsets_topic_replication_factor),
+            settings: settings(&[
+                ("cleanup.policy", "compact".to_owned()),
+                ("compression.type", "producer".to_owned()),
+                ("segment.bytes", config.offsets_topic_segment_bytes.to_string()),
+            ]),
+            ..NewTopic::default()
+        },
+        topic_name::TRANSACTION_STATE => NewTopic {
+            name: name.to_owned(),
+            partitions: config.transaction_state_log_num_partitions,
+            replication_factor: i32::from(config.transaction_state_log_replication_factor),
+            settings: settings(&[
+                ("cleanup.policy", "compact".to_owned()),
+                ("compression.type", "uncompressed".to_owned()),
+                ("min.insync.replicas", config.transaction_state_log_min_isr.to_string()),
+                ("segment.bytes", config.transaction_state_log_segment_bytes.to_string()),
+                ("unclean.leader.election.enable", "false".to_owned()),
+            ]),
+            ..NewTopic::default()
+        },
+        _ => NewTopic {
+            name: name.to_owned(),
+            partitions: config.num_partitions,
+            replication_factor: config.default_replication_factor,
+            ..NewTopic::default()
+        },
+    }
+}
