@@ -299,3 +299,6 @@ fn wire_stat(stat: &tree::Stat) -> Stat {
         pzxid: stat.pzxid,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -206,6 +206,55 @@ fn requests_are_answered_as_by_zookeeper() {
 }
 
 #[test]
+fn clickhouse_requests() {
+    use super::write::{CheckStatWrite, RemoveRecursiveWrite};
+    let remove = |path: &str, limit| WriteBody::RemoveRecursive(RemoveRecursiveWrite { path: path.into(), limit });
+    let absent = |path: &str, version| WriteBody::CheckNotExists(DeleteWrite { path: path.into(), version });
+    let try_remove = |path: &str, version| WriteBody::TryRemove(DeleteWrite { path: path.into(), version });
+    let stat = |czxid, children| {
+        let (longs, ints) = (vec![czxid, -1, -1, -1, -1, -1], vec![-1, -1, -1, -1, children]);
+        WriteBody::CheckStat(CheckStatWrite { path: "/a".into(), version: -1, longs, ints })
+    };
+    let unless_there = |path: &str| match create(path, 0) {
+        WriteBody::Create(create) => WriteBody::CreateIfNotExists(create),
+        other => other,
+    };
+    let steps: &[(WriteBody, &str)] = &[
+        (unless_there("/a"), "/a"),
+        (unless_there("/a"), "Checked"),
+        (unless_there("/no/parent"), "NoNode"),
+        (multi(vec![create("/a/b", 0), create("/a/b/c", 1), create("/a/d", 0)]), "/a/b /a/b/c /a/d"),
+        (absent("/x", -1), "Checked"),
+        (absent("/a", -1), "NodeExists"),
+        (absent("/a", 0), "NodeExists"),
+        (absent("/a", 1), "Checked"),
+        (stat(3, 2), "Checked"),
+        (stat(-1, -1), "Checked"),
+        (stat(4, 2), "BadVersion"),
+        (stat(3, 1), "BadVersion"),
+        (multi(vec![create("/a/e", 0), stat(-1, 3), delete("/a/e", -1), stat(-1, 2)]), "/a/e Checked Deleted Checked"),
+        (try_remove("/x", -1), "Checked"),
+        (try_remove("/a/d", 1), "BadVersion"),
+        (try_remove("/a/d", 0), "Deleted"),
+        (remove("/x", 9), "NoNode"),
+        (remove("/zookeeper/quota", 9), "BadArguments"),
+        (remove("/a", 2), "NotEmpty"),
+        (multi(vec![create("/a/f", 0), remove("/a", 3)]), "Ok NotEmpty"),
+        (multi(vec![create("/a/f", 0), remove("/a", 4), create("/a", 0)]), "/a/f Deleted Deleted Deleted Deleted /a"),
+        (check("/a/b/c", -1), "NoNode"),
+    ];
+    let mut leader = Leader::with_sessions();
+    for (number, (body, want)) in steps.iter().enumerate() {
+        assert_eq!(word(&leader.result(1, body.clone())), *want, "step {number}: {body:?}");
+    }
+    assert_eq!(leader.tree.ephemerals_count(), 0);
+    leader.run(1, create_with("/shut", 0, vec![Acl::new(23, "world", "anyone")]));
+    leader.run(1, create("/shut/in", 0));
+    assert_eq!(word(&leader.result(1, remove("/shut", 9))), "NoAuth");
+    assert!(leader.tree.node("/shut/in").is_some());
+}
+
+#[test]
 fn ttl_znodes_need_the_setting_and_a_time() {
     let ttl = |flags, ttl_ms| {
         let acl = Acl::open();
