@@ -2,8 +2,11 @@
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
+use common::kafka::error::ErrorCode;
 use common::kafka::header::{self, RequestHeader};
-use common::kafka::messages::{ApiVersionsRequest, MetadataRequest, MetadataResponse, Request};
+use common::kafka::messages::{
+    ApiVersionsRequest, MetadataRequest, MetadataResponse, Request, SaslAuthenticateRequest, SaslHandshakeRequest,
+};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -11,6 +14,45 @@ use std::time::Duration;
 
 /// A response larger than this is not from a Kafka broker.
 const RESPONSE_BYTES_MAX: usize = 512 << 20;
+
+/// What a broker answered instead of doing it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct KafkaError {
+    pub(crate) code: ErrorCode,
+    /// The broker's own text, or the code's.
+    pub(crate) message: String,
+}
+
+/// An error if the code is one. The broker's own text goes before the code's.
+pub(crate) fn check(code: i16, message: Option<&str>) -> Result<(), KafkaError> {
+    if code == 0 {
+        return Ok(());
+    }
+    let code = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
+    let message = message.filter(|text| !text.is_empty()).unwrap_or(code.message()).to_owned();
+    Err(KafkaError { code, message })
+}
+
+/// The Kafka error inside an error, if it is one.
+pub(crate) fn code_of(error: &anyhow::Error) -> Option<ErrorCode> {
+    error.downcast_ref::<KafkaError>().map(|error| error.code)
+}
+
+/// The broker lacks an API, or all versions of it that we speak.
+#[derive(Debug, thiserror::Error)]
+#[error("The broker does not support {0}")]
+pub(crate) struct Unsupported(&'static str);
+
+/// How to prove who we are.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Login {
+    /// Not at all.
+    #[default]
+    None,
+    /// SASL/PLAIN (RFC 4616).
+    Plain { username: String, password: String },
+}
 
 /// An open connection to one broker that knows what the broker serves.
 pub(crate) struct Connection {
@@ -34,6 +76,11 @@ impl Connection {
 
     /// Connects to one `host:port` and asks what it serves.
     pub(crate) fn open(server: &str, timeout: Duration) -> anyhow::Result<Connection> {
+        Connection::open_as(server, timeout, &Login::None)
+    }
+
+    /// Connects to one `host:port`, asks what it serves and logs in.
+    pub(crate) fn open_as(server: &str, timeout: Duration, login: &Login) -> anyhow::Result<Connection> {
         let addresses =
             server.to_socket_addrs().with_context(|| format!("Invalid url in bootstrap.servers: {server}"))?;
         let mut stream = Err(anyhow::anyhow!("No resolvable bootstrap urls given in bootstrap.servers"));
@@ -58,16 +105,26 @@ impl Connection {
         }
         connection.versions =
             response.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version))).collect();
+        if let Login::Plain { username, password } = login {
+            connection.log_in_plain(username, password)?;
+        }
         Ok(connection)
+    }
+
+    fn log_in_plain(&mut self, username: &str, password: &str) -> anyhow::Result<()> {
+        let response = self.exchange(&SaslHandshakeRequest { mechanism: "PLAIN".to_owned() }, 1)?;
+        check(response.error_code, None)?;
+        let token = format!("\0{username}\0{password}");
+        let response = self.call(&SaslAuthenticateRequest { auth_bytes: Bytes::from(token) })?;
+        Ok(check(response.error_code, response.error_message.as_deref())?)
     }
 
     /// The newest version of a request that both sides speak.
     pub(crate) fn version<R: Request>(&self) -> anyhow::Result<i16> {
-        let (min, max) =
-            self.versions.get(&R::KEY).copied().with_context(|| format!("The broker does not support {}", R::NAME))?;
+        let (min, max) = self.versions.get(&R::KEY).copied().ok_or(Unsupported(R::NAME))?;
         let version = max.min(*R::VERSIONS.end());
         if version < min || version < *R::VERSIONS.start() {
-            bail!("The broker does not support a version of {} that this tool speaks", R::NAME);
+            return Err(Unsupported(R::NAME).into());
         }
         Ok(version)
     }

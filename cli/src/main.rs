@@ -8,8 +8,18 @@
 )]
 
 mod client;
+mod client_settings;
+mod clock;
+mod cluster;
+mod consume;
 mod container;
+mod java_order;
+mod options;
+mod produce;
+mod topics;
 mod up;
+mod uuid_text;
+mod zookeeper;
 
 use std::process::ExitCode;
 
@@ -18,6 +28,10 @@ type Tool = fn(&[String]) -> anyhow::Result<ExitCode>;
 
 /// Every tool by name, without `.sh`.
 const TOOLS: &[(&str, &str, Tool)] = &[
+    ("kafka-topics", "create, list, describe, change and delete topics", topics::topics),
+    ("kafka-topic", "the same, as some tutorials call it", topics::topics),
+    ("kafka-console-producer", "send lines as records", produce::produce),
+    ("kafka-console-consumer", "show the records of topics", consume::consume),
     ("up", "start a cluster on this machine and keep it running", up::up),
     ("down", "stop the cluster of a folder", up::down),
     ("status", "what runs in a folder", up::status),

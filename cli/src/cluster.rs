@@ -1,0 +1,306 @@
+//! A cluster as its administrators see it: finds the broker that can answer (any, the controller, a group's coordinator,
+//! a given one), waits for it as patiently as Kafka's admin client, and asks again when leadership has moved.
+
+use crate::client::{Connection, Login, check};
+use crate::clock;
+use crate::zookeeper::ZooKeeper;
+use anyhow::{Context as _, bail};
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::{FindCoordinatorRequest, MetadataRequest, MetadataResponseBroker, Request};
+use common::properties::Properties;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// The first pause between attempts; it doubles up to [`BACKOFF_MAX`].
+const BACKOFF: Duration = Duration::from_millis(50);
+/// The longest pause between attempts.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// Who is to answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target<'a> {
+    /// Any broker.
+    Any,
+    /// The controller.
+    Controller,
+    /// The broker with this id.
+    Node(i32),
+    /// The coordinator of this group.
+    Group(&'a str),
+}
+
+/// Nobody could be asked in time.
+#[derive(Debug, thiserror::Error)]
+#[error("Timed out waiting for a node assignment. Call: {0}")]
+pub(crate) struct TimedOut(&'static str);
+
+/// Connections to the brokers of a cluster, opened when needed.
+pub(crate) struct Cluster {
+    servers: Vec<String>,
+    login: Login,
+    /// For one attempt to connect or to get an answer.
+    request_timeout: Duration,
+    /// For a call with all its attempts.
+    call_timeout: Duration,
+    bootstrap: Option<Connection>,
+    nodes: BTreeMap<i32, Connection>,
+    brokers: BTreeMap<i32, MetadataResponseBroker>,
+    controller_id: i32,
+    coordinators: BTreeMap<String, i32>,
+}
+
+impl Cluster {
+    /// Reads the settings; connects to nobody yet.
+    pub(crate) fn new(servers: &str, settings: &BTreeMap<String, String>) -> anyhow::Result<Cluster> {
+        let servers: Vec<String> =
+            servers.split(',').map(str::trim).filter(|server| !server.is_empty()).map(str::to_owned).collect();
+        if servers.is_empty() {
+            bail!("No resolvable bootstrap urls given in bootstrap.servers");
+        }
+        if let Some(bad) = servers.iter().find(|server| !is_host_and_port(server)) {
+            bail!("Invalid url in bootstrap.servers: {bad}");
+        }
+        Ok(Cluster {
+            servers,
+            login: login(settings)?,
+            request_timeout: milliseconds(settings, "request.timeout.ms", 30_000)?,
+            call_timeout: milliseconds(settings, "default.api.timeout.ms", 60_000)?,
+            bootstrap: None,
+            nodes: BTreeMap::new(),
+            brokers: BTreeMap::new(),
+            controller_id: -1,
+            coordinators: BTreeMap::new(),
+        })
+    }
+
+    /// A cluster by the endpoints that its brokers registered in ZooKeeper: `--zookeeper`, as before Kafka 3.0.
+    pub(crate) fn by_zookeeper(connect: &str, settings: &BTreeMap<String, String>) -> anyhow::Result<Cluster> {
+        Cluster::new(&ZooKeeper::open(connect, 30_000)?.bootstrap_servers()?, settings)
+    }
+
+    /// The time that a request may take on the server, milliseconds.
+    pub(crate) fn timeout_ms(&self) -> i32 {
+        i32::try_from(self.request_timeout.as_millis()).unwrap_or(i32::MAX)
+    }
+
+    /// Asks and gives the answer that is not merely "not I" or "not yet".
+    ///
+    /// `request` makes the request for a version; `code` finds the error of a response that says whether to ask again.
+    pub(crate) fn call<R: Request>(
+        &mut self,
+        target: Target,
+        request: impl Fn(i16) -> R,
+        code: impl Fn(&R::Response) -> i16,
+    ) -> anyhow::Result<R::Response> {
+        let deadline = Instant::now() + self.call_timeout;
+        let mut pause = BACKOFF;
+        loop {
+            let late = Instant::now() + pause >= deadline;
+            match self.attempt(target, &request) {
+                Ok(response) => match ErrorCode::from_code(code(&response)) {
+                    Some(problem) if !late && moved(problem) => self.forget(),
+                    _ => return Ok(response),
+                },
+                Err(error) if is_lasting(&error) => return Err(error),
+                Err(_) if late => return Err(TimedOut(R::NAME).into()),
+                Err(_) => self.forget(),
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    fn attempt<R: Request>(&mut self, target: Target, request: &impl Fn(i16) -> R) -> anyhow::Result<R::Response> {
+        let connection = self.connection(target)?;
+        let version = connection.version::<R>()?;
+        connection.exchange(&request(version), version)
+    }
+
+    /// The ids of the live brokers.
+    pub(crate) fn broker_ids(&mut self) -> anyhow::Result<Vec<i32>> {
+        if self.brokers.is_empty() {
+            self.call(Target::Any, |_| no_topics(), |_| 0).map(|response| self.learn(response))?;
+        }
+        Ok(self.brokers.keys().copied().collect())
+    }
+
+    /// The coordinator of a group: its id, host and port.
+    pub(crate) fn coordinator(&mut self, group: &str) -> anyhow::Result<(i32, String, i32)> {
+        let response = self.call(
+            Target::Any,
+            |version| FindCoordinatorRequest {
+                key: if version < 4 { group.to_owned() } else { String::new() },
+                key_type: 0,
+                coordinator_keys: if version < 4 { Vec::new() } else { vec![group.to_owned()] },
+            },
+            |response| response.coordinators.first().map_or(response.error_code, |found| found.error_code),
+        )?;
+        match response.coordinators.first() {
+            Some(found) => {
+                check(found.error_code, found.error_message.as_deref())?;
+                Ok((found.node_id, found.host.clone(), found.port))
+            }
+            None => {
+                check(response.error_code, response.error_message.as_deref())?;
+                Ok((response.node_id, response.host, response.port))
+            }
+        }
+    }
+
+    fn connection(&mut self, target: Target) -> anyhow::Result<&mut Connection> {
+        let id = match target {
+            Target::Any => return self.any(),
+            Target::Node(id) => id,
+            Target::Controller => {
+                if self.controller_id < 0 {
+                    self.refresh()?;
+                }
+                self.controller_id
+            }
+            Target::Group(group) => match self.coordinators.get(group) {
+                Some(id) => *id,
+                None => {
+                    let (id, _, _) = self.coordinator(group)?;
+                    self.coordinators.insert(group.to_owned(), id);
+                    id
+                }
+            },
+        };
+        if !self.nodes.contains_key(&id) {
+            if !self.brokers.contains_key(&id) {
+                self.refresh()?;
+            }
+            let broker = self.brokers.get(&id).with_context(|| format!("broker {id} is not available"))?;
+            let address = address(&broker.host, broker.port);
+            let connection = self.open(&address, id)?;
+            self.nodes.insert(id, connection);
+        }
+        Ok(self.nodes.get_mut(&id).expect("inserted above if it was not there"))
+    }
+
+    fn any(&mut self) -> anyhow::Result<&mut Connection> {
+        if self.bootstrap.is_none() {
+            let mut last = None;
+            for (index, server) in self.servers.clone().iter().enumerate() {
+                match self.open(server, -1 - i32::try_from(index).unwrap_or(0)) {
+                    Ok(connection) => {
+                        self.bootstrap = Some(connection);
+                        break;
+                    }
+                    Err(error) => last = Some(error),
+                }
+            }
+            if let (None, Some(error)) = (&self.bootstrap, last) {
+                return Err(error);
+            }
+        }
+        Ok(self.bootstrap.as_mut().expect("there is at least one server, and it was opened"))
+    }
+
+    fn open(&self, server: &str, id: i32) -> anyhow::Result<Connection> {
+        let connection = Connection::open_as(server, self.request_timeout, &self.login);
+        if connection.as_ref().is_err_and(|error| !is_lasting(error)) {
+            eprintln!(
+                "[{}] WARN [AdminClient clientId=adminclient-1] Connection to node {id} ({server}) could not be \
+                 established. Node may not be available.",
+                clock::log_time()
+            );
+        }
+        connection
+    }
+
+    fn refresh(&mut self) -> anyhow::Result<()> {
+        let response = self.any()?.call(&no_topics())?;
+        self.learn(response);
+        Ok(())
+    }
+
+    fn learn(&mut self, metadata: common::kafka::messages::MetadataResponse) {
+        self.brokers = metadata.brokers.into_iter().map(|broker| (broker.node_id, broker)).collect();
+        self.controller_id = metadata.controller_id;
+    }
+
+    /// Everything known may be out of date.
+    fn forget(&mut self) {
+        self.bootstrap = None;
+        self.nodes.clear();
+        self.brokers.clear();
+        self.coordinators.clear();
+        self.controller_id = -1;
+    }
+}
+
+fn no_topics() -> MetadataRequest {
+    MetadataRequest { topics: Some(Vec::new()), allow_auto_topic_creation: false, ..MetadataRequest::default() }
+}
+
+/// Is the answer elsewhere, or soon?
+fn moved(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::NotController
+            | ErrorCode::NotCoordinator
+            | ErrorCode::CoordinatorNotAvailable
+            | ErrorCode::CoordinatorLoadInProgress
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::LeaderNotAvailable
+    )
+}
+
+/// Would another attempt end the same?
+fn is_lasting(error: &anyhow::Error) -> bool {
+    crate::client::code_of(error).is_some_and(|code| !code.is_retriable())
+        || error.downcast_ref::<crate::client::Unsupported>().is_some()
+        || error.downcast_ref::<TimedOut>().is_some()
+}
+
+/// `host:port`, with brackets around an IPv6 address.
+pub(crate) fn address(host: &str, port: i32) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+fn is_host_and_port(server: &str) -> bool {
+    server.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+fn milliseconds(settings: &BTreeMap<String, String>, key: &str, default: u64) -> anyhow::Result<Duration> {
+    let value = match settings.get(key) {
+        Some(value) => value
+            .parse()
+            .with_context(|| format!("Invalid value {value} for configuration {key}: Not a number of type INT"))?,
+        None => default,
+    };
+    Ok(Duration::from_millis(value))
+}
+
+fn login(settings: &BTreeMap<String, String>) -> anyhow::Result<Login> {
+    let protocol = settings.get("security.protocol").map_or("PLAINTEXT", String::as_str);
+    match protocol {
+        "PLAINTEXT" => Ok(Login::None),
+        "SASL_PLAINTEXT" => {
+            let mechanism = settings.get("sasl.mechanism").map_or("GSSAPI", String::as_str);
+            if mechanism != "PLAIN" {
+                bail!("sasl.mechanism={mechanism}: this tool can log in with PLAIN only");
+            }
+            let jaas = settings.get("sasl.jaas.config").context("sasl.jaas.config is needed to log in")?;
+            let word = |key: &str| jaas_option(jaas, key).with_context(|| format!("sasl.jaas.config has no {key}"));
+            Ok(Login::Plain { username: word("username")?, password: word("password")? })
+        }
+        other => bail!("security.protocol={other}: this tool speaks PLAINTEXT and SASL_PLAINTEXT only"),
+    }
+}
+
+/// An option of a JAAS line: `...LoginModule required username="x" password="y";`.
+pub(crate) fn jaas_option(jaas: &str, key: &str) -> Option<String> {
+    let after = jaas.split_once(&format!("{key}="))?.1;
+    match after.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"').map(|(value, _)| value.to_owned()),
+        None => after.split([' ', ';']).next().map(str::to_owned),
+    }
+}
+
+/// The settings of a properties file.
+pub(crate) fn load_settings(file: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{file} (No such file or directory)"))?;
+    Ok(Properties::parse(&text, file).iter().map(|(key, entry)| (key.to_owned(), entry.value.clone())).collect())
+}

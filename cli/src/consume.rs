@@ -1,0 +1,381 @@
+//! `kafka-console-consumer`: shows the records of topics on standard output. librdkafka fetches; how a record looks is
+//! `formatter`'s affair.
+
+mod formatter;
+mod specs;
+
+use crate::client_settings::{Complaints, bootstrap_servers, check_servers, translate, warn};
+use crate::clock;
+use crate::cluster::load_settings;
+use crate::options::{self, Ended, Options, key_values};
+use anyhow::Context as _;
+use formatter::Formatter;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// How much output is gathered before it is written, bytes; it is also written when no record is waiting.
+const OUTPUT: usize = 64 << 10;
+/// How long a wait for records lasts before signals are looked at.
+const LOOK_UP: Duration = Duration::from_millis(50);
+/// Topics of Kafka's own, which a regular expression does not mean.
+const INTERNAL: &str = "^(__consumer_offsets|__transaction_state)$";
+
+impl ConsumerContext for Complaints {}
+
+/// The tool.
+pub(crate) fn consume(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    options::exit(run(arguments))
+}
+
+/// What to read, from where.
+enum Source {
+    Topic(String),
+    Matching(String),
+    Partition(String, i32, Offset),
+}
+
+fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let options = Options::or_usage(specs::SPECS, arguments)?;
+    options.help_or_version(
+        arguments,
+        "This tool helps to read data from Kafka topics and outputs it to standard output.",
+    )?;
+    check_options(&options)?;
+    let mut settings = match options.value("consumer.config")? {
+        Some(file) => load_settings(file)?,
+        None => BTreeMap::new(),
+    };
+    let properties = key_values(&options.values("consumer-property"));
+    let group = group(&options, &settings, &properties)?;
+    settings.extend(properties);
+    reset(&options, &mut settings)?;
+    let source = source(&options)?;
+    let timeout = options.number::<i64>("timeout-ms")?.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+    let formatter = formatter(&options)?;
+    if options.has("isolation-level") || !settings.contains_key("isolation.level") {
+        let level = options.value("isolation-level")?.unwrap_or_default();
+        settings.insert("isolation.level".to_owned(), level.to_owned());
+    }
+    let names = ["bootstrap-server", "broker-list"];
+    let servers = bootstrap_servers(&options, &names)?.unwrap_or_default();
+    let limit = options.number::<i64>("max-messages")?.and_then(|count| u64::try_from(count).ok());
+    let reader = connect(&servers, group, &settings, &source)
+        .map(|consumer| Reader {
+            consumer,
+            formatter,
+            skip_errors: options.has("skip-message-on-error"),
+            limit,
+            timeout,
+            signal: Arc::new(AtomicUsize::new(0)),
+            out: Vec::with_capacity(OUTPUT * 2),
+            count: 0,
+        })
+        .map_err(|error| {
+            eprintln!("[{}] ERROR Unknown error when running consumer: {error:#}", clock::log_time());
+            Ended(1)
+        })?;
+    let ended = reader.run()?;
+    if options.has("enable-systest-events") {
+        println!("shutdown_complete");
+    }
+    Ok(ended)
+}
+
+fn check_options(options: &Options) -> anyhow::Result<()> {
+    let wanted = usize::from(options.has("topic")) + usize::from(options.has("include") || options.has("whitelist"));
+    if wanted != 1 {
+        let more = match options.has("whitelist") {
+            true => "--whitelist is DEPRECATED use --include instead; ignored if --include specified.",
+            false => "",
+        };
+        return Err(options.usage(&format!("Exactly one of --include/--topic is required. {more}")).into());
+    }
+    if options.has("partition") {
+        if !options.has("topic") {
+            return Err(options.usage("The topic is required when partition is specified.").into());
+        }
+        if options.has("from-beginning") && options.has("offset") {
+            return Err(options.usage("Options from-beginning and offset cannot be specified together.").into());
+        }
+    } else if options.has("offset") {
+        return Err(options.usage("The partition is required when offset is specified.").into());
+    }
+    if !options.has("broker-list") && !options.has("zookeeper") {
+        options.require(&["bootstrap-server"])?;
+    }
+    if options.has("producer-property") {
+        warn("--producer-property means something to kafka-console-producer only; a consumer ignores it");
+    }
+    Ok(())
+}
+
+/// The group asked for; `None`: one of our own that leaves no offsets behind.
+fn group(
+    options: &Options,
+    file: &BTreeMap<String, String>,
+    properties: &BTreeMap<String, String>,
+) -> anyhow::Result<Option<String>> {
+    let given = [
+        options.value("group")?,
+        file.get("group.id").map(String::as_str),
+        properties.get("group.id").map(String::as_str),
+    ];
+    let groups: BTreeSet<&str> = given.into_iter().flatten().collect();
+    if groups.len() > 1 {
+        let list: Vec<String> = groups.iter().map(|group| format!("'{group}'")).collect();
+        let message = format!(
+            "The group ids provided in different places (directly using '--group', via '--consumer-property', or via \
+             '--consumer.config') do not match. Detected group ids: {}",
+            list.join(", ")
+        );
+        return Err(options.usage(&message).into());
+    }
+    if !groups.is_empty() && options.has("partition") {
+        return Err(options.usage("Options group and partition cannot be specified together.").into());
+    }
+    Ok(groups.first().map(|group| (*group).to_owned()))
+}
+
+fn reset(options: &Options, settings: &mut BTreeMap<String, String>) -> anyhow::Result<()> {
+    let from_beginning = options.has("from-beginning");
+    match settings.get("auto.offset.reset") {
+        Some(given) if from_beginning && given != "earliest" => {
+            eprintln!(
+                "Can't simultaneously specify --from-beginning and 'auto.offset.reset={given}', please remove one option"
+            );
+            return Err(Ended(1).into());
+        }
+        Some(_) => {}
+        None => {
+            let reset = if from_beginning { "earliest" } else { "latest" };
+            settings.insert("auto.offset.reset".to_owned(), reset.to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn source(options: &Options) -> anyhow::Result<Source> {
+    let Some(topic) = options.value("topic")? else {
+        let include = if options.has("include") { options.value("include")? } else { options.value("whitelist")? };
+        return Ok(Source::Matching(include.unwrap_or_default().to_owned()));
+    };
+    let Some(partition) = options.number("partition")? else { return Ok(Source::Topic(topic.to_owned())) };
+    let offset = match options.value("offset")?.unwrap_or_default() {
+        _ if options.has("from-beginning") => Offset::Beginning,
+        text if text.eq_ignore_ascii_case("earliest") => Offset::Beginning,
+        text if text.eq_ignore_ascii_case("latest") => Offset::End,
+        text => match text.parse::<i64>() {
+            Ok(offset) if offset >= 0 => Offset::Offset(offset),
+            _ => {
+                let message = format!(
+                    "The provided offset value '{text}' is incorrect. Valid values are 'earliest', 'latest', or a \
+                     non-negative long."
+                );
+                return Err(options.usage(&message).into());
+            }
+        },
+    };
+    Ok(Source::Partition(topic.to_owned(), partition, offset))
+}
+
+fn formatter(options: &Options) -> anyhow::Result<Formatter> {
+    let mut properties = match options.value("formatter-config")? {
+        Some(file) => load_settings(file)?,
+        None => BTreeMap::new(),
+    };
+    for (option, property) in [("key-deserializer", "key.deserializer"), ("value-deserializer", "value.deserializer")] {
+        if let Some(class) = options.value(option)?.filter(|class| !class.is_empty()) {
+            properties.insert(property.to_owned(), class.to_owned());
+        }
+    }
+    properties.extend(key_values(&options.values("property")));
+    let class = options.value("formatter")?.unwrap_or_default();
+    Formatter::new(class, &properties).map_err(|error| options.usage(&error.to_string()).into())
+}
+
+fn connect(
+    servers: &str,
+    group: Option<String>,
+    settings: &BTreeMap<String, String>,
+    source: &Source,
+) -> anyhow::Result<BaseConsumer<Complaints>> {
+    check_servers(servers)?;
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", servers)
+        .set("client.id", "console-consumer")
+        .set("allow.auto.create.topics", "true")
+        .set("topic.blacklist", INTERNAL)
+        // New topics and new leaders are noticed as fast as by Java's consumer, which asks when it lacks something.
+        .set("topic.metadata.refresh.interval.ms", "1000")
+        .set("topic.metadata.refresh.fast.interval.ms", "50")
+        .set("coordinator.query.interval.ms", "1000")
+        .set("fetch.error.backoff.ms", "50")
+        .set("fetch.queue.backoff.ms", "5")
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("socket.nagle.disable", "true")
+        .set("fetch.message.max.bytes", "1048576");
+    if group.is_none() {
+        config.set("enable.auto.commit", "false");
+    }
+    translate(settings, &mut config)?;
+    let group = group.unwrap_or_else(|| format!("console-consumer-{}", fastrand::u32(0..100_000)));
+    config.set("group.id", group);
+    let complaints = Complaints::new("Consumer clientId=console-consumer", settings);
+    let consumer: BaseConsumer<Complaints> = config.create_with_context(complaints)?;
+    match source {
+        Source::Topic(topic) => consumer.subscribe(&[topic])?,
+        Source::Matching(pattern) => consumer.subscribe(&[&format!("^({pattern})$")])?,
+        Source::Partition(topic, partition, offset) => {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(topic, *partition, *offset)?;
+            consumer.assign(&list)?;
+        }
+    }
+    Ok(consumer)
+}
+
+struct Reader {
+    consumer: BaseConsumer<Complaints>,
+    formatter: Formatter,
+    skip_errors: bool,
+    limit: Option<u64>,
+    /// Ends the tool when no record came for so long.
+    timeout: Option<Duration>,
+    /// The signal that asks to end, or 0.
+    signal: Arc<AtomicUsize>,
+    out: Vec<u8>,
+    count: u64,
+}
+
+impl Reader {
+    fn run(mut self) -> anyhow::Result<ExitCode> {
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+            let number = usize::try_from(signal).expect("signals have small positive numbers");
+            signal_hook::flag::register_usize(signal, self.signal.clone(), number).context("listening for signals")?;
+        }
+        let outcome = self.read();
+        let flushed = self.flush();
+        self.close();
+        eprintln!("Processed a total of {} messages", self.count);
+        let signal = self.signal.load(Ordering::Relaxed);
+        std::mem::forget(self.consumer);
+        match outcome.and(flushed.map(|_| ())) {
+            Err(error) => {
+                eprintln!("[{}] ERROR Unknown error when running consumer: {error:#}", clock::log_time());
+                Ok(ExitCode::FAILURE)
+            }
+            Ok(()) if signal > 0 => Ok(ExitCode::from(u8::try_from(128 + signal).unwrap_or(1))),
+            Ok(()) => Ok(ExitCode::SUCCESS),
+        }
+    }
+
+    /// Shows records until there is a reason to end.
+    fn read(&mut self) -> anyhow::Result<()> {
+        let mut waiting_since = Instant::now();
+        while self.limit.is_none_or(|limit| self.count < limit) {
+            if self.signal.load(Ordering::Relaxed) > 0 {
+                return Ok(());
+            }
+            let ready = match self.consumer.poll(Duration::ZERO) {
+                None => {
+                    if !self.flush()? {
+                        return Ok(());
+                    }
+                    self.consumer.poll(self.patience(waiting_since))
+                }
+                ready => ready,
+            };
+            match ready {
+                Some(Ok(message)) => {
+                    self.count += 1;
+                    if let Err(error) = self.formatter.write(&message, &mut self.out) {
+                        if !self.skip_errors {
+                            return Err(error);
+                        }
+                        let now = clock::log_time();
+                        eprintln!("[{now}] ERROR Error processing message, skipping this message: {error:#}");
+                    }
+                    drop(message);
+                    if self.out.len() >= OUTPUT && !self.flush()? {
+                        return Ok(());
+                    }
+                    waiting_since = Instant::now();
+                }
+                Some(Err(error)) if !is_passing(&error) => {
+                    terminate(&error.to_string());
+                    return Ok(());
+                }
+                _ => {
+                    if self.timeout.is_some_and(|timeout| waiting_since.elapsed() >= timeout) {
+                        terminate("org.apache.kafka.common.errors.TimeoutException");
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn patience(&self, waiting_since: Instant) -> Duration {
+        let left = self.timeout.map(|timeout| timeout.saturating_sub(waiting_since.elapsed()));
+        left.map_or(LOOK_UP, |left| left.min(LOOK_UP))
+    }
+
+    /// Writes what is gathered; false if nobody reads it any more.
+    fn flush(&mut self) -> anyhow::Result<bool> {
+        if self.out.is_empty() {
+            return Ok(true);
+        }
+        let mut stdout = std::io::stdout().lock();
+        let written = stdout.write_all(&self.out).and_then(|()| stdout.flush());
+        self.out.clear();
+        if written.is_err() {
+            eprintln!("Unable to write to standard out, closing consumer.");
+        }
+        Ok(written.is_ok())
+    }
+
+    /// Leaves the group and commits what is to be committed; waits no longer than for that.
+    fn close(&self) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        if self.consumer.close_queue().is_ok() {
+            while !self.consumer.closed() && Instant::now() < deadline {
+                self.consumer.poll(Duration::from_millis(2));
+            }
+        }
+    }
+}
+
+fn terminate(reason: &str) {
+    let now = clock::log_time();
+    eprintln!(
+        "[{now}] ERROR Error processing message, terminating consumer process:  \
+         (org.apache.kafka.tools.consumer.ConsoleConsumer)\n{reason}"
+    );
+}
+
+/// Does librdkafka go on by itself after this error?
+fn is_passing(error: &KafkaError) -> bool {
+    !matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::InvalidTopic
+                | RDKafkaErrorCode::Authentication
+                | RDKafkaErrorCode::SaslAuthenticationFailed
+                | RDKafkaErrorCode::Fatal
+                | RDKafkaErrorCode::InvalidGroupId
+        )
+    )
+}

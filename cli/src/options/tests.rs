@@ -1,0 +1,55 @@
+//! Command lines against what jopt-simple 5.0.4 makes of them.
+
+use super::*;
+
+const SPECS: &[Spec] = &[
+    HELP,
+    flag("list", "List."),
+    text("topic", "topic", "The topic."),
+    text("property", "prop", "A property."),
+    int("partitions", "# of partitions", "How many.").or("3"),
+    Spec { name: "codec", takes: Takes::Optional("String", "codec"), default: None, description: "The codec." },
+];
+
+fn check(line: &str, expected: Result<&str, &str>) {
+    let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+    let outcome = Options::parse(SPECS, &arguments).and_then(|options| {
+        let partitions: Option<i32> = options.number("partitions")?;
+        Ok(format!(
+            "list={} topic={:?} property={:?} partitions={partitions:?} codec={}{:?} rest={:?}",
+            options.has("list"),
+            options.value("topic")?,
+            options.values("property"),
+            options.has("codec"),
+            options.value("codec")?,
+            options.rest
+        ))
+    });
+    let outcome = outcome.map_err(|error| error.to_string());
+    assert_eq!(outcome, expected.map(str::to_owned).map_err(str::to_owned), "{line}");
+}
+
+#[test]
+fn reads_as_jopt_simple() {
+    let none = "list=false topic=None property=[] partitions=Some(3) codec=falseNone rest=[]";
+    check("", Ok(none));
+    check(
+        "--list --topic=a=b -property x=1 --property y --partitions 7",
+        Ok("list=true topic=Some(\"a=b\") property=[\"x=1\", \"y\"] partitions=Some(7) codec=falseNone rest=[]"),
+    );
+    check("--codec --list", Ok("list=true topic=None property=[] partitions=Some(3) codec=trueNone rest=[]"));
+    check(
+        "--codec gzip more -- --list",
+        Ok("list=false topic=None property=[] partitions=Some(3) codec=trueSome(\"gzip\") rest=[\"more\", \"--list\"]"),
+    );
+    check(
+        "--topic --list",
+        Ok("list=false topic=Some(\"--list\") property=[] partitions=Some(3) codec=falseNone rest=[]"),
+    );
+    check("--groujp x", Err("groujp is not a recognized option"));
+    check("-groujp x", Err("g is not a recognized option"));
+    check("--top x", Err("top is not a recognized option"));
+    check("--topic", Err("Option topic requires an argument"));
+    check("--topic a --topic b", Err("Found multiple arguments for option topic, but you asked for only one"));
+    check("--partitions x", Err("Cannot parse argument 'x' of option partitions"));
+}
