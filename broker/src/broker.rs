@@ -10,6 +10,7 @@ use crate::group::{GroupSettings, Groups};
 use crate::outbox::{Outbox, PeerError, ZkInput};
 use crate::partition::{Replicas, StorageError};
 use crate::peers::Peers;
+use crate::producer_ids::ProducerIds;
 use crate::shutdown::Stage;
 use crate::wiring;
 use bytes::Bytes;
@@ -61,6 +62,8 @@ pub struct Broker {
     pub cluster: Cluster,
     /// This broker's partitions.
     pub replicas: Replicas,
+    /// Ids for idempotent producers.
+    pub producer_ids: ProducerIds,
     /// The groups this broker looks after.
     pub groups: Groups,
     pub(crate) stage: Mutex<Stage>,
@@ -83,7 +86,8 @@ impl Broker {
         let groups = Groups::new(GroupSettings::of(&config), rng.fork());
         let peers = Peers::new(outbox.clone(), format!("broker-{}", config.broker_id));
         let (image, stage, config) = (RwLock::default(), Mutex::default(), Arc::new(config));
-        Ok(Arc::new(Broker { config, outbox, peers, image, cluster, replicas, groups, stage }))
+        let producer_ids = ProducerIds::new();
+        Ok(Arc::new(Broker { config, outbox, peers, image, cluster, replicas, producer_ids, groups, stage }))
     }
 
     /// Connects to ZooKeeper; the broker serves clients from here on.

@@ -15,8 +15,8 @@ use bytes::Bytes;
 use common::id::BrokerId;
 use common::kafka::header;
 use common::kafka::messages::{
-    AlterPartitionRequest, ControlledShutdownRequest, CreateTopicsRequest, FetchRequest, LeaderAndIsrRequest,
-    ListOffsetsRequest, Request, StopReplicaRequest, UpdateMetadataRequest,
+    AllocateProducerIdsRequest, AlterPartitionRequest, ControlledShutdownRequest, CreateTopicsRequest, FetchRequest,
+    LeaderAndIsrRequest, ListOffsetsRequest, Request, StopReplicaRequest, UpdateMetadataRequest,
 };
 use common::time::{Millis, Now};
 use std::cell::RefCell;
@@ -325,6 +325,10 @@ impl Broker {
                 self.with_cluster(now, |cluster, effects| {
                     cluster.on_stop_replica_response(broker, response, now, effects);
                 });
+            }
+            PeerCall::AllocateProducerIds => {
+                let response = decode::<AllocateProducerIdsRequest>(response, version).ok();
+                self.on_producer_ids_response(response, now);
             }
             PeerCall::ControlledShutdown => {
                 let response = decode::<ControlledShutdownRequest>(response, version);

@@ -8,11 +8,14 @@ pub mod config;
 pub mod connection;
 mod effects;
 pub mod group;
+mod leaders;
 pub mod log;
 mod offsets_topic;
 pub mod outbox;
 pub mod partition;
 pub mod peers;
+mod producer_blocks;
+pub mod producer_ids;
 mod replication;
 #[cfg(feature = "server")]
 pub mod server;

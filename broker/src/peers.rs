@@ -19,6 +19,8 @@ pub enum PeerCall {
     ListOffsets(FetcherId),
     /// ISR changes told to the controller.
     AlterPartition,
+    /// A block of producer ids asked of the controller.
+    AllocateProducerIds,
     /// The controller's word to this broker.
     LeaderAndIsr(BrokerId),
     /// The controller's word to this broker.
@@ -39,7 +41,10 @@ impl PeerCall {
             PeerCall::LeaderAndIsr(broker) | PeerCall::UpdateMetadata(broker) | PeerCall::StopReplica(broker) => {
                 Some(*broker)
             }
-            PeerCall::AlterPartition | PeerCall::ControlledShutdown | PeerCall::CreateTopics => None,
+            PeerCall::AlterPartition
+            | PeerCall::AllocateProducerIds
+            | PeerCall::ControlledShutdown
+            | PeerCall::CreateTopics => None,
         }
     }
 }

@@ -8,7 +8,11 @@ use crate::cluster::{
     ReassignError,
 };
 use crate::group::GroupError;
-use crate::partition::StateError;
+use crate::log::AppendError;
+use crate::log::producers::ProducerError;
+use crate::partition::fetch_session::SessionError;
+use crate::partition::{DeleteError, PieceError, ProduceError, ReadError, StateError};
+use crate::producer_ids::NoProducerIds;
 use common::kafka::error::ErrorCode;
 
 impl From<StateError> for ErrorCode {
@@ -167,5 +171,103 @@ impl From<&ReassignError> for ErrorCode {
             | ReassignError::NotAlive { .. } => ErrorCode::InvalidReplicaAssignment,
             ReassignError::NotWritten => ErrorCode::NotController,
         }
+    }
+}
+
+impl From<ReadError> for ErrorCode {
+    fn from(error: ReadError) -> ErrorCode {
+        match error {
+            ReadError::NotLeaderOrFollower => ErrorCode::NotLeaderOrFollower,
+            ReadError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+            ReadError::FencedEpoch => ErrorCode::FencedLeaderEpoch,
+            ReadError::UnknownEpoch => ErrorCode::UnknownLeaderEpoch,
+            ReadError::OffsetOutOfRange => ErrorCode::OffsetOutOfRange,
+            ReadError::InconsistentTopicId => ErrorCode::InconsistentTopicId,
+            ReadError::OffsetNotAvailable => ErrorCode::OffsetNotAvailable,
+            ReadError::Storage => ErrorCode::KafkaStorageError,
+            ReadError::Corrupt => ErrorCode::CorruptMessage,
+        }
+    }
+}
+
+impl From<PieceError> for ErrorCode {
+    fn from(error: PieceError) -> ErrorCode {
+        match error {
+            PieceError::UnknownTopicId => ErrorCode::UnknownTopicId,
+            PieceError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<SessionError> for ErrorCode {
+    fn from(error: SessionError) -> ErrorCode {
+        match error {
+            SessionError::UnknownSession => ErrorCode::FetchSessionIdNotFound,
+            SessionError::InvalidEpoch => ErrorCode::InvalidFetchSessionEpoch,
+            SessionError::TopicIdMismatch => ErrorCode::FetchSessionTopicIdError,
+        }
+    }
+}
+
+impl From<&ProduceError> for ErrorCode {
+    fn from(error: &ProduceError) -> ErrorCode {
+        match error {
+            ProduceError::NotLeader => ErrorCode::NotLeaderOrFollower,
+            ProduceError::UnknownPartition => ErrorCode::NotLeaderOrFollower,
+            ProduceError::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
+            ProduceError::NotEnoughReplicasAfterAppend => ErrorCode::NotEnoughReplicasAfterAppend,
+            ProduceError::TimedOut => ErrorCode::RequestTimedOut,
+            ProduceError::Storage => ErrorCode::KafkaStorageError,
+            ProduceError::Refused(error) => ErrorCode::from(&**error),
+        }
+    }
+}
+
+impl From<&AppendError> for ErrorCode {
+    fn from(error: &AppendError) -> ErrorCode {
+        match error {
+            AppendError::Corrupt { .. } => ErrorCode::CorruptMessage,
+            AppendError::UnsupportedFormat { .. } => ErrorCode::UnsupportedForMessageFormat,
+            AppendError::RecordTooLarge { .. } => ErrorCode::MessageTooLarge,
+            AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
+            AppendError::InvalidRecord { .. } => ErrorCode::InvalidRecord,
+            AppendError::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
+            AppendError::Producer(error) => error.into(),
+            // Only what is fetched has offsets of its own.
+            AppendError::OffsetsOutOfOrder { .. } | AppendError::UnexpectedOffset { .. } => {
+                ErrorCode::UnknownServerError
+            }
+            AppendError::Log(_) => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
+impl From<&ProducerError> for ErrorCode {
+    fn from(error: &ProducerError) -> ErrorCode {
+        match error {
+            ProducerError::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+            ProducerError::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+            ProducerError::InvalidTxnState { .. } => ErrorCode::InvalidTxnState,
+            ProducerError::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
+        }
+    }
+}
+
+impl From<DeleteError> for ErrorCode {
+    fn from(error: DeleteError) -> ErrorCode {
+        match error {
+            DeleteError::NotLeader => ErrorCode::NotLeaderOrFollower,
+            DeleteError::UnknownPartition => ErrorCode::NotLeaderOrFollower,
+            DeleteError::OffsetOutOfRange => ErrorCode::OffsetOutOfRange,
+            DeleteError::Policy => ErrorCode::PolicyViolation,
+            DeleteError::TimedOut => ErrorCode::RequestTimedOut,
+            DeleteError::Storage => ErrorCode::KafkaStorageError,
+        }
+    }
+}
+
+impl From<NoProducerIds> for ErrorCode {
+    fn from(NoProducerIds: NoProducerIds) -> ErrorCode {
+        ErrorCode::CoordinatorLoadInProgress
     }
 }

@@ -9,21 +9,27 @@ pub mod controlled_shutdown;
 pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_groups;
+pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_groups;
 pub mod elect_leaders;
 pub mod error;
+pub mod fetch;
 pub mod heartbeat;
+pub mod init_producer_id;
 pub mod join_group;
 pub mod leader_and_isr;
 pub mod leave_group;
 pub mod list_groups;
+pub mod list_offsets;
 pub mod list_partition_reassignments;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
+pub mod offset_for_leader_epoch;
+pub mod produce;
 pub mod stop_replica;
 pub mod sync_group;
 pub mod update_metadata;
@@ -60,6 +66,8 @@ pub enum Reply<R> {
     Parked,
     /// The client expects no bytes (Produce with acks=0).
     Silent,
+    /// The client expects no bytes and must learn of a failure: its connection is closed.
+    Close(String),
 }
 
 /// What a handler may use beside its request.
@@ -161,6 +169,9 @@ const fn row<E: Endpoint>() -> Row {
 
 /// Every API served, by key.
 pub const TABLE: &[Row] = &[
+    row::<produce::Produce>(),
+    row::<fetch::Fetch>(),
+    row::<list_offsets::ListOffsets>(),
     row::<metadata::Metadata>(),
     row::<leader_and_isr::LeaderAndIsr>(),
     row::<stop_replica::StopReplica>(),
@@ -177,6 +188,9 @@ pub const TABLE: &[Row] = &[
     row::<api_versions::ApiVersions>(),
     row::<create_topics::CreateTopics>(),
     row::<delete_topics::DeleteTopics>(),
+    row::<delete_records::DeleteRecords>(),
+    row::<init_producer_id::InitProducerId>(),
+    row::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
     row::<create_partitions::CreatePartitions>(),
     row::<delete_groups::DeleteGroups>(),
     row::<elect_leaders::ElectLeaders>(),
@@ -243,6 +257,7 @@ fn handle<E: Endpoint>(ctx: &Context<'_>, mut body: Reader) -> Handled {
         Reply::Now(response) => Handled::Now(encode::<E::Request>(ctx.correlation_id, ctx.version, &response)),
         Reply::Parked => Handled::Parked,
         Reply::Silent => Handled::Silent,
+        Reply::Close(reason) => Handled::Close(reason),
     }
 }
 

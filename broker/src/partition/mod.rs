@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::disk::Disk;
+use common::kafka::compression::Compression;
 use common::kafka::records::Records;
 use common::time::{Millis, Now};
 use parking_lot::{Mutex, RwLock};
@@ -526,6 +527,11 @@ impl Partition {
     pub fn leader_epoch_if_leader(&self) -> Option<i32> {
         let state = self.state.lock();
         self.is_leader(&state).then_some(state.leader_epoch)
+    }
+
+    /// True if the topic insists on zstd (`compression.type`).
+    pub fn insists_on_zstd(&self) -> bool {
+        self.state.lock().log.config().compression_type == Some(Compression::Zstd)
     }
 
     /// Puts other settings in force.

@@ -1,0 +1,239 @@
+//! Fetch (1), versions 4 to 18: reads record batches, for consumers up to the high watermark or the last stable offset
+//! (read_committed), for following replicas up to the log end. Waits for `min_bytes` at most `max_wait_ms`; sessions
+//! (KIP-227) from version 7 on, topic ids (KIP-516) from 13 on, the leader in case of NOT_LEADER_OR_FOLLOWER and
+//! FENCED_LEADER_EPOCH (KIP-951) from 16 on. Records are never looked at and stay in their files until they are sent.
+//!
+//! Errors: FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH, FETCH_SESSION_TOPIC_ID_ERROR; by partition
+//! UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH,
+//! UNKNOWN_LEADER_EPOCH, OFFSET_OUT_OF_RANGE, KAFKA_STORAGE_ERROR, CORRUPT_MESSAGE, UNSUPPORTED_COMPRESSION_TYPE (zstd
+//! before version 10). A preferred read replica (KIP-392) is never named; replicas do serve consumers that ask them.
+
+use super::{Context, Endpoint, Reply};
+use crate::broker::Broker;
+use crate::cluster::image::Image;
+use crate::leaders::{CurrentLeader, current_leader};
+use crate::partition::fetch_session::{FetchKey, SessionRequest, Target, TopicKey, Wanted};
+use crate::partition::{FetchData, FetchOrder, FetchParams, FetchPiece, FetchResult, Isolation, Topics};
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::fetch::{
+    AbortedTransaction, EpochEndOffset, FetchPartition, FetchTopic, FetchableTopicResponse, ForgottenTopic,
+    LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
+use common::kafka::messages::{FetchRequest, FetchResponse};
+use common::kafka::records::Records;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use uuid::Uuid;
+
+const SESSIONS_FROM: i16 = 7;
+const ZSTD_FROM: i16 = 10;
+const FROM_FOLLOWERS_FROM: i16 = 11;
+const TOPIC_IDS_FROM: i16 = 13;
+const REPLICA_STATE_FROM: i16 = 15;
+const LEADER_FROM: i16 = 16;
+/// Up to here clients do not know KAFKA_STORAGE_ERROR (KIP-112).
+const NO_STORAGE_ERROR_TO: i16 = 5;
+
+/// See the top of the file.
+pub struct Fetch;
+
+impl Endpoint for Fetch {
+    type Request = FetchRequest;
+    const VERSIONS: RangeInclusive<i16> = 4..=18;
+
+    fn handle(ctx: &Context<'_>, request: FetchRequest) -> Reply<FetchResponse> {
+        let order = order(ctx, request);
+        let answer =
+            || Answer { broker: ctx.broker.clone(), listener: ctx.connection.listener.clone(), version: ctx.version };
+        let topics = Known(&ctx.broker.image);
+        let result = ctx.broker.with_replicas(ctx.now, |replicas, effects| {
+            let done = || -> Box<dyn FnOnce(FetchResult) + Send> {
+                let (ticket, answer) = (ctx.ticket::<FetchRequest>(), answer());
+                Box::new(move |result| ticket.answer(&answer.response(result)))
+            };
+            replicas.serve_fetch(order, &topics, done, (ctx.now, effects))
+        });
+        match result {
+            Some(result) => Reply::Now(answer().response(result)),
+            None => Reply::Parked,
+        }
+    }
+}
+
+/// The topics that the controller told of.
+struct Known<'a>(&'a parking_lot::RwLock<Image>);
+
+impl Topics for Known<'_> {
+    fn name(&self, id: &Uuid) -> Option<Arc<str>> {
+        self.0.read().topic_name(*id).map(Arc::from)
+    }
+    fn contains(&self, topic: &str, partition: i32) -> bool {
+        self.0.read().partition(topic, partition).is_some()
+    }
+}
+
+fn order(ctx: &Context<'_>, request: FetchRequest) -> FetchOrder {
+    let by_state = ctx.version >= REPLICA_STATE_FROM;
+    let replica = if by_state { request.replica_state.replica_id } else { request.replica_id };
+    let replica = (replica >= 0).then_some(replica);
+    let isolation = match (replica, request.isolation_level) {
+        (Some(_), _) => Isolation::LogEnd,
+        (None, 1) => Isolation::Committed,
+        (None, _) => Isolation::HighWatermark,
+    };
+    let max_bytes = request.max_bytes.min(ctx.broker.config.fetch_max_bytes);
+    let params = FetchParams {
+        replica,
+        replica_epoch: if by_state { request.replica_state.replica_epoch } else { -1 },
+        only_leader: replica.is_some() || ctx.version < FROM_FOLLOWERS_FROM,
+        isolation,
+        max_wait_ms: u64::try_from(request.max_wait_ms).unwrap_or(0),
+        min_bytes: request.min_bytes.min(max_bytes),
+        max_bytes,
+    };
+    let has_sessions = ctx.version >= SESSIONS_FROM;
+    let session = SessionRequest {
+        id: if has_sessions { request.session_id } else { 0 },
+        epoch: if has_sessions { request.session_epoch } else { -1 },
+        from_follower: replica.is_some(),
+        uses_topic_ids: ctx.version >= TOPIC_IDS_FROM,
+        wanted: targets(ctx, request.topics),
+        forgotten: forgotten(ctx.version, request.forgotten_topics_data),
+    };
+    FetchOrder { params, session }
+}
+
+fn targets(ctx: &Context<'_>, topics: Vec<FetchTopic>) -> Vec<Target> {
+    let image = ctx.broker.image.read();
+    let mut targets = Vec::new();
+    for FetchTopic { topic, topic_id, partitions } in topics {
+        let (key, name): (TopicKey, Option<Arc<str>>) = if ctx.version >= TOPIC_IDS_FROM {
+            (TopicKey::Id(topic_id), image.topic_name(topic_id).map(Arc::from))
+        } else {
+            let name: Arc<str> = topic.into();
+            (TopicKey::Name(name.clone()), Some(name))
+        };
+        targets.extend(partitions.into_iter().map(|partition| Target {
+            key: FetchKey { topic: key.clone(), partition: partition.partition },
+            topic: name.clone(),
+            wanted: wanted(&partition),
+        }));
+    }
+    targets
+}
+
+fn wanted(partition: &FetchPartition) -> Wanted {
+    let epoch = |epoch: i32| (epoch >= 0).then_some(epoch);
+    Wanted {
+        fetch_offset: partition.fetch_offset,
+        log_start_offset: partition.log_start_offset,
+        max_bytes: partition.partition_max_bytes,
+        current_leader_epoch: epoch(partition.current_leader_epoch),
+        last_fetched_epoch: epoch(partition.last_fetched_epoch),
+    }
+}
+
+fn forgotten(version: i16, topics: Vec<ForgottenTopic>) -> Vec<FetchKey> {
+    let mut keys = Vec::new();
+    for ForgottenTopic { topic, topic_id, partitions } in topics {
+        let topic = if version >= TOPIC_IDS_FROM { TopicKey::Id(topic_id) } else { TopicKey::Name(topic.into()) };
+        keys.extend(partitions.into_iter().map(|partition| FetchKey { topic: topic.clone(), partition }));
+    }
+    keys
+}
+
+/// What is needed to say how a fetch ended.
+struct Answer {
+    broker: Arc<Broker>,
+    listener: String,
+    version: i16,
+}
+
+impl Answer {
+    fn response(&self, result: FetchResult) -> FetchResponse {
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(error) => {
+                return FetchResponse { error_code: ErrorCode::from(error).code(), ..FetchResponse::default() };
+            }
+        };
+        let mut nodes = BTreeMap::new();
+        let mut responses: Vec<FetchableTopicResponse> = Vec::new();
+        let mut last: Option<TopicKey> = None;
+        for piece in reply.pieces {
+            if last.as_ref() != Some(&piece.key.topic) {
+                let (topic, topic_id) = match &piece.key.topic {
+                    TopicKey::Id(id) => (String::new(), *id),
+                    TopicKey::Name(name) => (name.to_string(), Uuid::nil()),
+                };
+                last = Some(piece.key.topic.clone());
+                responses.push(FetchableTopicResponse { topic, topic_id, partitions: Vec::new() });
+            }
+            let partition = self.partition(piece, &mut nodes);
+            responses.last_mut().expect("one was just pushed").partitions.push(partition);
+        }
+        let node_endpoints = nodes.into_values().collect();
+        FetchResponse { session_id: reply.session_id, responses, node_endpoints, ..FetchResponse::default() }
+    }
+
+    fn partition(&self, piece: FetchPiece, nodes: &mut BTreeMap<i32, NodeEndpoint>) -> PartitionData {
+        let (partition_index, topic) = (piece.key.partition, piece.topic);
+        let code = match piece.outcome {
+            Ok(_) if self.must_hide_zstd(topic.as_deref(), partition_index) => ErrorCode::UnsupportedCompressionType,
+            Ok(data) => return read(partition_index, data),
+            Err(error) => ErrorCode::from(error),
+        };
+        let mut data = PartitionData {
+            partition_index,
+            error_code: code.code(),
+            high_watermark: -1,
+            records: Some(Records::default()),
+            aborted_transactions: None,
+            ..PartitionData::default()
+        };
+        match code {
+            ErrorCode::KafkaStorageError if self.version <= NO_STORAGE_ERROR_TO => {
+                data.error_code = ErrorCode::NotLeaderOrFollower.code();
+            }
+            ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch if self.version >= LEADER_FROM => {
+                if let Some(topic) = topic {
+                    hint(&mut data, nodes, current_leader(&self.broker, &topic, partition_index, &self.listener));
+                }
+            }
+            _ => {}
+        }
+        data
+    }
+
+    fn must_hide_zstd(&self, topic: Option<&str>, partition: i32) -> bool {
+        let held = || self.broker.replicas.get(topic?, partition);
+        self.version < ZSTD_FROM && held().is_some_and(|held| held.insists_on_zstd())
+    }
+}
+
+fn read(partition_index: i32, data: FetchData) -> PartitionData {
+    let aborted = |txn: crate::log::AbortedTxn| AbortedTransaction {
+        producer_id: txn.producer_id,
+        first_offset: txn.first_offset,
+    };
+    PartitionData {
+        partition_index,
+        high_watermark: data.high_watermark,
+        last_stable_offset: data.last_stable_offset,
+        log_start_offset: data.log_start_offset,
+        aborted_transactions: data.aborted.map(|aborted_txns| aborted_txns.into_iter().map(aborted).collect()),
+        diverging_epoch: data
+            .diverging
+            .map_or_else(EpochEndOffset::default, |(epoch, end_offset)| EpochEndOffset { epoch, end_offset }),
+        records: Some(data.records),
+        ..PartitionData::default()
+    }
+}
+
+fn hint(data: &mut PartitionData, nodes: &mut BTreeMap<i32, NodeEndpoint>, leader: CurrentLeader) {
+    data.current_leader = LeaderIdAndEpoch { leader_id: leader.id, leader_epoch: leader.epoch };
+    if let Some(node) = leader.node {
+        nodes.insert(leader.id, NodeEndpoint { node_id: leader.id, host: node.host, port: node.port, rack: node.rack });
+    }
+}

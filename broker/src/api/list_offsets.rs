@@ -1,0 +1,111 @@
+//! ListOffsets (2), versions 1 to 10: the first offset, the end that a reader may see, the record with the largest
+//! timestamp (KIP-734), or the first one of a time. Version 0, which lists segments, is not served. There is no tiered
+//! storage: the earliest local offset is the earliest, and there is no last tiered one (offset -1).
+//!
+//! Errors by partition: UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH,
+//! OFFSET_NOT_AVAILABLE (LEADER_NOT_AVAILABLE before version 5), UNSUPPORTED_VERSION (a negative timestamp that the
+//! version does not know), INVALID_REQUEST (a partition named twice), KAFKA_STORAGE_ERROR.
+
+use super::{Context, Endpoint, Reply};
+use crate::partition::{Asker, FoundOffset, Isolation, OffsetQuery, ReadError};
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use common::kafka::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+/// Replica id of a consumer.
+const CONSUMER: i32 = -1;
+/// Replica id of a debugging tool, which any replica answers.
+const DEBUGGER: i32 = -2;
+/// First version that knows OFFSET_NOT_AVAILABLE (KIP-207).
+const NOT_AVAILABLE_FROM: i16 = 5;
+/// First version that tells the leader epoch.
+const EPOCH_FROM: i16 = 4;
+
+/// See the top of the file.
+pub struct ListOffsets;
+
+impl Endpoint for ListOffsets {
+    type Request = ListOffsetsRequest;
+    const VERSIONS: RangeInclusive<i16> = 1..=10;
+
+    fn handle(ctx: &Context<'_>, request: ListOffsetsRequest) -> Reply<ListOffsetsResponse> {
+        let isolation = match (request.replica_id, request.isolation_level) {
+            (CONSUMER, 1) => Some(Isolation::Committed),
+            (CONSUMER, _) => Some(Isolation::HighWatermark),
+            _ => None,
+        };
+        let only_leader = request.replica_id != DEBUGGER;
+        let mut seen = BTreeSet::new();
+        let mut twice = BTreeSet::new();
+        for topic in &request.topics {
+            for partition in &topic.partitions {
+                if !seen.insert((topic.name.as_str(), partition.partition_index)) {
+                    twice.insert((topic.name.clone(), partition.partition_index));
+                }
+            }
+        }
+        let topics = request.topics.into_iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|partition| {
+                let is_twice = twice.contains(&(topic.name.clone(), partition.partition_index));
+                let found = if is_twice {
+                    Err(ErrorCode::InvalidRequest)
+                } else {
+                    find(ctx, &topic.name, partition, (isolation, only_leader))
+                };
+                respond(ctx.version, partition.partition_index, found)
+            });
+            ListOffsetsTopicResponse { partitions: partitions.collect(), name: topic.name.clone() }
+        });
+        Reply::Now(ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() })
+    }
+}
+
+fn find(
+    ctx: &Context<'_>,
+    topic: &str,
+    partition: &ListOffsetsPartition,
+    (isolation, only_leader): (Option<Isolation>, bool),
+) -> Result<Option<FoundOffset>, ErrorCode> {
+    let query = match (partition.timestamp, ctx.version) {
+        (-1, _) => OffsetQuery::Latest,
+        (-2, _) | (-4, 8..) => OffsetQuery::Earliest,
+        (-3, 7..) => OffsetQuery::MaxTimestamp,
+        (-5, 9..) => return Ok(None),
+        (..0, _) => return Err(ErrorCode::UnsupportedVersion),
+        (timestamp, _) => OffsetQuery::Timestamp(timestamp),
+    };
+    let epoch = partition.current_leader_epoch;
+    let asker = Asker { current_leader_epoch: (epoch >= 0).then_some(epoch), only_leader };
+    let index = partition.partition_index;
+    let found = match ctx.broker.replicas.get(topic, index) {
+        Some(held) => held.find_offset(asker, query, isolation),
+        None if ctx.broker.image.read().partition(topic, index).is_some() => Err(ReadError::NotLeaderOrFollower),
+        None => Err(ReadError::UnknownPartition),
+    };
+    found.map_err(|error| match error {
+        ReadError::OffsetNotAvailable if ctx.version < NOT_AVAILABLE_FROM => ErrorCode::LeaderNotAvailable,
+        error => ErrorCode::from(error),
+    })
+}
+
+fn respond(
+    version: i16,
+    partition_index: i32,
+    found: Result<Option<FoundOffset>, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
+    let response = ListOffsetsPartitionResponse { partition_index, ..ListOffsetsPartitionResponse::default() };
+    match found {
+        Ok(Some(found)) => ListOffsetsPartitionResponse {
+            timestamp: found.timestamp,
+            offset: found.offset,
+            leader_epoch: found.leader_epoch.filter(|_| version >= EPOCH_FROM).unwrap_or(-1),
+            ..response
+        },
+        Ok(None) => response,
+        Err(code) => ListOffsetsPartitionResponse { error_code: code.code(), ..response },
+    }
+}
