@@ -4,6 +4,7 @@
 //! in ZooKeeper.
 
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::cluster::image::TopicImage;
 use crate::cluster::{ElectionError, ElectionKind, ElectionOutcome, Waiter};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::elect_leaders::{
@@ -25,6 +26,7 @@ impl Endpoint for ElectLeaders {
         let kind = match request.election_type {
             0 => ElectionKind::Preferred,
             1 => ElectionKind::Unclean,
+            // Version 0, which has no place for an error of the whole, has no type either.
             _ => {
                 let error_code = ErrorCode::InvalidRequest.code();
                 return Reply::Now(ElectLeadersResponse { error_code, ..Default::default() });
@@ -37,7 +39,13 @@ impl Endpoint for ElectLeaders {
             };
             topics.into_iter().flat_map(of).collect()
         });
-        let asked = partitions.clone().unwrap_or_default();
+        let asked = partitions.clone().unwrap_or_else(|| {
+            let image = ctx.broker.image.read();
+            let of = |(name, topic): (&str, &TopicImage)| -> Vec<(String, i32)> {
+                topic.partitions.keys().map(|&partition| (name.to_owned(), partition)).collect()
+            };
+            image.topics().flat_map(of).collect()
+        });
         let ticket: Ticket<ElectLeadersRequest> = ctx.ticket();
         let done = Waiter::new(move |outcomes: Outcomes| ticket.answer(&response(outcomes, is_all)));
         let begun = ctx.broker.with_cluster(ctx.now, |cluster, effects| {
@@ -45,10 +53,6 @@ impl Endpoint for ElectLeaders {
         });
         match begun {
             Ok(()) => Reply::Parked,
-            Err(_) if is_all => {
-                let error_code = ErrorCode::NotController.code();
-                Reply::Now(ElectLeadersResponse { error_code, ..Default::default() })
-            }
             Err(_) => {
                 let refused = asked.into_iter().map(|partition| (partition, Err(ElectionError::NotController)));
                 Reply::Now(response(refused.collect(), false))

@@ -26,7 +26,15 @@ impl Endpoint for LeaderAndIsr {
 
     fn handle(ctx: &Context<'_>, request: LeaderAndIsrRequest) -> Reply<LeaderAndIsrResponse> {
         let ticket = ctx.ticket::<LeaderAndIsrRequest>();
-        apply(ctx.broker, request, ctx.now, move |response, _| ticket.answer(&response));
+        let names_topics_by_id = ctx.version >= 5;
+        apply(ctx.broker, request, ctx.now, move |mut response, _| {
+            if names_topics_by_id {
+                response.partition_errors.clear();
+            } else {
+                response.topics.clear();
+            }
+            ticket.answer(&response);
+        });
         Reply::Parked
     }
 }
@@ -89,7 +97,7 @@ fn new_state(topic: Arc<str>, topic_id: Uuid, state: &LeaderAndIsrPartitionState
     }
 }
 
-/// Says it by name and by topic id; the version decides which is sent.
+/// Says it by name and by topic id; the version decides which of the two may be sent.
 fn response(states: &[NewState], outcomes: &[Result<(), StateError>]) -> LeaderAndIsrResponse {
     let mut by_id: BTreeMap<Uuid, Vec<LeaderAndIsrPartitionError>> = BTreeMap::new();
     let mut by_name = Vec::new();

@@ -10,7 +10,8 @@ use crate::topics_on_demand::new_topic;
 use common::id::BrokerId;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
-    MetadataRequest, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
+    MetadataResponseTopic,
 };
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -26,6 +27,9 @@ impl Endpoint for Metadata {
     fn handle(ctx: &Context<'_>, request: MetadataRequest) -> Reply<MetadataResponse> {
         let broker = ctx.broker;
         let cluster_id = broker.cluster.cluster_id();
+        if let Some(refusal) = refuse(&request, ctx.version) {
+            return Reply::Now(refusal);
+        }
         let view = View { version: ctx.version, listener: &ctx.connection.listener };
         let (mut response, missing) = {
             let image = broker.image.read();
@@ -45,6 +49,19 @@ impl Endpoint for Metadata {
         }
         create_missing(ctx, missing, response)
     }
+}
+
+/// Versions 10 and 11 have a field for ids and allow no name to be missing, yet the ids cannot be asked for (KAFKA-13051).
+fn refuse(request: &MetadataRequest, version: i16) -> Option<MetadataResponse> {
+    let topics = request.topics.as_ref()?;
+    if version >= 12 || topics.iter().all(|topic| topic.topic_id.is_nil() && topic.name.is_some()) {
+        return None;
+    }
+    let refused = |topic: &MetadataRequestTopic| {
+        let name = Some(topic.name.clone().unwrap_or_default());
+        without_partitions(name, topic.topic_id, ErrorCode::InvalidRequest)
+    };
+    Some(MetadataResponse { topics: topics.iter().map(refused).collect(), ..MetadataResponse::default() })
 }
 
 /// From where the cluster is looked at.

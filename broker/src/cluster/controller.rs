@@ -215,14 +215,16 @@ impl Controller {
             }
             _ => return,
         };
-        self.known = decode_controller(&data).ok();
+        let before = std::mem::replace(&mut self.known, decode_controller(&data).ok());
         let is_ours = stat.ephemeral_owner == self.session && stat.ephemeral_owner != 0;
         match (&self.role, is_ours) {
             (Role::Reigning(_), true) => {}
             (_, true) => io.store.ask(election(What::ConfirmEpoch), get(paths::CONTROLLER_EPOCH, false)),
             (_, false) => {
                 self.resign(io);
-                info!(controller = self.known, "another broker is the controller");
+                if before != self.known {
+                    info!(controller = self.known, "another broker is the controller");
+                }
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use super::*;
 use common::kafka::messages::{
-    MetadataRequestTopic, UpdateMetadataBroker, UpdateMetadataEndpoint, UpdateMetadataPartitionState,
-    UpdateMetadataRequest, UpdateMetadataTopicState,
+    UpdateMetadataBroker, UpdateMetadataEndpoint, UpdateMetadataPartitionState, UpdateMetadataRequest,
+    UpdateMetadataTopicState,
 };
 
 fn image() -> Image {
@@ -96,4 +96,15 @@ fn all_topics_and_ids() {
     assert!(missing.is_empty());
     let found: Vec<_> = response.topics.iter().map(|topic| (topic.name.as_deref(), topic.error_code)).collect();
     assert_eq!(found, [(Some("t"), 0), (None, ErrorCode::UnknownTopicId.code())]);
+}
+
+#[test]
+fn ids_and_missing_names_need_version_12() {
+    let id = MetadataRequestTopic { topic_id: Uuid::from_u128(5), name: None, ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![id]), ..Default::default() };
+    assert_eq!(refuse(&request, 12), None);
+    let refusal = refuse(&request, 11).unwrap();
+    assert_eq!(refusal.topics[0].error_code, ErrorCode::InvalidRequest.code());
+    assert_eq!(refusal.topics[0].name.as_deref(), Some(""));
+    assert_eq!(refuse(&names(&["t"]), 1), None);
 }
