@@ -16,6 +16,7 @@ pub mod describe_groups;
 pub mod elect_leaders;
 pub mod error;
 pub mod fetch;
+pub mod find_coordinator;
 pub mod heartbeat;
 pub mod init_producer_id;
 pub mod join_group;
@@ -179,6 +180,7 @@ pub const TABLE: &[Row] = &[
     row::<controlled_shutdown::ControlledShutdown>(),
     row::<offset_commit::OffsetCommit>(),
     row::<offset_fetch::OffsetFetch>(),
+    row::<find_coordinator::FindCoordinator>(),
     row::<join_group::JoinGroup>(),
     row::<heartbeat::Heartbeat>(),
     row::<leave_group::LeaveGroup>(),
