@@ -2,6 +2,8 @@
 //! Reads no file and resolves no name. The tables are in `config/`.
 
 mod broker_settings;
+pub mod change;
+pub mod describe;
 mod listener;
 pub mod setting;
 mod topic;
@@ -268,11 +270,13 @@ impl BrokerConfig {
         own: &BTreeMap<String, String>,
     ) -> Result<BrokerConfig, PropertyError> {
         let mut properties = self.properties.clone();
-        for (key, value) in for_all {
-            properties.set(key, value, "/config/brokers/<default>");
-        }
-        for (key, value) in own {
-            properties.set(key, value, "/config/brokers/N");
+        for (texts, place) in [(for_all, "/config/brokers/<default>"), (own, "/config/brokers/N")] {
+            for name in change::displaced(texts) {
+                properties.remove(&name);
+            }
+            for (key, value) in texts {
+                properties.set(key, value, place);
+            }
         }
         BrokerConfig::parse(&properties).map(|(config, _)| config)
     }

@@ -62,6 +62,11 @@ impl Properties {
         self.entries.insert(key.to_owned(), Entry { value: value.to_owned(), place: place.to_owned() });
     }
 
+    /// Forgets a key.
+    pub fn remove(&mut self, key: &str) {
+        self.entries.remove(key);
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.entries.get(key).map(|entry| entry.value.as_str())

@@ -328,6 +328,11 @@ impl Value {
         }
     }
 
+    /// As [`Value::to_text`]; `None` for no value.
+    pub fn to_shown(&self) -> Option<String> {
+        (*self != Value::Null).then(|| self.to_text())
+    }
+
     /// The number in it, if it is one.
     pub fn as_number(&self) -> Option<f64> {
         match self {

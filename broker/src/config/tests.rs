@@ -135,3 +135,175 @@ fn dynamic_settings_lie_over_the_file() {
     let now = broker.with_dynamic(&all, &own).unwrap();
     assert_eq!((now.log_retention_ms, now.num_io_threads), (7, 3));
 }
+
+fn layers<'a>(file: &'a BrokerConfig, for_all: &[(&str, &str)], own: &[(&str, &str)]) -> describe::Layers<'a> {
+    describe::Layers { file, for_all: overrides(for_all), own: overrides(own) }
+}
+
+/// As kafka-configs shows it, without the marks for sensitive ones.
+fn shown(described: &[describe::Described], name: &str) -> String {
+    let found = described.iter().find(|one| one.name == name).unwrap_or_else(|| panic!("no {name}"));
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".to_owned());
+    let synonym = |s: &describe::Synonym| format!("{:?}:{}={}", s.source, s.name, text(&s.value));
+    let synonyms: Vec<String> = found.synonyms.iter().map(synonym).collect();
+    format!("{} {:?} [{}]", text(&found.value), found.source, synonyms.join(", "))
+}
+
+#[test]
+fn a_brokers_settings_are_described_as_kafka_describes_them() {
+    let file =
+        parse("broker.id=0\nlog.retention.hours=24\nfoo.bar=1\nlistener.name.a.ssl.keystore.type=PEM").unwrap().0;
+    let layers =
+        layers(&file, &[("log.cleaner.threads", "2"), ("log.retention.ms", "7000")], &[("log.cleaner.threads", "3")]);
+    let described = layers.broker();
+    for (name, expected) in [
+        ("advertised.listeners", "null Default []"),
+        ("authorizer.class.name", " Default [Default:authorizer.class.name=]"),
+        ("broker.id", "0 StaticBroker [StaticBroker:broker.id=0, Default:broker.id=-1]"),
+        ("foo.bar", "null StaticBroker [StaticBroker:foo.bar=null]"),
+        (
+            "listener.name.a.ssl.keystore.type",
+            "PEM StaticBroker [StaticBroker:listener.name.a.ssl.keystore.type=PEM, Default:ssl.keystore.type=JKS]",
+        ),
+        (
+            "log.cleaner.threads",
+            "3 DynamicBroker [DynamicBroker:log.cleaner.threads=3, DynamicDefaultBroker:log.cleaner.threads=2, \
+             Default:log.cleaner.threads=1]",
+        ),
+        ("log.flush.interval.ms", "null Default []"),
+        // A setting made while running takes the place of its synonyms in the file.
+        (
+            "log.retention.hours",
+            "168 StaticBroker [StaticBroker:log.retention.hours=24, Default:log.retention.hours=168]",
+        ),
+        (
+            "log.retention.ms",
+            "7000 DynamicDefaultBroker [DynamicDefaultBroker:log.retention.ms=7000, \
+             StaticBroker:log.retention.hours=24, Default:log.retention.hours=168]",
+        ),
+        ("node.id", "0 StaticBroker [StaticBroker:node.id=0, Default:node.id=-1]"),
+        ("sasl.jaas.config", "null Default []"),
+    ] {
+        assert_eq!(shown(&described, name), expected, "{name}");
+    }
+    assert!(!described.iter().any(|one| one.name == "group.share.enable"), "internal settings are not shown");
+    let read_only = |name: &str| described.iter().find(|one| one.name == name).unwrap().is_read_only;
+    assert!(read_only("broker.id") && !read_only("log.cleaner.threads"));
+    let for_all = layers.for_all_brokers();
+    assert_eq!(for_all.len(), 2);
+    assert_eq!(
+        shown(&for_all, "log.cleaner.threads"),
+        "2 DynamicDefaultBroker [DynamicDefaultBroker:log.cleaner.threads=2]"
+    );
+}
+
+#[test]
+fn a_topics_settings_are_described_as_kafka_describes_them() {
+    let file = parse("broker.id=0\nlog.retention.hours=24").unwrap().0;
+    let described = layers(&file, &[("log.retention.ms", "7000")], &[]).topic(&overrides(&[("retention.ms", "5000")]));
+    assert_eq!(described.len(), TOPIC_SETTINGS.len());
+    for (name, expected) in [
+        ("cleanup.policy", "delete Default [Default:log.cleanup.policy=delete]"),
+        ("flush.ms", "9223372036854775807 Default []"),
+        ("leader.replication.throttled.replicas", " Default []"),
+        (
+            "retention.ms",
+            "5000 Topic [Topic:retention.ms=5000, DynamicDefaultBroker:log.retention.ms=7000, \
+             StaticBroker:log.retention.hours=24, Default:log.retention.hours=168]",
+        ),
+        ("segment.ms", "604800000 Default []"),
+    ] {
+        assert_eq!(shown(&described, name), expected, "{name}");
+    }
+}
+
+#[test]
+fn changes_of_topics_are_checked_in_kafkas_words() {
+    let file = parse("").unwrap().0;
+    let resource = "Invalid config value for resource ConfigResource(type=TOPIC, name='t')";
+    for (pairs, expected) in [
+        (
+            &[("retention.ms", "x")][..],
+            format!("{resource}: Invalid value x for configuration retention.ms: Not a number of type LONG"),
+        ),
+        (&[("foo", "x")], "Unknown topic config name: foo".to_owned()),
+        (
+            &[("cleanup.policy", "foo")],
+            format!(
+                "{resource}: Invalid value foo for configuration cleanup.policy: String must be one of: compact, delete"
+            ),
+        ),
+    ] {
+        assert_eq!(
+            change::check_topic(&file, "t", &overrides(pairs)),
+            Err(change::ChangeError::InvalidConfig(expected))
+        );
+    }
+}
+
+#[test]
+fn changes_of_brokers_are_checked_in_kafkas_words() {
+    let file = parse("broker.id=0").unwrap().0;
+    let layers = layers(&file, &[], &[]);
+    for (pairs, is_for_all, expected) in [
+        (
+            &[("log.cleaner.threads", "x")][..],
+            false,
+            "Invalid value x for configuration log.cleaner.threads: Not a number of type INT",
+        ),
+        (&[("broker.rack", "x")], false, "Cannot update these configs dynamically: Set(broker.rack)"),
+        (
+            &[("listeners", "PLAINTEXT://:1")],
+            true,
+            "Cannot update these configs at default cluster level, broker id must be specified: Set(listeners)",
+        ),
+        (
+            &[("ssl.keystore.type", "PEM")],
+            true,
+            "These security configs can be dynamically updated only per-listener using the listener prefix: \
+             HashSet(ssl.keystore.type)",
+        ),
+        (
+            &[("num.io.threads", "100")],
+            true,
+            "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed \
+             for num.io.threads=100, value should not be greater than double the current value 8 for configuration \
+             Invalid dynamic configuration",
+        ),
+    ] {
+        let refused = change::check_broker(&layers, &overrides(pairs), is_for_all);
+        assert_eq!(refused, Err(change::ChangeError::InvalidRequest(expected.to_owned())));
+    }
+    for fine in [("foo", "x"), ("log.cleaner.threads", "2"), ("leader.replication.throttled.rate", "5")] {
+        assert_eq!(change::check_broker(&layers, &overrides(&[fine]), true), Ok(()));
+    }
+}
+
+#[test]
+fn single_settings_are_changed() {
+    use change::Operation::{Append, Delete, Set, Subtract};
+    let before = overrides(&[("cleanup.policy", "compact"), ("retention.ms", "5")]);
+    let operation = |name: &str, operation| (name.to_owned(), operation);
+    for (operations, expected) in [
+        (vec![operation("retention.ms", Delete)], Ok(vec![("cleanup.policy", "compact")])),
+        (
+            vec![operation("cleanup.policy", Append("delete,compact".to_owned())), operation("retention.ms", Delete)],
+            Ok(vec![("cleanup.policy", "compact,delete")]),
+        ),
+        (
+            vec![
+                operation("cleanup.policy", Subtract("compact".to_owned())),
+                operation("retention.ms", Set("6".to_owned())),
+            ],
+            Ok(vec![("cleanup.policy", ""), ("retention.ms", "6")]),
+        ),
+        (
+            vec![operation("retention.ms", Append("6".to_owned()))],
+            Err("Config value append is not allowed for config key: retention.ms"),
+        ),
+        (vec![operation("foo", Subtract("6".to_owned()))], Err("Unknown config name: foo")),
+    ] {
+        let found = change::apply(&before, &operations, change::topic_row).map_err(|error| error.to_string());
+        assert_eq!(found, expected.map(|pairs| overrides(&pairs)).map_err(str::to_owned));
+    }
+}
