@@ -222,9 +222,13 @@ impl Node {
         };
         let ensemble = Ensemble::new(&shape, recovered, rng.fork())?;
         let settings = settings(config);
+        let applied_term = ensemble.applied_position().term;
+        let mut outbox = Outbox::new(persisted.boot);
+        // The leader of that term may lead still, and its first entry is applied.
+        outbox.begin_term(applied_term, now.mono);
         Ok(Node {
             id: config.my_id,
-            applied_term: ensemble.applied_position().term,
+            applied_term,
             clients: Clients::new(config, &settings, persisted.boot, rng, now),
             settings,
             config: config.clone(),
@@ -232,7 +236,7 @@ impl Node {
             tree,
             lead: None,
             early: Early::default(),
-            outbox: Outbox::new(persisted.boot),
+            outbox,
             transfers: Transfers::default(),
             stored_index: persisted.applied,
             stored_at: now.mono,
@@ -320,6 +324,7 @@ impl Node {
                     lead.touch(touched.sessions, now.mono);
                 }
             }
+            PeerBody::Commit(commit) => self.ensemble.step_commit(from, commit),
             PeerBody::Behind(behind) => self.ensemble.step_behind(from, behind),
             PeerBody::SnapshotChunk(chunk) if chunk.term == term => {
                 let applied = self.ensemble.applied_position().index;
@@ -401,6 +406,11 @@ impl Node {
     /// True if this server leads the ensemble.
     pub fn is_leader(&self) -> bool {
         self.ensemble.is_leader()
+    }
+
+    /// True if others would have to find a new leader if this server stopped now.
+    pub fn is_needed(&self) -> bool {
+        self.ensemble.is_leader() && !self.config.is_standalone()
     }
 
     /// Hands this server's requests to the leader, and proposes if it is the leader. True if something was proposed.

@@ -125,6 +125,16 @@ impl World {
         }
     }
 
+    /// The connection from one server to another breaks and is made again; what was on its way is lost.
+    fn reset_link(&mut self, from: u64, to: u64) {
+        if let Some(queue) = self.links.get_mut(&(from, to)) {
+            let kept = self.rng.usize(..=queue.len());
+            queue.truncate(kept);
+        }
+        self.input(from, Input::PeerLost { peer: to });
+        self.input(from, Input::PeerConnected { peer: to });
+    }
+
     fn input(&mut self, id: u64, input: Input) {
         let now = self.clock();
         let Some(node) = self.servers.get_mut(&id).and_then(|server| server.node.as_mut()) else { return };
@@ -323,6 +333,10 @@ fn the_loss_of_the_leader_is_a_pause_and_each_request_is_carried_out_once() {
                 for _ in 0..world.rng.usize(..6) {
                     world.happen();
                 }
+                if world.rng.u8(..) < 20 {
+                    let from = world.rng.u64(1..=3);
+                    world.reset_link(from, from % 3 + 1);
+                }
             }
             if round < 2 {
                 let Some(leader) = world.leader() else { continue };
@@ -416,6 +430,39 @@ fn a_follower_that_was_away_for_long_gets_a_snapshot() {
     world.crash(away);
     world.start(away);
     world.answer(client, create("/again", b"", CreateMode::Persistent)).unwrap();
+    world.run_until("trees are the same", |world| world.digests().len() == 1);
+}
+
+#[test]
+fn a_server_that_comes_back_to_the_same_leader_serves() {
+    let mut world = World::new(2);
+    let client = world.new_client(1);
+    world.answer(client, create("/a", b"", CreateMode::Persistent)).unwrap();
+    world.run(3_000);
+    let leader = world.leader().unwrap();
+    for id in SERVERS.into_iter().filter(|id| *id != leader) {
+        world.crash(id);
+        world.start(id);
+        let client = world.new_client(id);
+        world.answer(client, create(&format!("/{id}"), b"", CreateMode::Persistent)).unwrap();
+        assert_eq!(world.leader(), Some(leader));
+        world.run(3_000);
+    }
+}
+
+#[test]
+fn a_follower_whose_data_was_removed_gets_it_again() {
+    let mut world = World::new(3);
+    let client = world.new_client(1);
+    world.run(500);
+    let wiped = SERVERS.into_iter().find(|id| *id != 1 && Some(*id) != world.leader()).unwrap();
+    for i in 0..20 {
+        world.answer(client, create(&format!("/{i}"), b"", CreateMode::Persistent)).unwrap();
+    }
+    world.crash(wiped);
+    world.servers.get_mut(&wiped).unwrap().store = MemoryStore::default();
+    world.start(wiped);
+    world.answer(client, create("/after", b"", CreateMode::Persistent)).unwrap();
     world.run_until("trees are the same", |world| world.digests().len() == 1);
 }
 

@@ -174,7 +174,19 @@ pub struct Touched {
     pub sessions: Vec<i64>,
 }
 
-/// "Up to where must I have applied to answer a read that begins now?"
+/// How far the receiver's log is committed, when no append is there to say so. Unlike an empty append it asks for no
+/// answer.
+#[derive(Clone, Copy, PartialEq, Eq, ::prost::Message)]
+pub struct Commit {
+    /// The leader's term.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// Committed and known to be in the receiver's log.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+}
+
+/// A server's log has become shorter: its data was removed, or the disk lied.
 #[derive(Clone, Copy, PartialEq, Eq, ::prost::Message)]
 pub struct Behind {
     /// The leader's term.
@@ -234,7 +246,7 @@ pub struct Hello {
 #[derive(Clone, PartialEq, Eq, ::prost::Message)]
 pub struct PeerMessage {
     /// What it is.
-    #[prost(oneof = "PeerBody", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "PeerBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub body: Option<PeerBody>,
 }
 
@@ -265,6 +277,9 @@ pub enum PeerBody {
     /// Greeting.
     #[prost(message, tag = "8")]
     Hello(Hello),
+    /// New committed index.
+    #[prost(message, tag = "9")]
+    Commit(Commit),
 }
 
 impl PeerMessage {

@@ -8,10 +8,10 @@ mod storage;
 
 use bytes::Bytes;
 use common::Rng;
-use message::{Behind, HardState, LogEntry, LogPosition, MessageError, PeerBody, RaftMessage};
+use message::{Behind, Commit, HardState, LogEntry, LogPosition, MessageError, PeerBody, RaftMessage};
 use raft::eraftpb::{ConfState, EntryType, Message, MessageType};
 use raft::{RawNode, SnapshotStatus, StateRole};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use storage::LogStorage;
 use thiserror::Error;
 
@@ -126,6 +126,9 @@ pub struct Ensemble {
     term_in_flight: VecDeque<(u64, u64)>,
     ready_number: u64,
     behind: Vec<(u64, Behind)>,
+    /// As leader: the committed index that each follower was told last.
+    told_commit: BTreeMap<u64, u64>,
+    told_term: u64,
     leaving: bool,
 }
 
@@ -155,6 +158,7 @@ impl Ensemble {
             max_inflight_msgs: APPENDS_IN_FLIGHT,
             check_quorum: true,
             pre_vote: true,
+            skip_bcast_commit: true,
             ..Default::default()
         };
         library.validate()?;
@@ -174,6 +178,8 @@ impl Ensemble {
             term_in_flight: VecDeque::new(),
             ready_number: 0,
             behind: Vec::new(),
+            told_commit: BTreeMap::new(),
+            told_term: 0,
             leaving: false,
         };
         ensemble.settle_timeout();
@@ -386,12 +392,47 @@ impl Ensemble {
             let (_, message) = self.held.pop_front().expect("front was seen");
             give_out(message, &mut progress);
         }
-        if self.raw.has_ready() {
+        let has_ready = self.raw.has_ready();
+        if has_ready {
             self.take_ready(&mut progress);
-        } else if progress.messages.is_empty() && progress.snapshots_wanted.is_empty() {
-            return None;
         }
-        Some(progress)
+        self.tell_commit(&mut progress);
+        let is_work = has_ready || !progress.messages.is_empty() || !progress.snapshots_wanted.is_empty();
+        is_work.then_some(progress)
+    }
+
+    /// Followers whose log has what was committed hear of it at once, with the next append if there is one.
+    fn tell_commit(&mut self, progress: &mut Progress) {
+        if !self.is_leader() {
+            return;
+        }
+        let (term, committed) = (self.term(), self.committed_index());
+        if self.told_term != term {
+            self.told_term = term;
+            self.told_commit.clear();
+        }
+        for (to, body) in &progress.messages {
+            if let PeerBody::Raft(message) = body {
+                let told = self.told_commit.entry(*to).or_default();
+                *told = message.commit.max(*told);
+            }
+        }
+        for (id, peer) in self.raw.raft.prs().iter().filter(|(id, _)| **id != self.id) {
+            let index = committed.min(peer.matched);
+            let told = self.told_commit.entry(*id).or_default();
+            if index > *told {
+                *told = index;
+                progress.messages.push((*id, PeerBody::Commit(Commit { term, index })));
+            }
+        }
+    }
+
+    /// The leader says how far this server's log is committed.
+    pub fn step_commit(&mut self, from: u64, commit: Commit) {
+        let raft = &mut self.raw.raft;
+        if commit.term == raft.term && raft.leader_id == from && commit.index <= raft.raft_log.last_index() {
+            raft.raft_log.commit_to(commit.index);
+        }
     }
 
     fn take_ready(&mut self, progress: &mut Progress) {

@@ -239,7 +239,10 @@ impl Inbox {
     pub(super) fn take(&mut self, from: u64, forward: Forward) -> Result<Vec<(u64, Bytes)>, ForwardGap> {
         let known = self.senders.get(&from).copied();
         let sender = match known {
-            Some(sender) if sender.boot == forward.boot => sender,
+            // The base moves on if the sender gave up requests (a snapshot took the place of its log).
+            Some(sender) if sender.boot == forward.boot => {
+                Sender { expected: sender.expected.max(forward.base), ..sender }
+            }
             Some(sender) if sender.boot > forward.boot => return Ok(Vec::new()),
             _ => Sender { boot: forward.boot, expected: forward.base },
         };
@@ -309,6 +312,17 @@ mod tests {
         assert_eq!(outbox.applied(again.first, NOW).unwrap().connection, ConnectionId(1));
         assert_eq!(outbox.applied(again.first + 1, NOW).unwrap().connection, ConnectionId(3));
         assert!(outbox.waiting.is_empty());
+    }
+
+    #[test]
+    fn what_the_sender_gave_up_is_not_waited_for() {
+        let mut outbox = outbox(0..3, 5);
+        let mut inbox = Inbox::default();
+        let lost = outbox.next_message(5).unwrap();
+        outbox.abandon();
+        outbox.push(ConnectionId(0), 0, request(7), NOW);
+        assert_eq!(cxids(inbox.take(1, outbox.next_message(5).unwrap())), [7]);
+        assert_eq!(cxids(inbox.take(1, lost)), [0; 0]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ const STORE_BEHIND_RECORDS: usize = 4_096;
 const KEPT_ENTRIES: u64 = 5_000;
 /// The log is cut when it has more entries or bytes than this: it is kept in memory as well.
 const LOG_ENTRIES: usize = 20_000;
-const LOG_BYTES: usize = 32 * 1024 * 1024;
+const LOG_BYTES: usize = 16 * 1024 * 1024;
 
 impl Node {
     /// Carries out everything that consensus has to say.
@@ -35,7 +35,7 @@ impl Node {
                 self.poll_transfers(now.mono);
             }
             if let Some(append) = append {
-                self.keep(append, out);
+                self.keep(append, now.mono, out);
             }
             self.apply_all(committed, now);
             for (context, index) in reads {
@@ -46,7 +46,7 @@ impl Node {
         self.write_behind(now.mono, out);
     }
 
-    fn keep(&mut self, append: Append, out: &mut Vec<Output>) {
+    fn keep(&mut self, append: Append, now: Millis, out: &mut Vec<Output>) {
         let mut write = StoreWrite {
             number: Some(append.number),
             hard_state: append.hard_state,
@@ -64,6 +64,7 @@ impl Node {
             self.stored_index = position.index;
             // What the clients' watches should have told is lost with the entries that were skipped.
             self.outbox.abandon();
+            self.outbox.begin_term(position.term, now);
             self.clients.close_all();
         }
         out.push(Output::Store(write));

@@ -28,7 +28,7 @@ const COMPACTED_KEY: &[u8] = b"compacted";
 const APPLIED_KEY: &[u8] = b"applied";
 
 /// Memory for what is not yet in a sorted file, each for log and tree.
-const WRITE_BUFFER_BYTES: usize = 8 * 1024 * 1024;
+const WRITE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 /// Everything is read once, at start: a cache would hold what nobody asks for.
 const CACHE_BYTES: usize = 1024 * 1024;
 /// Writes joined in one batch; bounds the pause between two reports.

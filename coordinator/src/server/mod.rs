@@ -206,7 +206,7 @@ impl Loop {
             for output in outputs.drain(..) {
                 self.carry_out(output);
             }
-            if stopping.is_some_and(|until| !self.node.is_leader() || tokio::time::Instant::now() >= until) {
+            if stopping.is_some_and(|until| !self.node.is_needed() || tokio::time::Instant::now() >= until) {
                 return Ok(());
             }
         }
