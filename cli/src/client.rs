@@ -24,6 +24,51 @@ pub(crate) struct KafkaError {
     pub(crate) message: String,
 }
 
+impl KafkaError {
+    /// As Java's tools show the exception: its class and the message.
+    pub(crate) fn java_text(&self) -> String {
+        format!("org.apache.kafka.common.errors.{}: {}", exception_class(self.code), self.message)
+    }
+}
+
+/// The class of the exception that Java's clients throw for a code: its name in camel case, with exceptions.
+fn exception_class(code: ErrorCode) -> String {
+    let class = match code {
+        ErrorCode::UnknownServerError => "UnknownServerException",
+        ErrorCode::CorruptMessage => "CorruptRecordException",
+        ErrorCode::RequestTimedOut => "TimeoutException",
+        ErrorCode::MessageTooLarge => "RecordTooLargeException",
+        ErrorCode::StaleControllerEpoch => "ControllerMovedException",
+        ErrorCode::NetworkException => "NetworkException",
+        ErrorCode::InvalidTopicException => "InvalidTopicException",
+        ErrorCode::RecordListTooLarge => "RecordBatchTooLargeException",
+        ErrorCode::TopicAuthorizationFailed => "TopicAuthorizationException",
+        ErrorCode::GroupAuthorizationFailed => "GroupAuthorizationException",
+        ErrorCode::ClusterAuthorizationFailed => "ClusterAuthorizationException",
+        ErrorCode::TopicAlreadyExists => "TopicExistsException",
+        ErrorCode::InvalidConfig => "InvalidConfigurationException",
+        ErrorCode::KafkaStorageError => "KafkaStorageException",
+        ErrorCode::SaslAuthenticationFailed => "SaslAuthenticationException",
+        ErrorCode::NonEmptyGroup => "GroupNotEmptyException",
+        other => return format!("{other:?}Exception"),
+    };
+    class.to_owned()
+}
+
+/// An error as Java's tools show the exception.
+pub(crate) fn java_text(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<KafkaError>() {
+        Some(error) => error.java_text(),
+        None if error.downcast_ref::<crate::cluster::TimedOut>().is_some() => {
+            format!("org.apache.kafka.common.errors.TimeoutException: {error}")
+        }
+        None if error.downcast_ref::<Unsupported>().is_some() => {
+            format!("org.apache.kafka.common.errors.UnsupportedVersionException: {error}")
+        }
+        None => error.to_string(),
+    }
+}
+
 /// An error if the code is one. The broker's own text goes before the code's.
 pub(crate) fn check(code: i16, message: Option<&str>) -> Result<(), KafkaError> {
     if code == 0 {

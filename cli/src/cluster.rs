@@ -78,6 +78,11 @@ impl Cluster {
         Cluster::new(&ZooKeeper::open(connect, 30_000)?.bootstrap_servers()?, settings)
     }
 
+    /// Gives each call so long, as `--timeout` says.
+    pub(crate) fn set_call_timeout(&mut self, timeout: Duration) {
+        self.call_timeout = timeout;
+    }
+
     /// The time that a request may take on the server, milliseconds.
     pub(crate) fn timeout_ms(&self) -> i32 {
         i32::try_from(self.request_timeout.as_millis()).unwrap_or(i32::MAX)
@@ -112,7 +117,7 @@ impl Cluster {
 
     fn attempt<R: Request>(&mut self, target: Target, request: &impl Fn(i16) -> R) -> anyhow::Result<R::Response> {
         let connection = self.connection(target)?;
-        let version = connection.version::<R>()?;
+        let version = connection.version::<R>()?.min(newest(R::KEY));
         connection.exchange(&request(version), version)
     }
 
@@ -228,6 +233,11 @@ impl Cluster {
         self.coordinators.clear();
         self.controller_id = -1;
     }
+}
+
+/// The newest version of an API that the tools use. OffsetCommit and OffsetFetch name topics by id from 10 on.
+fn newest(key: i16) -> i16 {
+    if matches!(key, 8 | 9) { 9 } else { i16::MAX }
 }
 
 fn no_topics() -> MetadataRequest {

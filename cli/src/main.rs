@@ -13,7 +13,10 @@ mod clock;
 mod cluster;
 mod consume;
 mod container;
+mod groups;
 mod java_order;
+mod log_offsets;
+mod offsets;
 mod options;
 mod produce;
 mod topics;
@@ -32,6 +35,8 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("kafka-topic", "the same, as some tutorials call it", topics::topics),
     ("kafka-console-producer", "send lines as records", produce::produce),
     ("kafka-console-consumer", "show the records of topics", consume::consume),
+    ("kafka-consumer-groups", "list, describe and delete groups, and move their offsets", groups::groups),
+    ("kafka-get-offsets", "the offsets of partitions at a time", offsets::offsets),
     ("up", "start a cluster on this machine and keep it running", up::up),
     ("down", "stop the cluster of a folder", up::down),
     ("status", "what runs in a folder", up::status),

@@ -86,9 +86,23 @@ pub(crate) enum OptionError {
     /// Not a number.
     #[error("Cannot parse argument '{argument}' of option {option}")]
     Conversion { option: String, argument: String },
-    /// An option that must be there is not.
-    #[error("Missing required option(s) {0}")]
-    MissingOption(String),
+    /// An option that goes with another one only.
+    #[error("Option(s) [{0}] are unavailable given other options on the command line")]
+    Unavailable(String),
+}
+
+impl OptionError {
+    /// The refusal as a tool shows it that does not catch it.
+    pub(crate) fn uncaught(&self) -> String {
+        let class = match self {
+            OptionError::Unrecognized(_) => "UnrecognizedOptionException",
+            OptionError::MissingArgument(_) => "OptionMissingRequiredArgumentException",
+            OptionError::Multiple(_) => "MultipleArgumentsForOptionException",
+            OptionError::Conversion { .. } => "OptionArgumentConversionException",
+            OptionError::Unavailable(_) => "UnavailableOptionException",
+        };
+        format!("Exception in thread \"main\" joptsimple.{class}: {self}")
+    }
 }
 
 /// The tool has said what there is to say and ends with this code.
@@ -154,6 +168,14 @@ impl Options {
     /// Reads a command line; if it cannot be, says why and shows the usage.
     pub(crate) fn or_usage(specs: &'static [Spec], arguments: &[String]) -> Result<Options, Ended> {
         Options::parse(specs, arguments).map_err(|error| usage(specs, &error.to_string()))
+    }
+
+    /// `name` is there only together with one of `others`.
+    pub(crate) fn only_with(&self, name: &str, others: &[&str]) -> Result<(), OptionError> {
+        match self.has(name) && !others.iter().any(|other| self.has(other)) {
+            true => Err(OptionError::Unavailable(name.to_owned())),
+            false => Ok(()),
+        }
     }
 
     /// Is the option there?

@@ -16,20 +16,30 @@ pub(super) fn render(specs: &[Spec]) -> String {
     let mut rows =
         vec![("Option".to_owned(), "Description".to_owned()), ("------".to_owned(), "-----------".to_owned())];
     rows.extend(shown.into_iter().map(|spec| (option(spec), description(spec))));
-    let left = width(rows.iter().map(|row| &row.0)).min((WIDTH - GAP) / 2);
-    let right = width(rows.iter().map(|row| &row.1)).min(WIDTH - left - GAP);
-    let mut text = String::new();
+    let left = widest(rows.iter().map(|row| &row.0)).min((WIDTH - GAP) / 2);
+    let right = widest(rows.iter().map(|row| &row.1)).min(WIDTH - left - GAP);
+    let mut lines: Vec<(String, String)> = Vec::new();
     for (option, description) in &rows {
-        let (options, descriptions) = (pieces(option, left), pieces(description, right));
-        for line in 0..options.len().max(descriptions.len()) {
-            let cell = |cells: &[String]| cells.get(line).cloned().unwrap_or_default();
-            text += &format!("{:left$}{:GAP$}{:right$}\n", cell(&options), "", cell(&descriptions));
+        let (mut options, mut descriptions) =
+            (pieces(option, left).into_iter(), pieces(description, right).into_iter());
+        loop {
+            match (options.next(), descriptions.next()) {
+                (None, None) => break,
+                (option, description) => lines.push((option.unwrap_or_default(), description.unwrap_or_default())),
+            }
         }
+    }
+    // Broken into lines, the columns may be narrower than they were allowed to be.
+    let left = widest(lines.iter().map(|line| &line.0));
+    let right = widest(lines.iter().map(|line| &line.1)).min(WIDTH - left - GAP);
+    let mut text = String::new();
+    for (option, description) in lines {
+        text += &format!("{option:left$}{:GAP$}{description:right$}\n", "");
     }
     text
 }
 
-fn width<'a>(cells: impl Iterator<Item = &'a String>) -> usize {
+fn widest<'a>(cells: impl Iterator<Item = &'a String>) -> usize {
     cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
 }
 
@@ -57,7 +67,8 @@ fn pieces(cell: &str, width: usize) -> Vec<String> {
         let mut piece = String::new();
         for word in words(line) {
             if piece.chars().count() + word.chars().count() > width {
-                lines.push(std::mem::replace(&mut piece, INDENT.to_owned()));
+                lines.push(piece.trim_end().to_owned());
+                INDENT.clone_into(&mut piece);
             }
             piece += word;
         }
@@ -68,15 +79,14 @@ fn pieces(cell: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The parts of a line between which it may be broken, as Java's line break iterator sees them in English text.
+/// The parts of a line between which it may be broken, as Java's line break iterator sees them in help texts.
 fn words(line: &str) -> Vec<&str> {
     let chars: Vec<(usize, char)> = line.char_indices().collect();
     let mut words = Vec::new();
     let mut start = 0;
-    for pair in 1..chars.len() {
-        let before = if pair >= 2 { Some(chars[pair - 2].1) } else { None };
-        let ((_, last), (at, next)) = (chars[pair - 1], chars[pair]);
-        if may_break(before, last, next) {
+    for pair in chars.windows(2) {
+        let ((_, last), (at, next)) = (pair[0], pair[1]);
+        if may_break(&line[start..at], last, next) {
             words.push(&line[start..at]);
             start = at;
         }
@@ -87,24 +97,35 @@ fn words(line: &str) -> Vec<&str> {
     words
 }
 
-fn may_break(before: Option<char>, last: char, next: char) -> bool {
+/// May a line be broken between `word`, which ends with `last`, and `next`?
+fn may_break(word: &str, last: char, next: char) -> bool {
+    const OPENING: &str = "([{";
+    const QUOTES: &str = "'\"";
+    const CLOSING: &str = ")]}'\"!?%;:,.";
     if next.is_whitespace() {
         return false;
     }
     if last.is_whitespace() {
         return true;
     }
-    if ")]}>'\"!?%;:,.-".contains(next) {
-        return false;
-    }
-    if next == '(' {
-        return last.is_alphanumeric();
+    if OPENING.contains(next) {
+        return !OPENING.contains(last) && !QUOTES.contains(last) && word != "-";
     }
     match last {
-        '-' => !(next.is_ascii_digit() && before.is_none_or(char::is_whitespace)),
-        '.' | ',' | ':' | ';' | '!' | '?' => {
-            !(next.is_ascii_digit() && before.is_some_and(|before| before.is_ascii_digit()))
+        // A number may have a sign.
+        '-' if word == "-" && next.is_ascii_digit() => false,
+        '-' => !"-)]}".contains(next) && !QUOTES.contains(next),
+        ')' | ']' | '}' => !CLOSING.contains(next),
+        '.' | ',' => {
+            let between_digits = next.is_ascii_digit() && word.chars().rev().nth(1).is_some_and(|c| c.is_ascii_digit());
+            !CLOSING.contains(next) && !between_digits
         }
-        _ => false,
+        ':' | ';' | '!' | '?' => !CLOSING.contains(next),
+        _ => {
+            next == '>'
+                && word.len() > 1
+                && word.starts_with('-')
+                && word[1..].bytes().all(|byte| byte.is_ascii_digit())
+        }
     }
 }
