@@ -7,10 +7,12 @@ use crate::cluster::{self, Cluster, ClusterConfig, ClusterError, StoredClusterId
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::connection::ConnectionInfo;
 use crate::group::{GroupSettings, Groups};
+use crate::log::LogConfig;
 use crate::outbox::{Outbox, PeerError, ZkInput};
 use crate::partition::{Replicas, StorageError};
 use crate::peers::Peers;
 use crate::producer_ids::ProducerIds;
+use crate::resources::ALL_BROKERS;
 use crate::shutdown::Stage;
 use crate::wiring;
 use bytes::Bytes;
@@ -50,8 +52,10 @@ pub enum StartError {
 
 /// One broker.
 pub struct Broker {
-    /// Its settings.
+    /// Its settings, as the file gives them.
     pub config: Arc<BrokerConfig>,
+    /// Its settings with those laid over them that were set while running.
+    pub current: RwLock<Arc<BrokerConfig>>,
     /// Its way out.
     pub outbox: Arc<dyn Outbox>,
     /// Requests to other brokers that wait for a response.
@@ -86,8 +90,9 @@ impl Broker {
         let groups = Groups::new(GroupSettings::of(&config), rng.fork());
         let peers = Peers::new(outbox.clone(), format!("broker-{}", config.broker_id));
         let (image, stage, config) = (RwLock::default(), Mutex::default(), Arc::new(config));
+        let current = RwLock::new(config.clone());
         let producer_ids = ProducerIds::new();
-        Ok(Arc::new(Broker { config, outbox, peers, image, cluster, replicas, producer_ids, groups, stage }))
+        Ok(Arc::new(Broker { config, current, outbox, peers, image, cluster, replicas, producer_ids, groups, stage }))
     }
 
     /// Connects to ZooKeeper; the broker serves clients from here on.
@@ -137,15 +142,35 @@ impl Broker {
 
     /// Settings in ZooKeeper changed.
     pub(crate) fn on_settings(&self, kind: &str, name: &str, settings: &cluster::Settings) {
-        if kind != "topics" {
-            return;
+        if kind == "brokers" && (name == ALL_BROKERS || name == self.config.broker_id.to_string()) {
+            return self.apply_settings();
         }
-        let (topic, problems) = TopicConfig::from_stored(&self.config, settings);
+        if kind == "topics" {
+            let config = self.topic_log_config(name, settings);
+            self.replicas.set_topic_config(name, config);
+        }
+    }
+
+    /// Has everything that is set in ZooKeeper take effect: this broker's own settings (KIP-226), and those of topics.
+    pub(crate) fn apply_settings(&self) {
+        let current = Arc::new(self.setting_layers().current());
+        self.replicas.set_default_config(wiring::log_config(&current, &TopicConfig::defaults(&current)));
+        *self.current.write() = current;
+        let topics = self.cluster.settings_of_kind("topics");
+        let configs = topics
+            .iter()
+            .filter_map(|(topic, settings)| Some((topic.clone(), self.topic_log_config(topic, settings)?)));
+        self.replicas.set_topic_configs(configs.collect());
+    }
+
+    /// `None` for a topic without settings of its own.
+    fn topic_log_config(&self, topic: &str, settings: &cluster::Settings) -> Option<LogConfig> {
+        let current = self.current.read().clone();
+        let (config, problems) = TopicConfig::from_stored(&current, settings);
         for problem in problems {
-            tracing::warn!(topic = name, %problem, "a setting in ZooKeeper cannot be used");
+            tracing::warn!(topic, %problem, "a setting in ZooKeeper cannot be used");
         }
-        let config = (!settings.is_empty()).then(|| wiring::log_config(&self.config, &topic));
-        self.replicas.set_topic_config(name, config);
+        (!settings.is_empty()).then(|| wiring::log_config(&current, &config))
     }
 }
 

@@ -240,6 +240,8 @@ impl Broker {
             Effect::Registered { broker_epoch } => {
                 tracing::info!(broker_epoch, "registered");
                 self.replicas.set_broker_epoch(broker_epoch);
+                // Everything that ZooKeeper says of settings is read before a broker registers.
+                self.apply_settings();
             }
             Effect::Closed => self.closed(),
             Effect::Answer(answer) => answer.deliver(),

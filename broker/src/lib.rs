@@ -17,6 +17,7 @@ pub mod peers;
 mod producer_blocks;
 pub mod producer_ids;
 mod replication;
+mod resources;
 #[cfg(feature = "server")]
 pub mod server;
 mod shutdown;

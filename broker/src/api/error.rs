@@ -13,6 +13,7 @@ use crate::log::producers::ProducerError;
 use crate::partition::fetch_session::SessionError;
 use crate::partition::{DeleteError, PieceError, ProduceError, ReadError, StateError};
 use crate::producer_ids::NoProducerIds;
+use crate::resources::ResourceError;
 use common::kafka::error::ErrorCode;
 
 impl From<StateError> for ErrorCode {
@@ -269,5 +270,16 @@ impl From<DeleteError> for ErrorCode {
 impl From<NoProducerIds> for ErrorCode {
     fn from(NoProducerIds: NoProducerIds) -> ErrorCode {
         ErrorCode::CoordinatorLoadInProgress
+    }
+}
+
+impl From<&ResourceError> for ErrorCode {
+    fn from(error: &ResourceError) -> ErrorCode {
+        match error {
+            ResourceError::UnknownTopic(_) => ErrorCode::UnknownTopicOrPartition,
+            ResourceError::InvalidRequest(_) => ErrorCode::InvalidRequest,
+            ResourceError::InvalidConfig(_) => ErrorCode::InvalidConfig,
+            ResourceError::NotWritten(_) => ErrorCode::UnknownServerError,
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! request and returns its reply, or takes a ticket and lets a machine answer later. It never encodes, never sends.
 
 pub mod allocate_producer_ids;
+pub mod alter_configs;
 pub mod alter_partition;
 pub mod alter_partition_reassignments;
 pub mod api_versions;
@@ -12,12 +13,14 @@ pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
+pub mod describe_configs;
 pub mod describe_groups;
 pub mod elect_leaders;
 pub mod error;
 pub mod fetch;
 pub mod find_coordinator;
 pub mod heartbeat;
+pub mod incremental_alter_configs;
 pub mod init_producer_id;
 pub mod join_group;
 pub mod leader_and_isr;
@@ -193,9 +196,12 @@ pub const TABLE: &[Row] = &[
     row::<delete_records::DeleteRecords>(),
     row::<init_producer_id::InitProducerId>(),
     row::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+    row::<describe_configs::DescribeConfigs>(),
+    row::<alter_configs::AlterConfigs>(),
     row::<create_partitions::CreatePartitions>(),
     row::<delete_groups::DeleteGroups>(),
     row::<elect_leaders::ElectLeaders>(),
+    row::<incremental_alter_configs::IncrementalAlterConfigs>(),
     row::<alter_partition_reassignments::AlterPartitionReassignments>(),
     row::<list_partition_reassignments::ListPartitionReassignments>(),
     row::<offset_delete::OffsetDelete>(),

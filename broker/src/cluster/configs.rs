@@ -50,10 +50,10 @@ struct Change {
     done: Waiter<Result<(), ZkError>>,
 }
 
-/// Somebody who cannot go on before the settings of some topics are known.
+/// Somebody who cannot go on before the settings of something are known.
 #[derive(Debug)]
 struct Blocked {
-    topics: BTreeSet<String>,
+    entities: BTreeSet<Entity>,
     go_on: Waiter<()>,
 }
 
@@ -123,17 +123,21 @@ impl Configs {
     /// Makes sure that the settings of topics are known, which are written before the topic but announced by nobody.
     /// `go_on` runs at once if they are.
     pub(super) fn ensure_topics(&mut self, topics: &BTreeSet<String>, go_on: Waiter<()>, io: &mut Io<'_>) {
-        let unknown: BTreeSet<String> =
-            topics.iter().filter(|topic| self.get("topics", topic).is_none()).cloned().collect();
-        if unknown.is_empty() {
+        let entities = topics.iter().map(|topic| ("topics".to_owned(), topic.clone()));
+        let unknown = entities.filter(|entity| !self.known.contains_key(entity)).collect();
+        self.refresh(unknown, go_on, io);
+    }
+
+    /// Reads the settings of entities anew, whatever is known: a change made through another broker is seen at once.
+    pub(super) fn refresh(&mut self, entities: BTreeSet<Entity>, go_on: Waiter<()>, io: &mut Io<'_>) {
+        if entities.is_empty() {
             io.effects.push(Effect::Answer(Answer::new(go_on, ())));
             return;
         }
-        for topic in &unknown {
-            let entity = ("topics".to_owned(), topic.clone());
-            io.store.ask(ConfigAsk::Read(entity), get(paths::config("topics", topic), false));
+        for entity in &entities {
+            io.store.ask(ConfigAsk::Read(entity.clone()), get(paths::config(&entity.0, &entity.1), false));
         }
-        self.blocked.push(Blocked { topics: unknown, go_on });
+        self.blocked.push(Blocked { entities, go_on });
     }
 
     /// A topic is gone; one of the same name would be another.
@@ -230,25 +234,23 @@ impl Configs {
                     Settings::new()
                 }
             },
-            _ => Settings::new(),
+            Err(ZkError::NoNode) => Settings::new(),
+            // What is known stays: the session that failed the read is followed by one that reads everything.
+            _ => return self.unblock(&entity, io),
         };
-        let is_topic = entity.0 == "topics";
-        let name = entity.1.clone();
         let before = self.known.insert(entity.clone(), settings.clone());
         if before.as_ref() != Some(&settings) && !(before.is_none() && settings.is_empty()) {
-            io.effects.push(Effect::ConfigChanged { kind: entity.0, name: entity.1, settings });
+            io.effects.push(Effect::ConfigChanged { kind: entity.0.clone(), name: entity.1.clone(), settings });
         }
-        if is_topic {
-            self.unblock(&name, io);
-        }
+        self.unblock(&entity, io);
     }
 
-    fn unblock(&mut self, topic: &str, io: &mut Io<'_>) {
+    fn unblock(&mut self, entity: &Entity, io: &mut Io<'_>) {
         for blocked in &mut self.blocked {
-            blocked.topics.remove(topic);
+            blocked.entities.remove(entity);
         }
         let (free, still): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.blocked).into_iter().partition(|blocked| blocked.topics.is_empty());
+            std::mem::take(&mut self.blocked).into_iter().partition(|blocked| blocked.entities.is_empty());
         self.blocked = still;
         for blocked in free {
             io.effects.push(Effect::Answer(Answer::new(blocked.go_on, ())));

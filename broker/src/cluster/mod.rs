@@ -415,6 +415,12 @@ impl Cluster {
         self.with(now, effects, |core, io| core.configs.ensure_topics(topics, go_on, io));
     }
 
+    /// Runs `go_on` when the settings of these entities have been read anew, as an administrator expects who has just
+    /// changed them through another broker.
+    pub fn refresh_settings(&self, entities: BTreeSet<Entity>, go_on: Waiter<()>, now: Now, effects: &mut Vec<Effect>) {
+        self.with(now, effects, |core, io| core.configs.refresh(entities, go_on, io));
+    }
+
     /// The image changed: who waits for topics to come or go may have an answer, and settings of deleted topics are
     /// forgotten.
     pub fn on_image(&self, image: &Image, deleted_topics: &[String], now: Now, effects: &mut Vec<Effect>) {

@@ -151,14 +151,17 @@ pub fn check_broker(layers: &Layers<'_>, texts: &Texts, is_for_all: bool) -> Res
 
 /// Numbers of threads change by half or double at most.
 fn check_threads(current: &BrokerConfig, next: &BrokerConfig) -> Result<(), ChangeError> {
-    let counts: [(&str, fn(&BrokerConfig) -> i32); 4] = [
-        ("background.threads", |config| config.background_threads),
-        ("num.io.threads", |config| config.num_io_threads),
-        ("num.recovery.threads.per.data.dir", |config| config.num_recovery_threads_per_data_dir),
-        ("num.replica.fetchers", |config| config.num_replica_fetchers),
+    let counts = [
+        ("background.threads", current.background_threads, next.background_threads),
+        ("num.io.threads", current.num_io_threads, next.num_io_threads),
+        (
+            "num.recovery.threads.per.data.dir",
+            current.num_recovery_threads_per_data_dir,
+            next.num_recovery_threads_per_data_dir,
+        ),
+        ("num.replica.fetchers", current.num_replica_fetchers, next.num_replica_fetchers),
     ];
-    for (name, count) in counts {
-        let (old, new) = (count(current), count(next));
+    for (name, old, new) in counts {
         let problem = if old == new {
             continue;
         } else if new <= 0 {

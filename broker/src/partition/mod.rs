@@ -387,6 +387,8 @@ pub(crate) struct Shared {
     pub(crate) disk: Arc<dyn Disk>,
     /// Brokers that the controller calls alive: only they may join the in-sync replicas.
     pub(crate) alive: RwLock<BTreeSet<i32>>,
+    /// In force for topics without settings of their own; begins as `settings.log` and changes with the broker's.
+    pub(crate) default_log: RwLock<LogConfig>,
 }
 
 impl Shared {

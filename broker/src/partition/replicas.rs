@@ -138,7 +138,8 @@ impl Replicas {
         topic_configs: Option<BTreeMap<String, LogConfig>>,
         now: Now,
     ) -> Result<Replicas, StorageError> {
-        let shared = Arc::new(Shared { settings, disk, alive: RwLock::default() });
+        let default_log = RwLock::new(settings.log.clone());
+        let shared = Arc::new(Shared { settings, disk, alive: RwLock::default(), default_log });
         let settings = &shared.settings;
         let configs = topic_configs.as_ref();
         let config = |topic: &str| configs.and_then(|all| all.get(topic)).unwrap_or(&settings.log).clone();
@@ -192,10 +193,16 @@ impl Replicas {
         *self.shared.alive.write() = brokers;
     }
 
+    /// The settings of topics that have none of their own, from the next [`Replicas::set_topic_configs`] on.
+    pub fn set_default_config(&self, config: LogConfig) {
+        *self.shared.default_log.write() = config;
+    }
+
     /// The settings of all topics that have some of their own. Before this is known, nothing is deleted by age or size.
     pub fn set_topic_configs(&self, configs: BTreeMap<String, LogConfig>) {
+        let default = self.shared.default_log.read().clone();
         for (topic, partitions) in &*self.topics.read() {
-            let config = configs.get(&**topic).unwrap_or(&self.shared.settings.log);
+            let config = configs.get(&**topic).unwrap_or(&default);
             partitions.values().for_each(|partition| partition.set_config(config));
         }
         *self.configs.write() = Some(configs);
@@ -203,7 +210,8 @@ impl Replicas {
 
     /// The settings of one topic changed; `None` if it has none of its own any more.
     pub fn set_topic_config(&self, topic: &str, config: Option<LogConfig>) {
-        let in_force = config.as_ref().unwrap_or(&self.shared.settings.log);
+        let default = self.shared.default_log.read().clone();
+        let in_force = config.as_ref().unwrap_or(&default);
         if let Some(partitions) = self.topics.read().get(topic) {
             partitions.values().for_each(|partition| partition.set_config(in_force));
         }
