@@ -22,7 +22,7 @@ use common::properties::Properties;
 use common::time::{Millis, Now};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -56,6 +56,8 @@ pub struct Broker {
     pub config: Arc<BrokerConfig>,
     /// Its settings with those laid over them that were set while running.
     pub current: RwLock<Arc<BrokerConfig>>,
+    /// Where its log directories are.
+    pub disk: Arc<dyn Disk>,
     /// Its way out.
     pub outbox: Arc<dyn Outbox>,
     /// Requests to other brokers that wait for a response.
@@ -84,15 +86,16 @@ impl Broker {
     ) -> Result<Arc<Broker>, StartError> {
         let Collaborators { disk, outbox, mut rng } = collaborators;
         let stored = stored_cluster_id(&config, disk.as_ref());
-        let replicas = Replicas::new(wiring::partition_settings(&config), disk, rng.fork(), None, now)?;
-        let cluster_config = ClusterConfig::new(&config, ports, host_name, stored);
+        let replicas = Replicas::new(wiring::partition_settings(&config), disk.clone(), rng.fork(), None, now)?;
+        let mut cluster_config = ClusterConfig::new(&config, ports, host_name, stored);
+        cluster_config.remembered_session = remembered_session(&config, disk.as_ref());
         let cluster = Cluster::new(cluster_config, rng.fork(), now)?;
         let groups = Groups::new(GroupSettings::of(&config), rng.fork());
         let peers = Peers::new(outbox.clone(), format!("broker-{}", config.broker_id));
         let (image, stage, config) = (RwLock::default(), Mutex::default(), Arc::new(config));
         let current = RwLock::new(config.clone());
         let producer_ids = ProducerIds::new();
-        Ok(Arc::new(Broker { config, current, outbox, peers, image, cluster, replicas, producer_ids, groups, stage }))
+        Ok(Arc::new(Broker { config, current, disk, outbox, peers, image, cluster, replicas, producer_ids, groups, stage }))
     }
 
     /// Connects to ZooKeeper; the broker serves clients from here on.
@@ -140,6 +143,14 @@ impl Broker {
         others.into_iter().flatten().chain([self.replicas.next_deadline()]).min()
     }
 
+    /// Keeps the ZooKeeper session for the next start, which is only slower without.
+    pub(crate) fn remember_session(&self, text: &str) {
+        let Some(path) = session_file(&self.config) else { return };
+        if let Err(error) = self.disk.write_atomic(&path, text.as_bytes()) {
+            tracing::warn!(path = %path.display(), %error, "the zookeeper session cannot be remembered");
+        }
+    }
+
     /// Settings in ZooKeeper changed.
     pub(crate) fn on_settings(&self, kind: &str, name: &str, settings: &cluster::Settings) {
         if kind == "brokers" && (name == ALL_BROKERS || name == self.config.broker_id.to_string()) {
@@ -172,6 +183,16 @@ impl Broker {
         }
         (!settings.is_empty()).then(|| wiring::log_config(&current, &config))
     }
+}
+
+/// Where the ZooKeeper session is remembered. Kafka looks only at the folders of a log directory.
+fn session_file(config: &BrokerConfig) -> Option<PathBuf> {
+    config.log_dirs.first().map(|dir| Path::new(dir).join(".zookeeper-session"))
+}
+
+fn remembered_session(config: &BrokerConfig, disk: &dyn Disk) -> Option<String> {
+    let bytes = disk.read(&session_file(config)?, META_PROPERTIES_BYTES_MAX).ok()?;
+    String::from_utf8(bytes).ok()
 }
 
 /// The cluster id in the first `meta.properties` that has one.

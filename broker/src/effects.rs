@@ -232,6 +232,7 @@ impl Broker {
                 self.peers.send(Destination { channel: Channel::Controller, deadline, address: to }, call, &request, 4);
             }
             Effect::ConfigChanged { kind, name, settings } => self.on_settings(&kind, &name, &settings),
+            Effect::RememberSession(text) => self.remember_session(&text),
             Effect::ClusterId(id) => {
                 if let Err(error) = self.replicas.claim(&id) {
                     self.outbox.stop(StopReason::Fatal(error.to_string()));

@@ -8,6 +8,7 @@ pub mod image;
 pub mod json;
 pub mod paths;
 mod registry;
+mod remembered;
 mod store;
 pub mod topic_name;
 
@@ -66,6 +67,8 @@ pub struct ClusterConfig {
     pub control_listener: String,
     /// `cluster.id` of meta.properties and the file it stands in, if the broker has run before.
     pub stored_cluster_id: Option<StoredClusterId>,
+    /// What the last `Effect::RememberSession` gave, from this life or an earlier one.
+    pub remembered_session: Option<String>,
     /// `delete.topic.enable`.
     pub delete_topic_enable: bool,
     /// `unclean.leader.election.enable` for topics that do not set it.
@@ -109,6 +112,7 @@ impl ClusterConfig {
             jmx_port: -1,
             control_listener: control.clone(),
             stored_cluster_id,
+            remembered_session: None,
             delete_topic_enable: config.delete_topic_enable,
             unclean_leader_election: config.unclean_leader_election_enable,
             auto_leader_rebalance: config.auto_leader_rebalance_enable,
@@ -242,6 +246,8 @@ pub enum Effect {
         /// By key.
         settings: Settings,
     },
+    /// Keep this text on the disk, for `ClusterConfig::remembered_session` at the next start. It holds a password.
+    RememberSession(String),
     /// The cluster's id is known; log directories without one are given it.
     ClusterId(String),
     /// The broker is registered, with this epoch; again after each lost session.
@@ -287,6 +293,8 @@ struct Inner {
     session: Session,
     /// Put before every path; the session knows nothing of it, so that the chroot itself can be created.
     chroot: String,
+    /// `session` is that of an earlier life, taken up only to be closed.
+    is_burying: bool,
     is_closing: bool,
 }
 
@@ -311,9 +319,16 @@ impl Cluster {
                 ClusterError::ZooKeeper { doing: "reading zookeeper.connect".into(), problem: error.to_string() }
             })?;
         let chroot = std::mem::take(&mut session_config.chroot);
-        let session = Session::new(session_config.clone(), rng.fork(), now.mono);
+        let mut session = Session::new(session_config.clone(), rng.fork(), now.mono);
+        let remembered = remembered::read(&config);
+        let is_burying = remembered.is_some();
+        if let Some(old) = remembered {
+            session.resume(old.session, old.password);
+        }
         let core = Core::new(config, rng);
-        Ok(Cluster { inner: Mutex::new(Inner { core, session_config, session, chroot, is_closing: false }) })
+        Ok(Cluster {
+            inner: Mutex::new(Inner { core, session_config, session, chroot, is_burying, is_closing: false }),
+        })
     }
 
     /// Begins to connect to ZooKeeper.
@@ -352,6 +367,8 @@ impl Cluster {
     pub fn close(&self, now: Now, effects: &mut Vec<Effect>) {
         let mut inner = self.inner.lock();
         inner.is_closing = true;
+        // Whoever waits is answered, and nothing more is decided in a session that is ending.
+        inner.core.on_session_over(now, effects);
         inner.session.close(now.mono);
         inner.run(now, effects);
     }
@@ -587,13 +604,18 @@ impl Inner {
     }
 
     fn on_session_event(&mut self, event: SessionEvent, now: Now, effects: &mut Vec<Effect>) {
+        if self.is_burying {
+            return self.bury(event, now, effects);
+        }
         match event {
             SessionEvent::Connected { session_id, reconnected: true, .. } => {
                 info!(session = session_id, "zookeeper session resumed");
                 self.core.store.ask_again();
             }
-            SessionEvent::Connected { session_id, negotiated_timeout_ms, .. } => {
+            SessionEvent::Connected { session_id, password, negotiated_timeout_ms, .. } => {
                 info!(session = session_id, timeout_ms = negotiated_timeout_ms, "zookeeper session established");
+                let text = remembered::write(&self.core.config, session_id, &password);
+                effects.push(Effect::RememberSession(text));
                 self.create_chroot(now);
                 self.core.on_session(session_id, now, effects);
             }
@@ -606,6 +628,27 @@ impl Inner {
                     return;
                 }
                 warn!("zookeeper session expired; beginning a new one");
+                self.session = Session::new(self.session_config.clone(), self.core.rng.fork(), now.mono);
+                self.session.start(now.mono);
+            }
+        }
+    }
+
+    /// The session of this broker's earlier life is closed, and with it go its registration and controllership; then the life
+    /// of this one begins. If ZooKeeper has given it up already there is nothing to close.
+    fn bury(&mut self, event: SessionEvent, now: Now, effects: &mut Vec<Effect>) {
+        match event {
+            SessionEvent::Connected { session_id, .. } => {
+                info!(session = session_id, "closing the session of this broker's earlier life");
+                self.session.close(now.mono);
+            }
+            SessionEvent::Disconnected => {}
+            SessionEvent::Expired | SessionEvent::AuthFailed | SessionEvent::Closed => {
+                self.is_burying = false;
+                if self.is_closing {
+                    effects.push(Effect::Closed);
+                    return;
+                }
                 self.session = Session::new(self.session_config.clone(), self.core.rng.fork(), now.mono);
                 self.session.start(now.mono);
             }

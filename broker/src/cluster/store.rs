@@ -64,11 +64,18 @@ impl Store {
 
     /// Who asked the question that was answered; `None` if it is to be asked again or was forgotten.
     pub(super) fn answered(&mut self, token: u64, result: &ZkResult) -> Option<Ask> {
-        if matches!(result, Err(ZkError::ConnectionLoss)) && self.pending.contains_key(&token) {
-            self.lost.push(token);
-            return None;
+        match result {
+            Err(ZkError::ConnectionLoss) if self.pending.contains_key(&token) => {
+                self.lost.push(token);
+                None
+            }
+            // The session's own event says so to everyone; to ask again would be in vain.
+            Err(ZkError::SessionExpired | ZkError::AuthFailed) => {
+                self.pending.remove(&token);
+                None
+            }
+            _ => self.pending.remove(&token).map(|(ask, _)| ask),
         }
-        self.pending.remove(&token).map(|(ask, _)| ask)
     }
 
     /// The connection is back and the session is the same: asks again what was lost.

@@ -33,7 +33,7 @@ struct World {
     now: Now,
 }
 
-fn config(broker: i32) -> ClusterConfig {
+pub(super) fn config(broker: i32) -> ClusterConfig {
     ClusterConfig {
         broker_id: BrokerId(broker),
         zookeeper_connect: "zk:2181".into(),
@@ -49,6 +49,7 @@ fn config(broker: i32) -> ClusterConfig {
         jmx_port: -1,
         control_listener: "PLAINTEXT".into(),
         stored_cluster_id: None,
+        remembered_session: None,
         delete_topic_enable: true,
         unclean_leader_election: false,
         auto_leader_rebalance: true,
@@ -853,4 +854,68 @@ fn validation_changes_nothing() {
     let created = CreatedTopic { id: Uuid::nil(), partitions: 3, replication_factor: 1 };
     assert_eq!(outcome.try_recv().unwrap()["t"], Ok(created));
     assert!(!world.zk.exists("/brokers/topics/t"));
+}
+
+#[test]
+fn what_zookeeper_refuses_is_tried_again_later() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create("t", &[&[2, 3]]);
+    world.zk.refuse_writes(true);
+    world.kill(2);
+    assert_eq!(world.state("t", 0).leader, 2);
+    world.pass(1_000);
+    world.zk.refuse_writes(false);
+    world.pass(1_000);
+    world.check("t", 0, 3, 1, &[3]);
+}
+
+/// What a cluster wants done, as words.
+fn words(effects: &[Effect]) -> Vec<&'static str> {
+    let word = |effect: &Effect| match effect {
+        Effect::Zk(ZkCommand::Connect(_)) => "connect",
+        Effect::Zk(ZkCommand::Send(_)) => "send",
+        Effect::Zk(ZkCommand::Disconnect) => "disconnect",
+        Effect::RememberSession(_) => "remember",
+        Effect::Closed => "closed",
+        _ => "other",
+    };
+    effects.iter().map(word).collect()
+}
+
+/// A server's answer to a handshake: this session, or none.
+fn handshake(session_id: i64) -> ZkInput {
+    let response = common::zk::ConnectResponse {
+        protocol_version: 0,
+        timeout_ms: if session_id == 0 { 0 } else { 6000 },
+        session_id,
+        password: bytes::Bytes::from_static(&[7; 16]),
+        read_only: Some(false),
+    };
+    let mut body = bytes::BytesMut::new();
+    response.encode(&mut common::zk::Writer::new(&mut body));
+    let mut frame = bytes::BytesMut::from(&u32::try_from(body.len()).unwrap().to_be_bytes()[..]);
+    frame.extend_from_slice(&body);
+    ZkInput::Bytes(frame.freeze())
+}
+
+#[test]
+fn the_session_of_an_earlier_life_is_closed_first() {
+    let now = Now::default();
+    let mut first = config(1);
+    first.remembered_session = Some(remembered::write(&first, 55, &[7; 16]));
+    let cluster = Cluster::new(first, Rng::with_seed(1), now).unwrap();
+    let mut effects = Vec::new();
+    cluster.start(now, &mut effects);
+    cluster.on_zk(ZkInput::Connected, now, &mut effects);
+    cluster.on_zk(handshake(55), now, &mut effects);
+    assert_eq!(words(&std::mem::take(&mut effects)), ["connect", "send", "send"]);
+    // The server confirms the end by dropping the connection, or the session was over before.
+    cluster.on_zk(ZkInput::Disconnected, now, &mut effects);
+    assert_eq!(words(&std::mem::take(&mut effects)), ["connect"]);
+    cluster.on_zk(ZkInput::Connected, now, &mut effects);
+    cluster.on_zk(handshake(56), now, &mut effects);
+    assert_eq!(words(&std::mem::take(&mut effects)), ["send", "remember", "send"]);
+    cluster.close(now, &mut effects);
+    cluster.on_zk(ZkInput::Disconnected, now, &mut effects);
+    assert_eq!(words(&effects), ["send", "closed"]);
 }

@@ -61,6 +61,9 @@ impl Reign {
     }
 
     pub(super) fn progress_deletions(&mut self, io: &mut Io<'_>) {
+        if self.must_wait() {
+            return;
+        }
         let topics: Vec<String> = self.deleting.keys().cloned().collect();
         for topic in topics {
             self.progress_deletion(&topic, io);
@@ -147,6 +150,7 @@ impl Reign {
                 if let Some(deletion) = self.deleting.get_mut(&topic) {
                     deletion.is_removing = false;
                 }
+                self.retry_later(io);
             }
         }
         if !is_last {

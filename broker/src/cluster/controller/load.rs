@@ -241,7 +241,7 @@ impl Reign {
         self.delete_fenced(&path, Question::Fenced, io);
     }
 
-    fn read_state(&mut self, tp: Tp, io: &mut Io<'_>) {
+    pub(super) fn read_state(&mut self, tp: Tp, io: &mut Io<'_>) {
         if let Some(partition) = self.mirror.partition_mut(&tp) {
             partition.is_busy = true;
         }

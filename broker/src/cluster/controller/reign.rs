@@ -25,6 +25,9 @@ use tracing::{debug, info, warn};
 /// How long after its election a controller first looks for leaders that are not the preferred ones; as Kafka.
 const FIRST_BALANCE_AFTER_MS: u64 = 5_000;
 
+/// How long after ZooKeeper refused something for no reason of ours (access lists, overload) it is tried again.
+const REFUSED_RETRY_MS: u64 = 1_000;
+
 /// What a reign asks of ZooKeeper.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Question {
@@ -108,6 +111,10 @@ pub(super) struct Reign {
     producer_ids: BTreeMap<u64, ProducerIdsWait>,
     next_request: u64,
     balance_at: Millis,
+    /// Partitions that ZooKeeper would not have read or written, to be tried again.
+    postponed: BTreeSet<Tp>,
+    /// When to try again what ZooKeeper refused for no reason of ours.
+    retry_at: Option<Millis>,
 }
 
 impl std::fmt::Debug for Teller<'_> {
@@ -140,6 +147,8 @@ impl Reign {
             producer_ids: BTreeMap::new(),
             next_request: 0,
             balance_at: io.now.mono + FIRST_BALANCE_AFTER_MS,
+            postponed: BTreeSet::new(),
+            retry_at: None,
         };
         reign.load(io);
         reign
@@ -429,6 +438,9 @@ impl Reign {
                 let flight = channel.landed()?;
                 if self.mirror.unreachable.remove(&broker) {
                     info!(broker, "reachable again");
+                    // Most likely a new process that waits for the old one's session to end, and knows nothing.
+                    *channel = Channel::new();
+                    channel.has_answered = true;
                     self.revive(broker);
                 }
                 Some((response, flight))
@@ -529,6 +541,25 @@ impl Reign {
             self.tell_metadata(&tp);
             self.dirty.insert(tp);
         }
+    }
+
+    /// ZooKeeper refused to read or write the state of a partition: it is left alone for a while.
+    pub(super) fn postpone(&mut self, tp: &Tp, io: &Io<'_>) {
+        if let Some(partition) = self.mirror.partition_mut(tp) {
+            partition.is_busy = true;
+            self.postponed.insert(tp.clone());
+        }
+        self.retry_later(io);
+    }
+
+    /// Time for another attempt comes, with `tick`.
+    pub(super) fn retry_later(&mut self, io: &Io<'_>) {
+        self.retry_at.get_or_insert(io.now.mono + REFUSED_RETRY_MS);
+    }
+
+    /// True until the time of `retry_later` has come.
+    pub(super) fn must_wait(&self) -> bool {
+        self.retry_at.is_some()
     }
 
     /// A broker is there, or there again: it must learn its roles.
@@ -661,11 +692,17 @@ impl Reign {
 
     pub(super) fn next_deadline(&self) -> Option<Millis> {
         let retries = self.channels.values().filter_map(Channel::retry_at);
-        retries.chain(self.admin_deadline()).chain([self.balance_at]).min()
+        retries.chain(self.admin_deadline()).chain(self.retry_at).chain([self.balance_at]).min()
     }
 
     pub(super) fn tick(&mut self, io: &mut Io<'_>) {
         self.expire_admin(io);
+        if self.retry_at.is_some_and(|at| at <= io.now.mono) {
+            self.retry_at = None;
+            for tp in std::mem::take(&mut self.postponed) {
+                self.read_state(tp, io);
+            }
+        }
         if self.balance_at <= io.now.mono {
             self.balance_at = io.now.mono + io.config.leader_imbalance_check_interval_ms;
             if io.config.auto_leader_rebalance {

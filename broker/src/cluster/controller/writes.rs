@@ -145,7 +145,12 @@ impl Reign {
             Err((_, problem)) => {
                 let Some(first) = writes.first() else { return };
                 let topic = first.tp.0.clone();
-                debug!(topic, %problem, "partition states could not be created at once");
+                if problem != ZkError::NodeExists {
+                    warn!(topic, %problem, "partition states cannot be created");
+                    writes.iter().for_each(|write| self.postpone(&write.tp, io));
+                    return;
+                }
+                debug!(topic, "some nodes of the partitions are there already");
                 let was_alone = writes.len() == 1;
                 let Some(mirror) = self.mirror.topics.get_mut(&topic) else { return };
                 let was_unknown = std::mem::replace(&mut mirror.layout, Layout::Unknown) == Layout::Unknown;
@@ -170,11 +175,16 @@ impl Reign {
                 }
                 continue;
             }
-            info!(topic = write.tp.0, partition = write.tp.1, %problem, "the state of a partition was changed by another");
             if let Cause::Isr { request } = write.cause {
                 self.isr_refused(request, &write.tp, io);
             }
-            self.look_again(&write.tp, true, io);
+            if matches!(problem, ZkError::BadVersion | ZkError::NoNode) {
+                info!(topic = write.tp.0, partition = write.tp.1, %problem, "the state was changed by another");
+                self.look_again(&write.tp, true, io);
+            } else {
+                warn!(topic = write.tp.0, partition = write.tp.1, %problem, "the state cannot be written");
+                self.postpone(&write.tp, io);
+            }
         }
     }
 
@@ -248,12 +258,14 @@ impl Reign {
                 }
             },
             Err(ZkError::NoNode) => partition.state = None,
-            _ => {}
+            other => {
+                warn!(topic = tp.0, partition = tp.1, ?other, "the state cannot be read");
+                return self.postpone(&tp, io);
+            }
         }
         if is_loaded {
             self.tell_roles(&tp, &BTreeSet::new(), None);
             self.tell_metadata(&tp);
-            let _ = io;
         }
         self.dirty.insert(tp);
     }

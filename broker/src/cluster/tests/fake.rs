@@ -22,6 +22,7 @@ pub(super) struct FakeZk {
     child_watches: BTreeMap<String, BTreeSet<i64>>,
     /// Answers until one is lost.
     lose_after: Option<u32>,
+    refuses_writes: bool,
 }
 
 type Events = Vec<(i64, WatcherEvent)>;
@@ -35,6 +36,11 @@ impl FakeZk {
     /// The next answer but `count` is lost, though the request is carried out.
     pub(super) fn lose_answer_after(&mut self, count: u32) {
         self.lose_after = Some(count);
+    }
+
+    /// From now on no multi is permitted, as with access lists of another.
+    pub(super) fn refuse_writes(&mut self, refuse: bool) {
+        self.refuses_writes = refuse;
     }
 
     pub(super) fn close(&mut self, session: i64) -> Events {
@@ -74,6 +80,10 @@ impl FakeZk {
     pub(super) fn apply(&mut self, session: i64, request: Request, time: i64) -> (Result<Response, ZkError>, Events) {
         let mut events = Vec::new();
         let result = match request {
+            Request::Multi(ops) if self.refuses_writes => {
+                let outcome = |index| Err(if index == 1 { ZkError::NoAuth } else { ZkError::Ok });
+                Ok(Response::Multi((0..ops.len()).map(outcome).collect()))
+            }
             Request::Multi(ops) => self.multi(session, ops, time, &mut events),
             single => self.single(session, single, time, &mut events),
         };
