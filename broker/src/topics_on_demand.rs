@@ -18,8 +18,7 @@ impl Broker {
     /// Has the controller create topics and waits for nothing: whoever needs them asks again.
     pub(crate) fn ask_controller_for_topics(&self, topics: Vec<NewTopic>, now: Now) {
         let Some(controller) = self.image.read().controller() else { return };
-        let setting =
-            |(name, value): (String, String)| CreatableTopicConfig { name, value: Some(value), ..Default::default() };
+        let setting = |(name, value): (String, String)| CreatableTopicConfig { name, value: Some(value) };
         let topic = |topic: NewTopic| CreatableTopic {
             name: topic.name,
             num_partitions: topic.partitions,

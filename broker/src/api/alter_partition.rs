@@ -88,12 +88,7 @@ fn response(outcomes: Vec<IsrOutcome>, version: i16) -> AlterPartitionResponse {
         };
         match response.topics.iter_mut().find(|known| known.topic_name == topic_name && known.topic_id == topic_id) {
             Some(known) => known.partitions.push(data),
-            None => response.topics.push(TopicDataResponse {
-                topic_name,
-                topic_id,
-                partitions: vec![data],
-                ..Default::default()
-            }),
+            None => response.topics.push(TopicDataResponse { topic_name, topic_id, partitions: vec![data] }),
         }
     }
     response

@@ -54,15 +54,10 @@ fn response(outcomes: Outcomes) -> AlterPartitionReassignmentsResponse {
             Err(ReassignError::NotInProgress | ReassignError::NotWritten) => (outcome_code(&outcome), None),
             Err(error) => (error.into(), Some(error.to_string())),
         };
-        let partition = ReassignablePartitionResponse {
-            partition_index,
-            error_code: code.code(),
-            error_message,
-            ..Default::default()
-        };
+        let partition = ReassignablePartitionResponse { partition_index, error_code: code.code(), error_message };
         match responses.last_mut() {
             Some(last) if last.name == name => last.partitions.push(partition),
-            _ => responses.push(ReassignableTopicResponse { name, partitions: vec![partition], ..Default::default() }),
+            _ => responses.push(ReassignableTopicResponse { name, partitions: vec![partition] }),
         }
     }
     AlterPartitionReassignmentsResponse { error_message: None, responses, ..Default::default() }

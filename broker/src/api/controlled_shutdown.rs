@@ -18,11 +18,7 @@ impl Endpoint for ControlledShutdown {
     fn handle(ctx: &Context<'_>, request: ControlledShutdownRequest) -> Reply<ControlledShutdownResponse> {
         let ticket: Ticket<ControlledShutdownRequest> = ctx.ticket();
         let done = Waiter::new(move |remaining: Vec<(String, i32)>| {
-            let partition = |(topic_name, partition_index)| RemainingPartition {
-                topic_name,
-                partition_index,
-                ..Default::default()
-            };
+            let partition = |(topic_name, partition_index)| RemainingPartition { topic_name, partition_index };
             let remaining_partitions = remaining.into_iter().map(partition).collect();
             ticket.answer(&ControlledShutdownResponse { remaining_partitions, ..Default::default() });
         });

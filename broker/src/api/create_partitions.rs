@@ -22,7 +22,6 @@ impl Endpoint for CreatePartitions {
             name,
             error_code: code.code(),
             error_message,
-            ..Default::default()
         };
         if !ctx.broker.cluster.is_controller() {
             let refused = request.topics.into_iter().map(|topic| result(topic.name, ErrorCode::NotController, None));

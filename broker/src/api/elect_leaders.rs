@@ -72,11 +72,10 @@ fn response(outcomes: Outcomes, is_all: bool) -> ElectLeadersResponse {
             Err(ElectionError::NotController) => (ErrorCode::NotController, None),
             Err(error) => (error.into(), Some(error.to_string())),
         };
-        let result =
-            PartitionResult { partition_id: partition, error_code: code.code(), error_message, ..Default::default() };
+        let result = PartitionResult { partition_id: partition, error_code: code.code(), error_message };
         match results.last_mut() {
             Some(last) if last.topic == topic => last.partition_result.push(result),
-            _ => results.push(ReplicaElectionResult { topic, partition_result: vec![result], ..Default::default() }),
+            _ => results.push(ReplicaElectionResult { topic, partition_result: vec![result] }),
         }
     }
     ElectLeadersResponse { replica_election_results: results, ..Default::default() }

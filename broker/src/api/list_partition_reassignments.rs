@@ -46,11 +46,10 @@ impl Endpoint for ListPartitionReassignments {
                 replicas: reassignment.assignment.replicas,
                 adding_replicas: reassignment.assignment.adding,
                 removing_replicas: reassignment.assignment.removing,
-                ..Default::default()
             };
             match topics.last_mut() {
                 Some(last) if last.name == name => last.partitions.push(partition),
-                _ => topics.push(OngoingTopicReassignment { name, partitions: vec![partition], ..Default::default() }),
+                _ => topics.push(OngoingTopicReassignment { name, partitions: vec![partition] }),
             }
         }
         Reply::Now(ListPartitionReassignmentsResponse { error_message: None, topics, ..Default::default() })

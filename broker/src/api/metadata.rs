@@ -117,7 +117,6 @@ impl View<'_> {
                 host: endpoint.host.clone(),
                 port: i32::from(endpoint.port),
                 rack: known.rack.clone(),
-                ..Default::default()
             })
         };
         image.brokers().filter_map(|(id, _)| broker(id)).collect()
@@ -159,7 +158,6 @@ impl View<'_> {
             replica_nodes,
             isr_nodes,
             offline_replicas: partition.offline_replicas.clone(),
-            ..Default::default()
         }
     }
 }

@@ -281,7 +281,10 @@ mod tests {
         }
     }
 
-    fn request(epoch: i32, brokers: &[i32], topics: &[(&str, u128, &[(i32, i32)])]) -> UpdateMetadataRequest {
+    /// Name, id, and number and leader of each partition.
+    type Topic<'a> = (&'a str, u128, &'a [(i32, i32)]);
+
+    fn request(epoch: i32, brokers: &[i32], topics: &[Topic<'_>]) -> UpdateMetadataRequest {
         let endpoint =
             UpdateMetadataEndpoint { port: 9092, host: "h".into(), listener: "PLAINTEXT".into(), security_protocol: 0 };
         UpdateMetadataRequest {
@@ -297,7 +300,6 @@ mod tests {
                     topic_name: name.into(),
                     topic_id: Uuid::from_u128(id),
                     partition_states: partitions.iter().map(|&(index, leader)| partition(index, leader)).collect(),
-                    ..Default::default()
                 })
                 .collect(),
             ..Default::default()

@@ -38,7 +38,6 @@ fn image() -> Image {
                 topic_name: "t".into(),
                 topic_id: Uuid::from_u128(5),
                 partition_states: vec![partition(0, 1, &[1, 2]), partition(1, 2, &[2]), partition(2, -1, &[3])],
-                ..Default::default()
             }],
             ..Default::default()
         })
@@ -90,7 +89,7 @@ fn all_topics_and_ids() {
         View { version, listener: "A" }.respond(&image, &request).0.topics.len()
     };
     assert_eq!((all(0, Some(Vec::new())), all(1, None), all(1, Some(Vec::new()))), (1, 1, 0));
-    let id = |id| MetadataRequestTopic { topic_id: Uuid::from_u128(id), name: None, ..Default::default() };
+    let id = |id| MetadataRequestTopic { topic_id: Uuid::from_u128(id), name: None };
     let request = MetadataRequest { topics: Some(vec![id(5), id(6)]), ..Default::default() };
     let (response, missing) = view.respond(&image, &request);
     assert!(missing.is_empty());
@@ -100,7 +99,7 @@ fn all_topics_and_ids() {
 
 #[test]
 fn ids_and_missing_names_need_version_12() {
-    let id = MetadataRequestTopic { topic_id: Uuid::from_u128(5), name: None, ..Default::default() };
+    let id = MetadataRequestTopic { topic_id: Uuid::from_u128(5), name: None };
     let request = MetadataRequest { topics: Some(vec![id]), ..Default::default() };
     assert_eq!(refuse(&request, 12), None);
     let refusal = refuse(&request, 11).unwrap();

@@ -189,7 +189,6 @@ impl Teller<'_> {
                     topic_name: tp.0.clone(),
                     topic_id: self.mirror.topics.get(&tp.0).and_then(|topic| topic.id).unwrap_or_default(),
                     partition_states: vec![state],
-                    ..Default::default()
                 }),
             }
         }
@@ -202,7 +201,6 @@ impl Teller<'_> {
                 broker_id: leader,
                 host_name: endpoint.host.clone(),
                 port: i32::from(endpoint.port),
-                ..Default::default()
             })
         });
         Some(LeaderAndIsrRequest {
@@ -249,19 +247,23 @@ impl Teller<'_> {
                 topic_name: topic.to_owned(),
                 topic_id: self.mirror.topics.get(topic).and_then(|topic| topic.id).unwrap_or_default(),
                 partition_states: vec![state],
-                ..Default::default()
             }),
         };
         if everything {
             for (topic, number, partition) in self.mirror.all_partitions() {
-                if partition.state.is_some() && !self.mirror.deletions.contains(topic) {
-                    self.partition_metadata(topic, number).map(|state| push(topic, state));
+                if partition.state.is_some()
+                    && !self.mirror.deletions.contains(topic)
+                    && let Some(state) = self.partition_metadata(topic, number)
+                {
+                    push(topic, state);
                 }
             }
         }
         for (topic, number) in partitions {
-            if !everything || self.is_gone(topic, *number) {
-                self.partition_metadata(topic, *number).map(|state| push(topic, state));
+            if (!everything || self.is_gone(topic, *number))
+                && let Some(state) = self.partition_metadata(topic, *number)
+            {
+                push(topic, state);
             }
         }
         UpdateMetadataRequest {
@@ -317,7 +319,6 @@ impl Teller<'_> {
             host: endpoint.host.clone(),
             listener: endpoint.listener.clone(),
             security_protocol: endpoint.security_protocol.id(),
-            ..Default::default()
         };
         self.mirror
             .brokers
@@ -343,19 +344,10 @@ impl Teller<'_> {
                     .and_then(|partition| partition.state.as_ref())
                     .map_or(-1, |state| state.leader_epoch)
             };
-            let state = StopReplicaPartitionState {
-                partition_index: tp.1,
-                leader_epoch,
-                delete_partition: delete,
-                ..Default::default()
-            };
+            let state = StopReplicaPartitionState { partition_index: tp.1, leader_epoch, delete_partition: delete };
             match topics.last_mut() {
                 Some(topic) if topic.topic_name == tp.0 => topic.partition_states.push(state),
-                _ => topics.push(StopReplicaTopicState {
-                    topic_name: tp.0.clone(),
-                    partition_states: vec![state],
-                    ..Default::default()
-                }),
+                _ => topics.push(StopReplicaTopicState { topic_name: tp.0.clone(), partition_states: vec![state] }),
             }
         }
         StopReplicaRequest {

@@ -252,15 +252,13 @@ impl Reign {
     /// Replicas stand in the topic's znode as wanted: the move begins, is replaced or is taken back.
     pub(super) fn reassignment_written(
         &mut self,
-        topic: &str,
-        number: i32,
+        tp: Tp,
         assignment: Assignment,
         request: Option<u64>,
         io: &mut Io<'_>,
     ) {
-        let tp = (topic.to_owned(), number);
         if let Some(partition) = self.mirror.partition_mut(&tp) {
-            info!(topic, partition = number, replicas = ?assignment.replicas, "reassigning");
+            info!(topic = tp.0, partition = tp.1, replicas = ?assignment.replicas, "reassigning");
             let dropped = partition.assignment.replicas.iter().filter(|id| !assignment.replicas.contains(id));
             partition.removed.extend(dropped);
             partition.removed.retain(|id| !assignment.replicas.contains(id));

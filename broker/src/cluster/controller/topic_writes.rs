@@ -128,7 +128,7 @@ impl Reign {
                 self.topic_grown(request, topic, numbers, io);
             }
             TopicChange::Reassign { partition, assignment, request } => {
-                self.reassignment_written(topic, partition, assignment, request, io);
+                self.reassignment_written((topic.to_owned(), partition), assignment, request, io);
             }
             TopicChange::Complete { partition } => self.reassignment_completed(topic, partition),
             TopicChange::GiveId(id) => {
