@@ -95,7 +95,19 @@ impl Broker {
         let (image, stage, config) = (RwLock::default(), Mutex::default(), Arc::new(config));
         let current = RwLock::new(config.clone());
         let producer_ids = ProducerIds::new();
-        Ok(Arc::new(Broker { config, current, disk, outbox, peers, image, cluster, replicas, producer_ids, groups, stage }))
+        Ok(Arc::new(Broker {
+            config,
+            current,
+            disk,
+            outbox,
+            peers,
+            image,
+            cluster,
+            replicas,
+            producer_ids,
+            groups,
+            stage,
+        }))
     }
 
     /// Connects to ZooKeeper; the broker serves clients from here on.
