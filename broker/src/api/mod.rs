@@ -42,7 +42,7 @@ use crate::broker::Broker;
 use crate::connection::ConnectionInfo;
 use crate::outbox::Outbox;
 use common::kafka::header::{self, RequestHeader};
-use common::kafka::messages::{Message, Request};
+use common::kafka::messages::{LeaderAndIsrRequest, Message, Request, StopReplicaRequest, UpdateMetadataRequest};
 use common::kafka::wire::{Frame, Reader};
 use common::time::Now;
 use std::marker::PhantomData;
@@ -210,6 +210,15 @@ pub const TABLE: &[Row] = &[
     row::<allocate_producer_ids::AllocateProducerIds>(),
 ];
 
+/// What is served before the first UpdateMetadata: ApiVersions, and the controller's word. For anything else a broker
+/// that has just started would say that no topic exists, which clients believe; a closed connection they try elsewhere.
+const BEFORE_THE_IMAGE: [i16; 4] = [
+    <LeaderAndIsrRequest as Request>::KEY,
+    <StopReplicaRequest as Request>::KEY,
+    <UpdateMetadataRequest as Request>::KEY,
+    api_versions::KEY,
+];
+
 const _: () = {
     let mut index = 1;
     while index < TABLE.len() {
@@ -241,6 +250,9 @@ pub fn dispatch(
             return Handled::Now(api_versions::unsupported_version(correlation_id));
         }
         return Handled::Close(format!("{} version {api_version} is not served", row.name));
+    }
+    if !BEFORE_THE_IMAGE.contains(&api_key) && broker.image.read().brokers().next().is_none() {
+        return Handled::Close("the controller has not told of the cluster yet".to_owned());
     }
     let ctx = Context {
         broker,

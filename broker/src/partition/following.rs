@@ -119,14 +119,17 @@ impl Partition {
 
     fn truncate(&self, state: &mut State, to: i64) -> Result<(), FollowError> {
         let (end, high_watermark) = (state.log.log_end_offset(), state.high_watermark);
-        tracing::info!(
-            topic = &*self.topic,
-            partition = self.index,
-            to,
-            end,
-            high_watermark,
-            "truncating to the leader's log"
-        );
+        // Often only an epoch without records goes.
+        if to < end {
+            tracing::info!(
+                topic = &*self.topic,
+                partition = self.index,
+                to,
+                end,
+                high_watermark,
+                "truncating to the leader's log"
+            );
+        }
         if to < high_watermark {
             tracing::warn!(
                 topic = &*self.topic,
