@@ -125,6 +125,12 @@ impl Broker {
                     });
                 }
             }
+            Effect::Chore(chore) => {
+                let broker = self.clone();
+                self.outbox.run(Box::new(move |now| {
+                    broker.with_replicas(now, |replicas, effects| replicas.do_chore(chore, now, effects));
+                }));
+            }
             Effect::WakeAt(at) => self.outbox.wake_at(at),
             Effect::LogDirFailed(dir) => {
                 tracing::error!(dir = %dir.display(), "a log directory failed; its partitions are offline")

@@ -143,6 +143,7 @@ impl Partition {
         if to < high_watermark {
             state.set_high_watermark(to);
         }
+        state.first_dirty_offset = state.first_dirty_offset.map(|offset| offset.min(to));
         Ok(())
     }
 

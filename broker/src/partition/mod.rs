@@ -40,6 +40,7 @@ pub use replicas::{Append, FetchCall, FetchPart, IsrAnswer, ProduceCall, Replica
 pub use serving::{FetchOrder, FetchPiece, FetchReply, FetchResult, PieceError, Topics};
 pub use storage::StorageError;
 pub use transitions::{EPOCH_DURING_DELETE, NO_EPOCH, NewState, StateError, Stop};
+pub use upkeep::Chore;
 
 /// Settings of a broker that its partitions need. Names in the docs are those of `server.properties`.
 #[derive(Clone, Debug)]
@@ -66,6 +67,12 @@ pub struct Settings {
     pub flush_check_ms: u64,
     /// `log.retention.check.interval.ms`.
     pub retention_check_ms: u64,
+    /// `log.cleaner.enable`.
+    pub compacts: bool,
+    /// `log.cleaner.backoff.ms`: between two looks for logs to compact.
+    pub compaction_check_ms: u64,
+    /// `log.cleaner.dedupe.buffer.size`: memory for the keys of one compaction.
+    pub compaction_map_bytes: usize,
     /// `log.initial.task.delay.ms`: before the first retention check.
     pub initial_delay_ms: u64,
     /// `producer.id.expiration.check.interval.ms`.
@@ -93,6 +100,9 @@ impl Default for Settings {
             start_offset_checkpoint_ms: 60_000,
             flush_check_ms: u64::MAX,
             retention_check_ms: 300_000,
+            compacts: true,
+            compaction_check_ms: 15_000,
+            compaction_map_bytes: 128 << 20,
             initial_delay_ms: 30_000,
             producer_expiration_check_ms: 600_000,
             delete_delay_ms: 60_000,
@@ -152,6 +162,8 @@ pub enum Effect {
         /// The request.
         ask: OffsetsAsk,
     },
+    /// Work that blocks on the disk, to be done by [`Replicas::do_chore`] off the thread of the tick.
+    Chore(Chore),
     /// `Replicas::tick` is to be called no later than at this moment.
     WakeAt(Millis),
     /// A log directory failed: its partitions are offline. ZooKeeper's `/log_dir_event_notification` tells the controller.
@@ -418,6 +430,8 @@ struct Opened {
     topic_id: Option<Uuid>,
     /// From the checkpoint; 0 if it names none.
     high_watermark: i64,
+    /// From the checkpoint: everything before was compacted.
+    first_dirty_offset: Option<i64>,
 }
 
 struct State {
@@ -425,6 +439,8 @@ struct State {
     /// The topic's id, from `partition.metadata` or the controller.
     topic_id: Option<Uuid>,
     high_watermark: i64,
+    /// Everything before was compacted.
+    first_dirty_offset: Option<i64>,
     /// The log directory that holds it.
     log_dir: PathBuf,
     /// The directory failed: nothing is read or written any more.
@@ -472,12 +488,13 @@ pub struct PartitionView {
 
 impl Partition {
     fn new(topic: Arc<str>, index: i32, shared: Arc<Shared>, opened: Opened) -> Partition {
-        let Opened { log, log_dir, topic_id, high_watermark } = opened;
+        let Opened { log, log_dir, topic_id, high_watermark, first_dirty_offset } = opened;
         let rule = LagRule { local: shared.settings.broker, max_lag_ms: shared.settings.lag_time_max_ms };
         let state = State {
             high_watermark: high_watermark.clamp(log.log_start_offset(), log.log_end_offset()),
             log,
             topic_id,
+            first_dirty_offset,
             log_dir,
             is_offline: false,
             is_gone: false,

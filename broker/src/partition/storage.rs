@@ -11,9 +11,9 @@ use thiserror::Error;
 
 use super::{Opened, Shared};
 use crate::log::checkpoints::{
-    CLEAN_SHUTDOWN_FILE, HIGH_WATERMARK_FILE, LOG_START_OFFSET_FILE, MetaProperties, RECOVERY_POINT_FILE,
-    read_clean_shutdown, read_meta_properties, read_offsets, remove_clean_shutdown, write_clean_shutdown,
-    write_meta_properties, write_offsets,
+    CLEAN_SHUTDOWN_FILE, CLEANER_OFFSET_FILE, HIGH_WATERMARK_FILE, LOG_START_OFFSET_FILE, MetaProperties,
+    RECOVERY_POINT_FILE, read_clean_shutdown, read_meta_properties, read_offsets, remove_clean_shutdown,
+    write_clean_shutdown, write_meta_properties, write_offsets,
 };
 use crate::log::{Log, LogConfig, LogError, OpenState, is_deleted_dir, remove_deleted_dir};
 
@@ -86,6 +86,7 @@ struct Checkpointed {
     recovery_points: BTreeMap<TopicPartition, i64>,
     start_offsets: BTreeMap<TopicPartition, i64>,
     high_watermarks: BTreeMap<TopicPartition, i64>,
+    compacted: BTreeMap<TopicPartition, i64>,
 }
 
 impl LogDirs {
@@ -152,8 +153,9 @@ impl LogDirs {
             let log = Log::open(disk.clone(), dir, config(&partition.topic), start, now)?;
             let topic_id = log.topic_id()?;
             let high_watermark = checkpointed.high_watermarks.get(&partition).copied().unwrap_or(0);
-            loaded
-                .push(Loaded { partition, opened: Opened { log, log_dir: path.to_owned(), topic_id, high_watermark } });
+            let first_dirty_offset = checkpointed.compacted.get(&partition).copied();
+            let opened = Opened { log, log_dir: path.to_owned(), topic_id, high_watermark, first_dirty_offset };
+            loaded.push(Loaded { partition, opened });
         }
         Ok(loaded)
     }
@@ -191,17 +193,9 @@ impl LogDirs {
         self.dirs.iter().filter(|dir| !dir.is_failed).map(|dir| &dir.path)
     }
 
-    /// Removes the files of partitions whose delay is over.
-    pub(super) fn remove_deleted(&mut self, disk: &dyn Disk, now: Millis) {
-        self.deleted.retain(|(at, dir)| {
-            if now < *at {
-                return true;
-            }
-            if let Err(error) = remove_deleted_dir(disk, dir) {
-                tracing::warn!(%error, "files of a deleted partition remain");
-            }
-            false
-        });
+    /// Takes the directories of deleted partitions whose delay is over.
+    pub(super) fn take_removable(&mut self, now: Millis) -> Vec<PathBuf> {
+        self.deleted.extract_if(.., |(at, _)| *at <= now).map(|(_, dir)| dir).collect()
     }
 
     /// When files of deleted partitions may be removed next.
@@ -225,6 +219,7 @@ impl Checkpointed {
             recovery_points: offsets(RECOVERY_POINT_FILE)?,
             start_offsets: offsets(LOG_START_OFFSET_FILE)?,
             high_watermarks: offsets(HIGH_WATERMARK_FILE)?,
+            compacted: offsets(CLEANER_OFFSET_FILE)?,
         })
     }
 
@@ -234,6 +229,13 @@ impl Checkpointed {
             recovery_point: self.recovery_points.get(partition).copied().unwrap_or(0),
             log_start_offset: self.start_offsets.get(partition).copied().unwrap_or(0),
         }
+    }
+}
+
+/// Removes the files of a deleted partition.
+pub(super) fn remove_deleted(disk: &dyn Disk, dir: &Path) {
+    if let Err(error) = remove_deleted_dir(disk, dir) {
+        tracing::warn!(%error, "files of a deleted partition remain until the next start");
     }
 }
 
@@ -251,6 +253,7 @@ pub(super) enum Checkpoint {
     HighWatermarks,
     RecoveryPoints,
     StartOffsets,
+    Compacted,
 }
 
 /// Replaces a checkpoint of one log directory.
@@ -264,6 +267,7 @@ pub(super) fn write_checkpoint(
         Checkpoint::HighWatermarks => HIGH_WATERMARK_FILE,
         Checkpoint::RecoveryPoints => RECOVERY_POINT_FILE,
         Checkpoint::StartOffsets => LOG_START_OFFSET_FILE,
+        Checkpoint::Compacted => CLEANER_OFFSET_FILE,
     };
     write_offsets(disk, &log_dir.join(file), offsets)
 }

@@ -258,6 +258,10 @@ impl World {
                 let node = self.nodes.get_mut(&from).unwrap();
                 node.replicas.on_alter_partition(answers, self.now, &mut node.effects);
             }
+            Effect::Chore(chore) => {
+                let node = self.nodes.get_mut(&from).unwrap();
+                node.replicas.do_chore(chore, self.now, &mut node.effects);
+            }
             Effect::WakeAt(_) => {}
             other => self.nodes.get_mut(&from).unwrap().others.push(other),
         }
@@ -737,6 +741,32 @@ fn an_old_word_of_the_controller_is_not_heeded() {
     assert_eq!(tell(1, NewState { replicas: vec![7], ..newer.clone() }), Ok(vec![Err(StateError::NotAReplica)]));
     assert_eq!(tell(2, newer), Ok(vec![Ok(())]));
     assert_eq!(tell(1, good), Err(StateError::StaleController));
+}
+
+#[test]
+fn a_compacted_topic_keeps_the_last_value_of_each_key() {
+    let mut world = World::new(&[1, 2], 1);
+    let config = LogConfig { segment_bytes: 200, cleanup_compact: true, cleanup_delete: false, ..LogConfig::default() };
+    world.nodes.values().for_each(|node| node.replicas.set_topic_config(TOPIC, Some(config.clone())));
+    for round in 0..20 {
+        let key = Some(Bytes::from_static(if round % 2 == 0 { b"even" } else { b"odd" }));
+        let record = Record { key, ..record(0, &format!("{round}"), world.now) };
+        let records = batch::build(&BatchSpec::default(), &[record]).unwrap();
+        let part = Append { topic: TOPIC.into(), partition: 0, records };
+        let node = world.nodes.get_mut(&1).unwrap();
+        node.replicas.append(part, AppendOrigin::Coordinator, world.now, &mut node.effects).unwrap();
+    }
+    world.pump();
+    world.pass(31_000);
+    for id in [1, 2] {
+        let content = world.content(id);
+        assert!(content.len() < 8, "broker {id}: {content:?}");
+        assert_eq!(values(&content[content.len() - 2..]), ["18", "19"]);
+        let dir = world.view(id).log_dir;
+        let checkpoint =
+            crate::log::checkpoints::read_offsets(&StdDisk, &dir.join("cleaner-offset-checkpoint")).unwrap();
+        assert!(checkpoint.values().all(|offset| *offset > 10), "{checkpoint:?}");
+    }
 }
 
 #[test]

@@ -292,7 +292,7 @@ impl Replicas {
             StateError::Storage
         })?;
         let topic_id = log.topic_id().unwrap_or_default();
-        let opened = Opened { log, log_dir, topic_id, high_watermark: 0 };
+        let opened = Opened { log, log_dir, topic_id, high_watermark: 0, first_dirty_offset: None };
         let partition = Arc::new(Partition::new(new.topic.clone(), new.partition, self.shared.clone(), opened));
         let mut topics = self.topics.write();
         topics.entry(new.topic.clone()).or_default().insert(new.partition, partition.clone());

@@ -10,45 +10,77 @@ use super::storage::{self, Checkpoint};
 use super::waiting::Parked;
 use super::*;
 
-/// When the regular chores are due.
-#[derive(Clone, Copy, Debug)]
+/// Work that comes again and again and blocks on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Chore {
+    /// Writes the high watermarks down.
+    HighWatermarks,
+    /// Makes full segments durable and writes down up to where logs are.
+    RecoveryPoints,
+    /// Writes the log start offsets down.
+    StartOffsets,
+    /// Makes durable what waits for `flush.ms`.
+    Flush,
+    /// Deletes segments by age and size.
+    Retention,
+    /// Forgets producers that were idle for long.
+    Producers,
+    /// Compacts what is dirty enough.
+    Compaction,
+    /// Removes files of deleted partitions.
+    Removal,
+}
+
+impl Chore {
+    const REGULAR: [Chore; 7] = [
+        Chore::HighWatermarks,
+        Chore::RecoveryPoints,
+        Chore::StartOffsets,
+        Chore::Flush,
+        Chore::Retention,
+        Chore::Producers,
+        Chore::Compaction,
+    ];
+
+    /// Milliseconds between two times.
+    fn every_ms(self, settings: &Settings) -> u64 {
+        match self {
+            Chore::HighWatermarks => settings.high_watermark_checkpoint_ms,
+            Chore::RecoveryPoints => settings.recovery_point_checkpoint_ms,
+            Chore::StartOffsets => settings.start_offset_checkpoint_ms,
+            Chore::Flush => settings.flush_check_ms,
+            Chore::Retention => settings.retention_check_ms,
+            Chore::Producers => settings.producer_expiration_check_ms,
+            Chore::Compaction => settings.compaction_check_ms,
+            Chore::Removal => settings.delete_delay_ms,
+        }
+    }
+}
+
+/// When what is due next. A chore that is under way has no time: it gets one when it is done.
+#[derive(Clone, Debug)]
 pub(super) struct Chores {
     shrink: Millis,
-    high_watermarks: Millis,
-    recovery_points: Millis,
-    start_offsets: Millis,
-    flush: Millis,
-    retention: Millis,
-    producers: Millis,
+    due: BTreeMap<Chore, Millis>,
 }
 
 impl Chores {
     pub(super) fn new(settings: &Settings, start: Millis) -> Chores {
-        Chores {
-            shrink: start + settings.lag_time_max_ms / 2,
-            high_watermarks: start + settings.high_watermark_checkpoint_ms,
-            recovery_points: start + settings.recovery_point_checkpoint_ms,
-            start_offsets: start + settings.start_offset_checkpoint_ms,
-            flush: start + settings.flush_check_ms,
-            retention: start + settings.initial_delay_ms,
-            producers: start + settings.producer_expiration_check_ms,
-        }
+        let first = |chore: Chore| match chore {
+            Chore::Retention => start + settings.initial_delay_ms,
+            _ => start + chore.every_ms(settings),
+        };
+        let due = Chore::REGULAR.into_iter().filter(|chore| *chore != Chore::Compaction || settings.compacts);
+        Chores { shrink: start + settings.lag_time_max_ms / 2, due: due.map(|chore| (chore, first(chore))).collect() }
     }
 
     fn next(&self) -> Millis {
-        let Chores { shrink, high_watermarks, recovery_points, start_offsets, flush, retention, producers } = *self;
-        let first = shrink.min(high_watermarks).min(recovery_points).min(start_offsets);
-        first.min(flush).min(retention).min(producers)
+        self.due.values().copied().fold(self.shrink, Millis::min)
     }
-}
 
-/// True, and the next time is set, if a chore is due.
-fn is_due(at: &mut Millis, every_ms: u64, now: Millis) -> bool {
-    let is_due = *at <= now;
-    if is_due {
-        *at = now + every_ms;
+    fn take_due(&mut self, now: Millis) -> Vec<Chore> {
+        self.due.extract_if(.., |_, at| *at <= now).map(|(chore, _)| chore).collect()
     }
-    is_due
 }
 
 impl Partition {
@@ -83,7 +115,56 @@ impl Partition {
             Ok(())
         });
         if let Err(error) = done {
-            self.note_failure(&self.state.lock(), &error, woken);
+            let state = self.state.lock();
+            // Deleted meanwhile: its directory has another name.
+            if !state.is_gone {
+                self.note_failure(&state, &error, woken);
+            }
+        }
+    }
+
+    /// The dirty share of the log if it is to be compacted.
+    fn dirty_share(&self, now: Now) -> Option<f64> {
+        let state = self.state.lock();
+        if state.is_offline || state.is_gone || !state.log.config().cleanup_compact {
+            return None;
+        }
+        let found = state.log.compaction_state(state.first_dirty_offset, state.high_watermark, now);
+        let found = found.inspect_err(|error| tracing::error!(%error, "cannot see what is to be compacted")).ok()?;
+        found.is_due.then(|| found.dirty_bytes as f64 / (found.clean_bytes + found.dirty_bytes) as f64)
+    }
+
+    /// Compacts the log; its lock is free while segments are read and written.
+    fn compact(&self, max_map_bytes: usize, now: Now, woken: &mut Woken) {
+        let compacted = {
+            let mut state = self.state.lock();
+            if state.is_offline || state.is_gone {
+                return;
+            }
+            let found = state.log.compaction_state(state.first_dirty_offset, state.high_watermark, now);
+            found.and_then(|found| state.log.start_compaction(found, now))
+        };
+        let compacted = compacted.and_then(|compaction| compaction.map(|begun| begun.run(max_map_bytes)).transpose());
+        let mut state = self.state.lock();
+        // Deleted meanwhile: its directory has another name.
+        if state.is_offline || state.is_gone {
+            return;
+        }
+        let done = match compacted {
+            Ok(Some(compacted)) => state.log.finish_compaction(compacted, now),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(first_dirty_offset) => {
+                state.first_dirty_offset = first_dirty_offset.or(state.first_dirty_offset);
+                tracing::info!(topic = &*self.topic, partition = self.index, first_dirty_offset, "compacted");
+            }
+            Err(error @ LogError::Io { .. }) => self.note_failure(&state, &error, woken),
+            // One damaged log must not keep the others from being compacted.
+            Err(error) => {
+                tracing::error!(topic = &*self.topic, partition = self.index, %error, "cannot be compacted");
+            }
         }
     }
 
@@ -100,6 +181,7 @@ impl Partition {
         let offset = match which {
             Checkpoint::HighWatermarks => state.high_watermark,
             Checkpoint::RecoveryPoints => state.log.recovery_point(),
+            Checkpoint::Compacted => state.first_dirty_offset?,
             // A start that is the first segment's own needs no entry.
             Checkpoint::StartOffsets => {
                 let start = state.log.log_start_offset();
@@ -132,37 +214,68 @@ impl Replicas {
     pub fn tick(&self, now: Now, effects: &mut Vec<Effect>) {
         self.expire(now, effects);
         let mut woken = Woken::default();
-        let settings = &self.shared.settings;
-        let mut due = { *self.chores.lock() };
-        if is_due(&mut due.shrink, settings.lag_time_max_ms / 2, now.mono) {
-            self.all().iter().for_each(|partition| partition.shrink_isr(now, &mut woken));
-        }
-        if is_due(&mut due.high_watermarks, settings.high_watermark_checkpoint_ms, now.mono) {
-            self.checkpoint(Checkpoint::HighWatermarks, &mut woken);
-        }
-        let is_flush_due = is_due(&mut due.flush, settings.flush_check_ms, now.mono);
-        let are_points_due = is_due(&mut due.recovery_points, settings.recovery_point_checkpoint_ms, now.mono);
-        if is_flush_due || are_points_due {
-            self.all().iter().for_each(|partition| partition.flush(now, &mut woken));
-        }
-        if are_points_due {
-            self.checkpoint(Checkpoint::RecoveryPoints, &mut woken);
-        }
-        if is_due(&mut due.start_offsets, settings.start_offset_checkpoint_ms, now.mono) {
-            self.checkpoint(Checkpoint::StartOffsets, &mut woken);
-        }
-        // Without its settings a topic that is kept for ever would lose records to the default.
-        if is_due(&mut due.retention, settings.retention_check_ms, now.mono) && self.configs.read().is_some() {
-            self.all().iter().for_each(|partition| partition.retain(now, &mut woken));
-        }
-        if is_due(&mut due.producers, settings.producer_expiration_check_ms, now.mono) {
-            self.all().iter().for_each(|partition| partition.forget_idle_producers(now));
-        }
-        *self.chores.lock() = due;
-        self.dirs.lock().remove_deleted(self.shared.disk.as_ref(), now.mono);
+        let due = {
+            let mut chores = self.chores.lock();
+            if chores.shrink <= now.mono {
+                chores.shrink = now.mono + self.shared.settings.lag_time_max_ms / 2;
+                self.all().iter().for_each(|partition| partition.shrink_isr(now, &mut woken));
+            }
+            if self.dirs.lock().next_removal().is_some_and(|at| at <= now.mono) {
+                chores.due.entry(Chore::Removal).or_insert(now.mono);
+            }
+            chores.take_due(now.mono)
+        };
+        effects.extend(due.into_iter().map(Effect::Chore));
         self.settle(woken, now, effects);
         self.isr_queue.lock().send(now.mono, effects);
         self.send_all(now, effects);
+    }
+
+    /// Does a chore that [`Effect::Chore`] asked for. Blocks on the disk, with no lock held for long.
+    pub fn do_chore(&self, chore: Chore, now: Now, effects: &mut Vec<Effect>) {
+        let mut woken = Woken::default();
+        let is_open = !self.control.lock().is_closed;
+        if is_open {
+            match chore {
+                Chore::HighWatermarks => self.checkpoint(Checkpoint::HighWatermarks, &mut woken),
+                Chore::RecoveryPoints => {
+                    self.all().iter().for_each(|partition| partition.flush(now, &mut woken));
+                    self.checkpoint(Checkpoint::RecoveryPoints, &mut woken);
+                }
+                Chore::StartOffsets => self.checkpoint(Checkpoint::StartOffsets, &mut woken),
+                Chore::Flush => self.all().iter().for_each(|partition| partition.flush(now, &mut woken)),
+                // Without its settings a topic that is kept for ever would lose records to the default.
+                Chore::Retention if self.configs.read().is_none() => {}
+                Chore::Retention => self.all().iter().for_each(|partition| partition.retain(now, &mut woken)),
+                Chore::Producers => self.all().iter().for_each(|partition| partition.forget_idle_producers(now)),
+                Chore::Compaction => self.compact(now, &mut woken),
+                Chore::Removal => {
+                    let due = self.dirs.lock().take_removable(now.mono);
+                    due.iter().for_each(|dir| storage::remove_deleted(self.shared.disk.as_ref(), dir));
+                }
+            }
+        }
+        if chore != Chore::Removal {
+            let at = now.mono + chore.every_ms(&self.shared.settings);
+            self.chores.lock().due.insert(chore, at);
+            effects.push(Effect::WakeAt(at));
+        }
+        self.settle(woken, now, effects);
+    }
+
+    /// Compacts the logs that are dirty enough, the dirtiest first.
+    fn compact(&self, now: Now, woken: &mut Woken) {
+        let mut due: Vec<(f64, Arc<Partition>)> = Vec::new();
+        for partition in self.all() {
+            due.extend(partition.dirty_share(now).map(|share| (share, partition)));
+        }
+        due.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        for (_, partition) in &due {
+            partition.compact(self.shared.settings.compaction_map_bytes, now, woken);
+        }
+        if !due.is_empty() {
+            self.checkpoint(Checkpoint::Compacted, woken);
+        }
     }
 
     /// When [`Replicas::tick`] has something to do.
