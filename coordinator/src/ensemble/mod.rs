@@ -232,6 +232,10 @@ impl Ensemble {
     /// What the library takes for granted about its peers is checked here, because it ends the process otherwise.
     /// False if the message is to be ignored.
     fn fits_log(&mut self, message: &Message) -> Result<bool, MessageError> {
+        // A leader that was paused or cut off speaks for a log that the ensemble has left: not wrong, only late.
+        if message.term < self.raw.raft.term {
+            return Ok(true);
+        }
         let last = self.raw.raft.raft_log.last_index();
         let committed = self.raw.raft.raft_log.committed;
         match message.get_msg_type() {
