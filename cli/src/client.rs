@@ -75,7 +75,7 @@ pub(crate) fn check(code: i16, message: Option<&str>) -> Result<(), KafkaError> 
         return Ok(());
     }
     let code = ErrorCode::from_code(code).unwrap_or(ErrorCode::UnknownServerError);
-    let message = message.filter(|text| !text.is_empty()).unwrap_or(code.message()).to_owned();
+    let message = message.unwrap_or(code.message()).to_owned();
     Err(KafkaError { code, message })
 }
 

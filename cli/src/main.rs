@@ -11,9 +11,11 @@ mod client;
 mod client_settings;
 mod clock;
 mod cluster;
+mod configs;
 mod consume;
 mod container;
 mod groups;
+mod java_float;
 mod java_order;
 mod log_offsets;
 mod offsets;
@@ -36,6 +38,7 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("kafka-console-producer", "send lines as records", produce::produce),
     ("kafka-console-consumer", "show the records of topics", consume::consume),
     ("kafka-consumer-groups", "list, describe and delete groups, and move their offsets", groups::groups),
+    ("kafka-configs", "settings of topics, brokers, users and clients", configs::configs),
     ("kafka-get-offsets", "the offsets of partitions at a time", offsets::offsets),
     ("up", "start a cluster on this machine and keep it running", up::up),
     ("down", "stop the cluster of a folder", up::down),

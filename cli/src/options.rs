@@ -184,6 +184,11 @@ impl Options {
         self.found.iter().any(|(found, _)| *found == name)
     }
 
+    /// The options of the command line in its order, each with its argument.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.found.iter().map(|(name, value)| (*name, value.as_deref()))
+    }
+
     /// Every argument of an option, in order.
     pub(crate) fn values(&self, name: &str) -> Vec<&str> {
         self.found.iter().filter(|(found, _)| *found == name).filter_map(|(_, value)| value.as_deref()).collect()

@@ -52,12 +52,11 @@ pub(super) fn reset(options: &Options, cluster: &mut Cluster) -> anyhow::Result<
 }
 
 fn show(plans: &[(String, Plan)]) {
-    // Kafka 3.9's tool ends none of these lines.
+    // Kafka 3.9's tool puts all of them in one line, for want of the line ends that those before and after it print.
     let line = |group: &str, topic: &str, partition: &str, offset: &str| {
-        print!("{group:30} {topic:30} {partition:10} {offset:15}");
+        print!("\n{group:30} {topic:30} {partition:10} {offset:15}");
     };
     if !plans.is_empty() {
-        println!();
         line("GROUP", "TOPIC", "PARTITION", "NEW-OFFSET");
     }
     for (group, plan) in plans {
@@ -290,7 +289,7 @@ pub(super) fn delete_offsets(options: &Options, cluster: &mut Cluster) -> anyhow
     for ((topic, partition), error) in outcomes {
         let partition = if partition >= 0 { partition.to_string() } else { "Not Provided".to_owned() };
         let status = error.map_or("Successful".to_owned(), |error| format!("Error: :{error}"));
-        print!("{topic:30} {partition:15} {status:15}");
+        print!("\n{topic:30} {partition:15} {status:15}");
     }
     Ok(())
 }
