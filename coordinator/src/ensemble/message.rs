@@ -17,6 +17,9 @@ pub const FRAME_HEADER_BYTES: usize = 4;
 /// Context of an append or heartbeat is at most this long: ours are eight bytes (read index) or empty.
 const CONTEXT_LIMIT_BYTES: usize = 64;
 
+/// No term or index comes near this; the library adds to them without looking.
+const NUMBER_LIMIT: u64 = 1 << 62;
+
 /// A peer message that an honest server never sends.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum MessageError {
@@ -340,7 +343,7 @@ impl HardState {
 }
 
 /// The kinds that may arrive from a peer. Proposals travel as [`Forward`], snapshots as [`SnapshotChunk`].
-const TRAVELLING: [MessageType; 12] = [
+const TRAVELLING: [MessageType; 11] = [
     MessageType::MsgAppend,
     MessageType::MsgAppendResponse,
     MessageType::MsgRequestVote,
@@ -352,7 +355,6 @@ const TRAVELLING: [MessageType; 12] = [
     MessageType::MsgReadIndexResp,
     MessageType::MsgRequestPreVote,
     MessageType::MsgRequestPreVoteResponse,
-    MessageType::MsgTransferLeader,
 ];
 
 impl RaftMessage {
@@ -380,13 +382,18 @@ impl RaftMessage {
     pub(super) fn into_raft(self, from: u64, to: u64) -> Result<eraftpb::Message, MessageError> {
         let kind =
             TRAVELLING.into_iter().find(|kind| *kind as u32 == self.kind).ok_or(MessageError::Kind(self.kind))?;
+        let greatest =
+            [self.term, self.log_term, self.index, self.commit, self.commit_term, self.reject_hint].into_iter().max();
+        if greatest.is_some_and(|number| number > NUMBER_LIMIT) {
+            return Err(MessageError::TooLong("number"));
+        }
         if self.context.len() > CONTEXT_LIMIT_BYTES {
             return Err(MessageError::TooLong("context"));
         }
         let reading = matches!(kind, MessageType::MsgReadIndex | MessageType::MsgReadIndexResp);
         // A read index travels without a term, as one entry that holds its context; all else has a term, since the
         // library takes a message of term zero for one of its own.
-        if (self.term == 0 && kind != MessageType::MsgReadIndex)
+        if (self.term == 0) != (kind == MessageType::MsgReadIndex)
             || (reading && (self.entries.len() != 1 || self.entries[0].data.len() > CONTEXT_LIMIT_BYTES))
             || (!reading && kind != MessageType::MsgAppend && !self.entries.is_empty())
         {
@@ -414,6 +421,10 @@ impl RaftMessage {
     }
 
     fn check_entries(&self) -> Result<(), MessageError> {
+        // No entry has term zero; the library takes it for the term of every place outside its log.
+        if (self.index == 0) != (self.log_term == 0) {
+            return Err(MessageError::EntryTerm(self.index));
+        }
         let mut index = self.index;
         let mut term = self.log_term;
         for entry in &self.entries {
@@ -421,7 +432,7 @@ impl RaftMessage {
             if entry.index != index {
                 return Err(MessageError::EntryOrder(index - 1));
             }
-            if entry.term < term || entry.term > self.term {
+            if entry.term < term.max(1) || entry.term > self.term {
                 return Err(MessageError::EntryTerm(index));
             }
             term = entry.term;

@@ -600,3 +600,6 @@ impl slog::Drain for TracingDrain {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
