@@ -35,7 +35,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "peerType",
     "preAllocSize",
     "quorum.cnxn.threads.size",
-    "quorumListenOnAllIPs",
     "snapCount",
     "snapSizeLimitInKb",
     "standaloneEnabled",
@@ -141,6 +140,8 @@ pub struct Config {
     pub four_letter_words: BTreeSet<String>,
     /// The ensemble by id; empty for a server alone.
     pub servers: BTreeMap<u64, Server>,
+    /// The servers' port is bound on all addresses instead of the one on this server's line (`quorumListenOnAllIPs`).
+    pub listens_on_all: bool,
     /// This server's id: 1 for a server alone without `myid`.
     pub my_id: u64,
     /// All settings as given: what other parts (authentication, quotas, metrics) look up by name.
@@ -214,6 +215,7 @@ impl Config {
             max_buffer_bytes,
             global_outstanding_limit: properties.parse_or("globalOutstandingLimit", 1000, "a number, 1 or more")?,
             four_letter_words: words(&properties),
+            listens_on_all: is_true(&properties, "quorumListenOnAllIPs")?,
             servers,
             my_id,
             data_dir,
@@ -231,6 +233,14 @@ impl Config {
     /// True if the four-letter word is answered.
     pub fn allows_word(&self, word: &str) -> bool {
         self.four_letter_words.contains("*") || self.four_letter_words.contains(word)
+    }
+}
+
+fn is_true(properties: &Properties, key: &str) -> Result<bool, PropertyError> {
+    match properties.get(key).map(|value| value.trim().to_lowercase()).as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(properties.error(key, "expected true or false")),
     }
 }
 
@@ -416,6 +426,8 @@ const KNOWN: &[&str] = &[
     "4lw.commands.whitelist",
     "dynamicConfigFile",
     "version",
+    "quorumListenOnAllIPs",
+    "linearizableReads",
     "reconfigEnabled",
     "extendedTypesEnabled",
     "skipACL",

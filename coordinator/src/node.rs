@@ -96,6 +96,13 @@ pub enum Input {
         /// The number.
         number: u64,
     },
+    /// What [`Output::Export`] asked for.
+    Exported {
+        /// For which server.
+        to: u64,
+        /// The stored tree as one block.
+        content: Bytes,
+    },
     /// [`TICK_MS`] have passed, or more: after a pause there is one tick, not many.
     Tick,
     /// The process is to end soon: the lead is given away.
@@ -133,6 +140,12 @@ pub enum Output {
     },
     /// Something to keep.
     Store(StoreWrite),
+    /// The stored tree is wanted as it is after all earlier writes, read while other work goes on: a server lacks
+    /// entries that are gone from the log. Answered by [`Input::Exported`].
+    Export {
+        /// For which server.
+        to: u64,
+    },
 }
 
 /// The node cannot start.
@@ -276,6 +289,10 @@ impl Node {
             Input::PeerLost { peer } => self.ensemble.unreachable(peer),
             Input::PeerRefused { peer } => self.ensemble.leader_lost(peer),
             Input::Persisted { number } => self.ensemble.persisted(number),
+            Input::Exported { to, content } => {
+                self.transfers.begin(to, content, now.mono);
+                self.poll_transfers(now.mono);
+            }
             Input::Tick => self.tick(now),
             Input::Stop => self.ensemble.hand_over(),
         }

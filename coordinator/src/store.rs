@@ -2,6 +2,7 @@
 //! tests and the simulator. The real disk is `server/disk.rs`; nothing here touches one.
 
 use crate::ensemble::message::{HardState, LogEntry, LogPosition};
+use crate::tree::snapshot::encode_entries;
 use std::collections::BTreeMap;
 
 /// A key of the stored tree; its meaning is the tree's.
@@ -81,6 +82,11 @@ impl MemoryStore {
             self.entries = self.entries.split_off(&(position.index + 1));
             self.compacted = position;
         }
+    }
+
+    /// The stored tree as one block, as a follower gets it.
+    pub fn export(&self) -> bytes::Bytes {
+        encode_entries(&self.tree).into()
     }
 
     /// Opens the store once more.

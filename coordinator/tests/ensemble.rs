@@ -1,6 +1,8 @@
 //! Three servers in one thread over a small network in memory: changes of leader, restarts, a follower that was away,
 //! sessions. Each run follows from its seed.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use bytes::{Bytes, BytesMut};
 use common::Rng;
 use common::time::{Millis, Now, WallMillis};
@@ -27,7 +29,8 @@ fn config(id: u64) -> Config {
 struct Server {
     node: Option<Node>,
     store: MemoryStore,
-    writes: VecDeque<StoreWrite>,
+    /// Writes, and requests for the stored tree with the server it is for.
+    jobs: VecDeque<Result<StoreWrite, u64>>,
 }
 
 #[derive(Default)]
@@ -70,7 +73,7 @@ impl World {
             messages: 0,
         };
         for id in SERVERS {
-            let server = Server { node: None, store: MemoryStore::default(), writes: VecDeque::new() };
+            let server = Server { node: None, store: MemoryStore::default(), jobs: VecDeque::new() };
             world.servers.insert(id, server);
             world.start(id);
         }
@@ -95,7 +98,7 @@ impl World {
     fn crash(&mut self, id: u64) {
         let server = self.servers.get_mut(&id).unwrap();
         server.node = None;
-        server.writes.clear();
+        server.jobs.clear();
         self.links.retain(|(from, to), _| *from != id && *to != id);
         for client in self.clients.values_mut().filter(|client| client.server == id) {
             client.is_connected = false;
@@ -167,7 +170,8 @@ impl World {
                 }
             }
             Output::ClosePeer { peer } => panic!("server {id} finds fault with server {peer}"),
-            Output::Store(write) => self.servers.get_mut(&id).unwrap().writes.push_back(write),
+            Output::Store(write) => self.servers.get_mut(&id).unwrap().jobs.push_back(Ok(write)),
+            Output::Export { to } => self.servers.get_mut(&id).unwrap().jobs.push_back(Err(to)),
         }
     }
 
@@ -175,7 +179,7 @@ impl World {
     fn happen(&mut self) -> bool {
         let links: Vec<_> = self.links.iter().filter(|(_, queue)| !queue.is_empty()).map(|(pair, _)| *pair).collect();
         let disks: Vec<u64> =
-            self.servers.iter().filter(|(_, server)| !server.writes.is_empty()).map(|(id, _)| *id).collect();
+            self.servers.iter().filter(|(_, server)| !server.jobs.is_empty()).map(|(id, _)| *id).collect();
         if links.is_empty() && disks.is_empty() {
             return false;
         }
@@ -186,10 +190,17 @@ impl World {
         } else {
             let id = disks[choice - links.len()];
             let server = self.servers.get_mut(&id).unwrap();
-            let write = server.writes.pop_front().unwrap();
-            server.store.write(&write);
-            if let Some(number) = write.number {
-                self.input(id, Input::Persisted { number });
+            match server.jobs.pop_front().unwrap() {
+                Ok(write) => {
+                    server.store.write(&write);
+                    if let Some(number) = write.number {
+                        self.input(id, Input::Persisted { number });
+                    }
+                }
+                Err(to) => {
+                    let content = server.store.export();
+                    self.input(id, Input::Exported { to, content });
+                }
             }
         }
         true

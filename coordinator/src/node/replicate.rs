@@ -31,8 +31,11 @@ impl Node {
                 self.tell_peer(to, body);
             }
             for to in snapshots_wanted {
-                self.transfers.begin(to, self.ensemble.applied_position(), &self.tree, now.mono);
-                self.poll_transfers(now.mono);
+                // Making a large tree into bytes takes longer than an election timeout: the store does it.
+                if self.transfers.prepare(to, self.ensemble.applied_position()) {
+                    self.store_tree(now.mono, out);
+                    out.push(Output::Export { to });
+                }
             }
             if let Some(append) = append {
                 self.keep(append, now.mono, out);
@@ -114,9 +117,13 @@ impl Node {
     fn write_behind(&mut self, now: Millis, out: &mut Vec<Output>) {
         let applied = self.ensemble.applied_position().index;
         let is_due = now - self.stored_at >= STORE_BEHIND_MS || self.tree.changes_count() >= STORE_BEHIND_RECORDS;
-        if applied == self.stored_index || !is_due {
-            return;
+        if applied != self.stored_index && is_due {
+            self.store_tree(now, out);
         }
+    }
+
+    fn store_tree(&mut self, now: Millis, out: &mut Vec<Output>) {
+        let applied = self.ensemble.applied_position().index;
         self.stored_index = applied;
         self.stored_at = now;
         let tree = self.tree.take_changes();

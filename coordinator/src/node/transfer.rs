@@ -19,6 +19,8 @@ pub(super) struct ToSend {
 /// Snapshots on their way.
 #[derive(Default)]
 pub(super) struct Transfers {
+    /// Snapshots that the store is making.
+    prepared: BTreeMap<u64, LogPosition>,
     outgoing: BTreeMap<u64, Outgoing>,
     incoming: Incoming,
     /// A received tree, until consensus says that it takes the place of log and tree.
@@ -26,12 +28,21 @@ pub(super) struct Transfers {
 }
 
 impl Transfers {
-    /// A follower lacks entries that are gone: it gets the tree as it is now, unless it is getting one already.
-    pub(super) fn begin(&mut self, to: u64, position: LogPosition, tree: &Tree, now: Millis) {
-        self.outgoing.entry(to).or_insert_with(|| {
-            tracing::info!(peer = to, index = position.index, "sending a snapshot");
-            Outgoing::new(position, Bytes::from(tree.snapshot()), now)
-        });
+    /// A follower lacks entries that are gone: it is to get the tree as of `position`. False if that is under way.
+    pub(super) fn prepare(&mut self, to: u64, position: LogPosition) -> bool {
+        if self.outgoing.contains_key(&to) || self.prepared.contains_key(&to) {
+            return false;
+        }
+        tracing::info!(peer = to, index = position.index, "sending a snapshot");
+        self.prepared.insert(to, position);
+        true
+    }
+
+    /// The content is there. It is dropped if this server has stopped leading meanwhile.
+    pub(super) fn begin(&mut self, to: u64, content: Bytes, now: Millis) {
+        if let Some(position) = self.prepared.remove(&to) {
+            self.outgoing.insert(to, Outgoing::new(position, content, now));
+        }
     }
 
     /// Takes a follower's acknowledgement.
@@ -62,11 +73,12 @@ impl Transfers {
     /// This server leads no more.
     pub(super) fn stop_sending(&mut self) {
         self.outgoing.clear();
+        self.prepared.clear();
     }
 
     /// True if a snapshot is being sent.
     pub(super) fn is_sending(&self) -> bool {
-        !self.outgoing.is_empty()
+        !self.outgoing.is_empty() || !self.prepared.is_empty()
     }
 
     /// Takes a chunk from the leader; gives the answer and, when the tree is whole, the position to restore to.

@@ -3,12 +3,15 @@
 
 use crate::ensemble::message::{HardState, LogEntry, LogPosition};
 use crate::store::{Persisted, StoreWrite};
+use crate::tree::snapshot::encode_entries;
+use bytes::Bytes;
 use prost::Message;
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, IteratorMode, LogLevel, Options,
     WriteBatch, WriteOptions,
 };
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use thiserror::Error;
@@ -66,8 +69,22 @@ pub enum DiskError {
     },
 }
 
+/// Work for the disk thread.
+enum Job {
+    Write(StoreWrite),
+    /// Make the stored tree into bytes, for this server.
+    Export(u64),
+}
+
 /// What the disk thread reports.
 pub(crate) enum DiskEvent {
+    /// The stored tree as it was when it was asked for.
+    Exported {
+        /// For which server.
+        to: u64,
+        /// All of it.
+        content: Bytes,
+    },
     /// All writes up to this number are durable.
     Persisted(u64),
     /// A write failed: nothing after it will be done.
@@ -76,7 +93,7 @@ pub(crate) enum DiskEvent {
 
 /// The open store.
 pub(crate) struct Disk {
-    writes: Option<Sender<StoreWrite>>,
+    jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -92,26 +109,35 @@ impl Disk {
     }
 
     /// Starts the thread that writes.
-    pub(crate) fn start(db: DB, report: impl Fn(DiskEvent) + Send + 'static) -> Disk {
-        let (writes, queue) = channel();
+    pub(crate) fn start(db: DB, report: impl Fn(DiskEvent) + Clone + Send + 'static) -> Disk {
+        let (jobs, queue) = channel();
         let thread = std::thread::Builder::new()
             .name("disk".to_owned())
-            .spawn(move || run(&db, &queue, &report))
+            .spawn(move || run(Arc::new(db), &queue, &report))
             .expect("the process may start a thread");
-        Disk { writes: Some(writes), thread: Some(thread) }
+        Disk { jobs: Some(jobs), thread: Some(thread) }
     }
 
     /// Queues a write. The node never has more than a few under way that it waits for, which bounds the queue.
     pub(crate) fn write(&self, write: StoreWrite) {
-        if let Some(writes) = &self.writes {
+        self.queue(Job::Write(write));
+    }
+
+    /// Queues the making of a snapshot of what all writes before it have left.
+    pub(crate) fn export(&self, to: u64) {
+        self.queue(Job::Export(to));
+    }
+
+    fn queue(&self, job: Job) {
+        if let Some(jobs) = &self.jobs {
             // A closed queue means that a write failed, which was reported.
-            let _ = writes.send(write);
+            let _ = jobs.send(job);
         }
     }
 
     /// Waits until all queued writes are done.
     pub(crate) fn close(mut self) {
-        self.writes = None;
+        self.jobs = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -211,10 +237,11 @@ fn synced(sync: bool) -> WriteOptions {
     options
 }
 
-fn run(db: &DB, queue: &Receiver<StoreWrite>, report: &impl Fn(DiskEvent)) {
+fn run(db: Arc<DB>, queue: &Receiver<Job>, report: &(impl Fn(DiskEvent) + Clone + Send + 'static)) {
     let (sync, lazy) = (synced(true), synced(false));
+    let mut exports = Vec::new();
     let mut last_index = db
-        .iterator_cf(family(db, LOG), IteratorMode::End)
+        .iterator_cf(family(&db, LOG), IteratorMode::End)
         .next()
         .and_then(Result::ok)
         .and_then(|(key, _)| key[..].try_into().ok())
@@ -222,17 +249,19 @@ fn run(db: &DB, queue: &Receiver<StoreWrite>, report: &impl Fn(DiskEvent)) {
     while let Ok(first) = queue.recv() {
         let mut batch = WriteBatch::default();
         let mut number = None;
-        let mut next = Some(first);
-        for _ in 0..JOINED_WRITES {
-            let Some(write) = next.take() else { break };
-            number = write.number.or(number);
-            add(db, &mut batch, &write, &mut last_index);
-            next = queue.try_recv().ok();
-        }
-        // The bound may leave one write in hand: it goes with this batch as well.
-        if let Some(write) = next {
-            number = write.number.or(number);
-            add(db, &mut batch, &write, &mut last_index);
+        let mut export = None;
+        for job in std::iter::once(first).chain(queue.try_iter()).take(JOINED_WRITES) {
+            match job {
+                Job::Write(write) => {
+                    number = write.number.or(number);
+                    add(&db, &mut batch, &write, &mut last_index);
+                }
+                Job::Export(to) => {
+                    // What was asked before it must be in it, what is asked after it must not.
+                    export = Some(to);
+                    break;
+                }
+            }
         }
         let options = if number.is_some() { &sync } else { &lazy };
         if let Err(error) = db.write_opt(batch, options) {
@@ -242,7 +271,38 @@ fn run(db: &DB, queue: &Receiver<StoreWrite>, report: &impl Fn(DiskEvent)) {
         if let Some(number) = number {
             report(DiskEvent::Persisted(number));
         }
+        if let Some(to) = export {
+            exports.retain(|thread: &JoinHandle<()>| !thread.is_finished());
+            exports.push(start_export(&db, to, report.clone()));
+        }
     }
+    for thread in exports {
+        if thread.join().is_err() {
+            tracing::error!("a thread that read the store has panicked");
+        }
+    }
+}
+
+/// Reads the tree as it is now, while writes go on.
+fn start_export(db: &Arc<DB>, to: u64, report: impl Fn(DiskEvent) + Send + 'static) -> JoinHandle<()> {
+    let db = Arc::clone(db);
+    let (ready, is_ready) = channel();
+    let thread = std::thread::Builder::new().name("export".to_owned()).spawn(move || {
+        let snapshot = db.snapshot();
+        // The disk thread may write on as soon as this moment is held fast.
+        let _ = ready.send(());
+        let mut failure = None;
+        let records = snapshot.iterator_cf(family(&db, TREE), IteratorMode::Start);
+        let records = records.map_while(|record| record.map_err(|error| failure = Some(error)).ok());
+        let content = Bytes::from(encode_entries(records));
+        report(match failure {
+            None => DiskEvent::Exported { to, content },
+            Some(error) => DiskEvent::Failed(rocks(db.path(), error)),
+        });
+    });
+    let thread = thread.expect("the process may start a thread");
+    let _ = is_ready.recv();
+    thread
 }
 
 fn add(db: &DB, batch: &mut WriteBatch, write: &StoreWrite, last_index: &mut u64) {

@@ -61,11 +61,11 @@ impl Link {
         self.changed.notify_one();
     }
 
-    /// Reads what is there, at least one byte, and flushes meanwhile; 0 when the connection has ended.
+    /// Reads what is there, at least one byte, and flushes meanwhile; 0 when either side has ended the connection.
     pub(super) async fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
         loop {
-            let (must_write, must_end) = self.state()?;
-            if must_end {
+            let (must_write, is_closing) = self.state()?;
+            if is_closing {
                 return Ok(0);
             }
             tokio::select! {
@@ -86,11 +86,11 @@ impl Link {
         }
     }
 
-    /// Only writes, until the connection is to end or the other side ends it.
+    /// Only writes, until the connection is to end and everything is written.
     pub(super) async fn flush(&self) -> io::Result<()> {
         loop {
-            let (must_write, must_end) = self.state()?;
-            if must_end {
+            let (must_write, is_closing) = self.state()?;
+            if is_closing && !must_write {
                 return Ok(());
             }
             tokio::select! {
@@ -104,13 +104,18 @@ impl Link {
         }
     }
 
+    /// True if this side has ended the connection.
+    pub(super) fn is_closing(&self) -> bool {
+        self.backlog.lock().expect("no holder panics").is_closing
+    }
+
     fn state(&self) -> io::Result<(bool, bool)> {
         let backlog = self.backlog.lock().expect("no holder panics");
         if backlog.is_broken {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the other side does not read"));
         }
         let must_write = !backlog.pieces.is_empty();
-        Ok((must_write, backlog.is_closing && !must_write))
+        Ok((must_write, backlog.is_closing))
     }
 
     fn write_some(&self) -> io::Result<()> {

@@ -103,7 +103,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     };
     let me = config.servers.get(&config.my_id).filter(|_| config.servers.len() > 1);
     let peer_listener = match me {
-        Some(me) => Some(bind("server port", &me.host, me.peer_port, -1).await?),
+        Some(me) => {
+            Some(bind("server port", if config.listens_on_all { "0.0.0.0" } else { &me.host }, me.peer_port, -1).await?)
+        }
         None => None,
     };
     let (db, persisted) = Disk::open(&config.data_dir, &config.data_log_dir)?;
@@ -144,7 +146,12 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
 async fn bind(what: &'static str, host: &str, port: u16, backlog: i32) -> Result<TcpListener, ServerError> {
     let failed = |error| ServerError::Bind { what, address: format!("{host}:{port}"), error };
     let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
-    for address in tokio::net::lookup_host((host, port)).await.map_err(failed)? {
+    let mut addresses: Vec<SocketAddr> = tokio::net::lookup_host((host, port)).await.map_err(failed)?.collect();
+    if host == "0.0.0.0" {
+        // As Java, which takes it for "everything": one socket for both protocols where there is IPv6.
+        addresses.insert(0, SocketAddr::from(([0u16; 8], port)));
+    }
+    for address in addresses {
         let opened = || -> std::io::Result<TcpListener> {
             let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
             socket.set_reuseaddr(true)?;
@@ -153,6 +160,7 @@ async fn bind(what: &'static str, host: &str, port: u16, backlog: i32) -> Result
         };
         match opened() {
             Ok(listener) => return Ok(listener),
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => return Err(failed(error)),
             Err(error) => last = error,
         }
     }
@@ -239,6 +247,7 @@ impl Loop {
                 None
             }
             Event::Disk(DiskEvent::Persisted(number)) => Some(Input::Persisted { number }),
+            Event::Disk(DiskEvent::Exported { to, content }) => Some(Input::Exported { to, content }),
             Event::Disk(DiskEvent::Failed(error)) => return Err(error.into()),
         })
     }
@@ -265,6 +274,7 @@ impl Loop {
                 }
             }
             Output::Store(write) => self.disk.write(write),
+            Output::Export { to } => self.disk.export(to),
         }
     }
 

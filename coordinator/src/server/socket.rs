@@ -22,6 +22,9 @@ const READ_BYTES: usize = 16 * 1024;
 /// of memory instead.
 const BACKLOG_LIMIT_BYTES: usize = 32 * 1024 * 1024;
 
+/// A closed connection gets this long to take the last answers.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Bounds for clients, all from `zoo.cfg`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClientLimits {
@@ -85,6 +88,8 @@ impl ClientPort {
         loop {
             match listener.accept().await {
                 Ok((stream, remote)) => {
+                    // An IPv4 client on a socket for both protocols.
+                    let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
                     if !self.admit(remote.ip()) {
                         tracing::warn!(%remote, limit = self.limits.per_address, "too many connections from address");
                         continue;
@@ -143,6 +148,8 @@ impl ClientPort {
         }
         if let Err(error) = self.read(&client).await {
             tracing::debug!(%remote, %error, "client connection ended");
+        } else if client.link.is_closing() {
+            let _ = tokio::time::timeout(LAST_WORDS, client.link.flush()).await;
         }
         let left = client.outstanding.swap(0, Ordering::Relaxed);
         self.all_outstanding.fetch_sub(left, Ordering::Relaxed);
@@ -171,7 +178,7 @@ impl ClientPort {
                 if let Some(word) = four_letter::word(&buffer[..4]) {
                     let input = Input::FourLetter { connection: client.id, word };
                     let _ = self.events.send(Event::Node(input)).await;
-                    return client.link.flush().await;
+                    continue;
                 }
             }
             let (end, count) = whole_frames(&buffer, self.limits.frame_bytes)?;

@@ -201,18 +201,9 @@ impl Tree {
         }
     }
 
-    /// The whole tree as one block: magic and version, then each key and value with their lengths, then a checksum.
+    /// The whole tree as one block: see [`encode_entries`].
     pub fn snapshot(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        for (key, value) in self.entries() {
-            prost::encoding::encode_varint(key.len() as u64, &mut bytes);
-            bytes.extend_from_slice(&key);
-            prost::encoding::encode_varint(value.len() as u64, &mut bytes);
-            bytes.extend_from_slice(&value);
-        }
-        let checksum = crc32c::crc32c(&bytes);
-        bytes.extend_from_slice(&checksum.to_le_bytes());
-        bytes
+        encode_entries(self.entries())
     }
 
     /// The tree of which this is the [`Tree::snapshot`]. A store that held another tree must be emptied and given all
@@ -254,6 +245,22 @@ impl Tree {
     fn stored_meta(&self) -> Vec<u8> {
         StoredMeta { zxid: self.zxid, digest: self.digest }.encode_to_vec()
     }
+}
+
+/// A tree's entries, wherever they are kept, as one block: magic and version, then each key and value with their
+/// lengths, then a checksum. [`Tree::from_snapshot`] reads it.
+pub fn encode_entries<K: AsRef<[u8]>, V: AsRef<[u8]>>(entries: impl IntoIterator<Item = (K, V)>) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    for (key, value) in entries {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        prost::encoding::encode_varint(key.len() as u64, &mut bytes);
+        bytes.extend_from_slice(key);
+        prost::encoding::encode_varint(value.len() as u64, &mut bytes);
+        bytes.extend_from_slice(value);
+    }
+    let checksum = crc32c::crc32c(&bytes);
+    bytes.extend_from_slice(&checksum.to_le_bytes());
+    bytes
 }
 
 fn stored_session(session: &Session) -> Vec<u8> {
