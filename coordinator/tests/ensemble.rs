@@ -20,9 +20,14 @@ use std::path::Path;
 
 const SERVERS: [u64; 3] = [1, 2, 3];
 
-fn config(id: u64) -> Config {
-    let text = "dataDir=/d\ninitLimit=5\nsyncLimit=2\ntickTime=1000\nclientPort=2181\nserver.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\n";
-    let read = |path: &Path| Ok(if path.ends_with("myid") { id.to_string() } else { text.to_owned() });
+/// Three servers that vote; those behind them observe.
+fn config(id: u64, count: usize) -> Config {
+    let mut text = "dataDir=/d\ninitLimit=5\nsyncLimit=2\ntickTime=1000\nclientPort=2181\n".to_owned();
+    for server in 1..=count {
+        let role = if server > SERVERS.len() { ":observer" } else { "" };
+        text.push_str(&format!("server.{server}=host{server}:1:2{role}\n"));
+    }
+    let read = |path: &Path| Ok(if path.ends_with("myid") { id.to_string() } else { text.clone() });
     Config::load(Path::new("zoo.cfg"), &read).unwrap().0
 }
 
@@ -50,6 +55,7 @@ struct Client {
 }
 
 struct World {
+    ids: Vec<u64>,
     rng: Rng,
     now: u64,
     servers: BTreeMap<u64, Server>,
@@ -62,7 +68,12 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> World {
+        World::of(&SERVERS, seed)
+    }
+
+    fn of(ids: &[u64], seed: u64) -> World {
         let mut world = World {
+            ids: ids.to_vec(),
             rng: Rng::with_seed(seed),
             now: 0,
             servers: BTreeMap::new(),
@@ -72,7 +83,7 @@ impl World {
             next_client: 0,
             messages: 0,
         };
-        for id in SERVERS {
+        for id in ids.iter().copied() {
             let server = Server { node: None, store: MemoryStore::default(), jobs: VecDeque::new() };
             world.servers.insert(id, server);
             world.start(id);
@@ -87,8 +98,8 @@ impl World {
     fn start(&mut self, id: u64) {
         let (now, rng) = (self.clock(), self.rng.fork());
         let server = self.servers.get_mut(&id).unwrap();
-        server.node = Some(Node::new(&config(id), server.store.open(), rng, now).unwrap());
-        for peer in SERVERS.into_iter().filter(|peer| *peer != id) {
+        server.node = Some(Node::new(&config(id, self.ids.len()), server.store.open(), rng, now).unwrap());
+        for peer in self.ids.clone().into_iter().filter(|peer| *peer != id) {
             self.input(id, Input::PeerConnected { peer });
             self.input(peer, Input::PeerConnected { peer: id });
         }
@@ -103,14 +114,14 @@ impl World {
         for client in self.clients.values_mut().filter(|client| client.server == id) {
             client.is_connected = false;
         }
-        for peer in SERVERS.into_iter().filter(|peer| *peer != id) {
+        for peer in self.ids.clone().into_iter().filter(|peer| *peer != id) {
             self.input(peer, Input::PeerLost { peer: id });
             self.input(peer, Input::PeerRefused { peer: id });
         }
     }
 
     fn set_cut(&mut self, id: u64, is_cut: bool) {
-        for peer in SERVERS.into_iter().filter(|peer| *peer != id) {
+        for peer in self.ids.clone().into_iter().filter(|peer| *peer != id) {
             for pair in [(id, peer), (peer, id)] {
                 if is_cut {
                     self.cut.insert(pair);
@@ -211,7 +222,7 @@ impl World {
         let until = self.now + millis;
         while self.now < until {
             self.now += TICK_MS;
-            for id in SERVERS {
+            for id in self.ids.clone() {
                 self.input(id, Input::Tick);
             }
             while self.happen() {}
@@ -230,8 +241,8 @@ impl World {
     /// The leader that can reach a majority.
     fn leader(&self) -> Option<u64> {
         let leads = |id: &u64| self.servers[id].node.as_ref().is_some_and(Node::is_leader);
-        let cut_off = |id: u64| SERVERS.into_iter().filter(|peer| self.cut.contains(&(id, *peer))).count() > 1;
-        SERVERS.into_iter().find(|id| leads(id) && !cut_off(*id))
+        let cut_off = |id: u64| self.ids.clone().into_iter().filter(|peer| self.cut.contains(&(id, *peer))).count() > 1;
+        self.ids.clone().into_iter().find(|id| leads(id) && !cut_off(*id))
     }
 
     fn connect(&mut self, server: u64, session: i64, password: Bytes, timeout_ms: i32) -> u64 {
@@ -442,6 +453,26 @@ fn a_follower_that_was_away_for_long_gets_a_snapshot() {
     world.start(away);
     world.answer(client, create("/again", b"", CreateMode::Persistent)).unwrap();
     world.run_until("trees are the same", |world| world.digests().len() == 1);
+}
+
+#[test]
+fn an_observer_serves_and_has_no_vote() {
+    let mut world = World::of(&[1, 2, 3, 4], 4);
+    let client = world.new_client(4);
+    world.answer(client, create("/a", b"", CreateMode::Persistent)).unwrap();
+    let absent = world.answer(client, Request::Exists { path: "/b".into(), watch: true });
+    assert_eq!(absent, Err(ZkError::NoNode));
+    let other = world.new_client(1);
+    world.answer(other, create("/b", b"", CreateMode::Persistent)).unwrap();
+    assert_eq!(world.children(client, "/"), ["a", "b", "zookeeper"]);
+    assert_eq!(world.clients[&client].events, ["NodeCreated /b"]);
+    world.crash(2);
+    world.crash(3);
+    world.ask(client, create("/c", b"", CreateMode::Persistent));
+    world.run(3_000);
+    assert_eq!(world.leader(), None, "one of three is no majority, whoever observes");
+    world.start(2);
+    world.run_until("the request is answered", |world| world.clients[&client].asked.is_empty());
 }
 
 #[test]
