@@ -60,6 +60,8 @@ struct Blocked {
 #[derive(Debug, Default)]
 pub(super) struct Configs {
     known: BTreeMap<Entity, Settings>,
+    /// Known from an earlier session and not met in this one yet.
+    unconfirmed: BTreeSet<Entity>,
     /// Number of the last note that was acted on; -1 before the first.
     last_change: i64,
     /// When notes were written, to remove the old ones.
@@ -87,6 +89,7 @@ impl Configs {
     pub(super) fn load(&mut self, io: &mut Io<'_>) {
         self.is_loaded = false;
         self.last_change = -1;
+        self.unconfirmed = self.known.keys().cloned().collect();
         self.ask_first(ConfigAsk::ListChanges, children(paths::CONFIG_CHANGES, true), io);
         for kind in paths::CONFIG_TYPES {
             self.ask_first(ConfigAsk::ListKind { kind }, children(paths::config_type(kind), false), io);
@@ -181,9 +184,23 @@ impl Configs {
         if is_first_reading && self.loading > 0 {
             self.loading -= 1;
             self.is_loaded = self.loading == 0;
+            if self.is_loaded {
+                self.loaded(io);
+            }
             return self.is_loaded;
         }
         false
+    }
+
+    /// Everything is read: what was not met has no settings, neither that of before nor what somebody waits for.
+    fn loaded(&mut self, io: &mut Io<'_>) {
+        for (kind, name) in std::mem::take(&mut self.unconfirmed) {
+            self.known.remove(&(kind.clone(), name.clone()));
+            io.effects.push(Effect::ConfigChanged { kind, name, settings: Settings::new() });
+        }
+        for blocked in std::mem::take(&mut self.blocked) {
+            io.effects.push(Effect::Answer(Answer::new(blocked.go_on, ())));
+        }
     }
 
     fn on_changes(&mut self, result: ZkResult, io: &mut Io<'_>) {

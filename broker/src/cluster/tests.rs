@@ -766,6 +766,33 @@ fn settings_reach_every_broker() {
 }
 
 #[test]
+fn settings_that_went_while_nobody_looked_are_gone() {
+    let mut world = World::new(&[1, 2]);
+    let settings = Settings::from([("k".to_owned(), "v".to_owned())]);
+    let entity: Entity = ("topics".into(), "t".into());
+    let written = world.act(1, |core, io, done| core.configs.change(entity, settings.clone(), done, io));
+    assert_eq!(written.try_recv(), Ok(Ok(())));
+    world.expire(2);
+    // Somebody waits for settings that are asked for in the session that is over.
+    let topics = BTreeSet::from(["none".to_owned()]);
+    let (sender, waits) = mpsc::channel();
+    let (now, mut effects) = (world.now, Vec::new());
+    let member = world.member(2);
+    let go_on = Waiter::new(move |()| sender.send(()).unwrap());
+    member.core.act(now, &mut effects, |core, io| core.configs.ensure_topics(&topics, go_on, io));
+    member.core.store.forget_all();
+    assert!(waits.try_recv().is_err() && effects.is_empty());
+    let events = world.zk.force_delete("/config/topics/t");
+    world.deliver(events);
+    world.member(2).effects.clear();
+    world.new_session(2);
+    assert_eq!(waits.try_recv(), Ok(()));
+    assert_eq!(world.members[&2].core.configs.get("topics", "t"), None);
+    let emptied = |effect: &Effect| matches!(effect, Effect::ConfigChanged { settings, .. } if settings.is_empty());
+    assert!(world.members[&2].effects.iter().any(emptied));
+}
+
+#[test]
 fn a_quick_restart_waits_for_its_own_old_session() {
     let mut world = World::new(&[1, 2]);
     let old = world.member(2).session;

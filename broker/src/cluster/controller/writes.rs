@@ -125,6 +125,7 @@ impl Reign {
         let Some(writes) = self.writes.batches.remove(&batch) else { return };
         match self.fenced_outcome(result) {
             Ok(answers) => {
+                info!(partitions = writes.len(), "partition states written");
                 for (write, answer) in writes.into_iter().zip(answers) {
                     let Response::SetData { stat } = answer else { continue };
                     self.state_written(write, stat.version, io);
@@ -138,6 +139,7 @@ impl Reign {
         let Some(writes) = self.writes.batches.remove(&batch) else { return };
         match self.fenced_outcome(result) {
             Ok(_) => {
+                info!(partitions = writes.len(), "partition states created");
                 for write in writes {
                     self.state_written(write, 0, io);
                 }
@@ -206,7 +208,7 @@ impl Reign {
         partition.is_busy = false;
         partition.version = version;
         let previous = partition.state.replace(state.clone());
-        info!(
+        debug!(
             topic = tp.0,
             partition = tp.1,
             leader = state.leader,

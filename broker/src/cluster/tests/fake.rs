@@ -71,6 +71,10 @@ impl FakeZk {
         self.apply(0, request, 0).1
     }
 
+    pub(super) fn force_delete(&mut self, path: &str) -> Events {
+        self.apply(0, Request::Delete { path: path.into(), version: -1 }, 0).1
+    }
+
     pub(super) fn force_create(&mut self, path: &str, data: &[u8]) -> Events {
         let create = common::zk::CreateRequest::new(path, data.to_vec(), Vec::new(), CreateMode::Persistent);
         self.apply(0, Request::Create(create), 0).1
