@@ -63,7 +63,8 @@ struct View {
 impl View {
     fn describe(&self, broker: &Broker, resource: DescribeConfigsResource) -> DescribeConfigsResult {
         let mut result = DescribeConfigsResult {
-            error_message: None,
+            // Kafka leaves the text empty, not null, unless it has one.
+            error_message: Some(String::new()),
             resource_type: resource.resource_type,
             resource_name: resource.resource_name,
             ..DescribeConfigsResult::default()
@@ -78,7 +79,7 @@ impl View {
             Ok(configs) => result.configs = configs,
             Err((error, message)) => {
                 result.error_code = error.code();
-                result.error_message = message;
+                result.error_message = Some(message);
             }
         }
         if let Some(asked) = asked {
@@ -108,20 +109,20 @@ impl View {
     }
 }
 
-type Failure = (ErrorCode, Option<String>);
+type Failure = (ErrorCode, String);
 
 fn refused(error: &ResourceError) -> Failure {
-    (ErrorCode::from(error), Some(error.to_string()))
+    (ErrorCode::from(error), error.to_string())
 }
 
 fn described(broker: &Broker, kind: i8, name: &str) -> Result<Vec<Described>, Failure> {
     match kind {
         TOPIC => {
             if let Err(error) = topic_name::validate(name) {
-                return Err((ErrorCode::InvalidTopicException, Some(error.to_string())));
+                return Err((ErrorCode::InvalidTopicException, error.to_string()));
             }
             if broker.image.read().topic(name).is_none() {
-                return Err((ErrorCode::UnknownTopicOrPartition, None));
+                return Err((ErrorCode::UnknownTopicOrPartition, String::new()));
             }
             Ok(broker.setting_layers().topic(&broker.cluster.settings("topics", name)))
         }
