@@ -44,7 +44,7 @@ fn find(ctx: &Context<'_>, key_type: i8, key: String) -> Coordinator {
         Ok((node_id, host, port)) => (node_id, host, port, ErrorCode::None),
         Err(error) => (-1, String::new(), -1, error),
     };
-    Coordinator { key, node_id, host, port, error_code: error.code(), error_message: None }
+    Coordinator { key, node_id, host, port, error_code: error.code(), error_message: Some(String::new()) }
 }
 
 /// The leader of the key's partition, as reached on the client's listener.

@@ -4,10 +4,15 @@
 //! States: Empty -> PreparingRebalance -> CompletingRebalance -> Stable -> PreparingRebalance ...; from
 //! PreparingRebalance back to Empty when nobody is left.
 
+mod members;
+mod messages;
+
+pub use messages::{JoinInput, JoinResult, Joined, Sender, SyncInput, SyncResult, Synced};
+
+use super::GroupError;
 use super::offsets::Offsets;
 use super::records::{GroupRecord, GroupValue, MemberValue};
 use super::turn::{StoreError, Then, Turn, Waiter};
-use super::{GroupError, consumer_protocol};
 use bytes::Bytes;
 use common::time::{Millis, Now};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,97 +21,6 @@ use tracing::{debug, info, warn};
 /// A member that has just joined cannot send heartbeats before its JoinGroup is answered, and cannot be seen to be gone.
 /// So that members which retried do not pile up in a long rebalance, it is forgotten after this.
 const NEW_MEMBER_JOIN_TIMEOUT_MS: u64 = 5 * 60 * 1000;
-
-/// What a JoinGroup request says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct JoinInput {
-    /// Empty on the first join.
-    pub member_id: String,
-    /// `group.instance.id` of a static member.
-    pub instance_id: Option<String>,
-    /// True if the client understands MEMBER_ID_REQUIRED (KIP-394, version 4).
-    pub can_be_asked_to_rejoin: bool,
-    /// True if the client understands `skip_assignment` (KIP-814, version 9).
-    pub can_skip_assignment: bool,
-    /// The client's name for itself.
-    pub client_id: String,
-    /// The client's address.
-    pub client_host: String,
-    /// How long members may take to rejoin.
-    pub rebalance_timeout_ms: i32,
-    /// How long the member may be silent.
-    pub session_timeout_ms: i32,
-    /// `consumer`, `connect`, ...
-    pub protocol_type: String,
-    /// Protocols the member can do, best first, with its metadata for each.
-    pub protocols: Vec<(String, Bytes)>,
-    /// Why the client joins, in its own words (KIP-800).
-    pub reason: Option<String>,
-}
-
-/// The answer to JoinGroup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JoinResult {
-    /// The member's id from now on; empty if it has to start anew.
-    pub member_id: String,
-    /// The generation, or why there is none.
-    pub outcome: Result<Joined, GroupError>,
-}
-
-/// A member's place in a generation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Joined {
-    /// Number of the generation.
-    pub generation: i32,
-    /// Protocol type of the group.
-    pub protocol_type: Option<String>,
-    /// The protocol that every member can do.
-    pub protocol: Option<String>,
-    /// Member id of the leader.
-    pub leader: String,
-    /// True if the leader keeps the assignment that stands.
-    pub skip_assignment: bool,
-    /// For the leader: member id, instance id, metadata of everyone. Empty for others.
-    pub members: Vec<(String, Option<String>, Bytes)>,
-}
-
-/// Who a member says it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sender {
-    /// Member id; empty without group management.
-    pub member_id: String,
-    /// `group.instance.id` of a static member.
-    pub instance_id: Option<String>,
-    /// The generation it joined; -1 without group management.
-    pub generation: i32,
-}
-
-/// What a SyncGroup request says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SyncInput {
-    /// Who asks.
-    pub sender: Sender,
-    /// The type it believes in (KIP-559).
-    pub protocol_type: Option<String>,
-    /// The protocol it believes in (KIP-559).
-    pub protocol: Option<String>,
-    /// From the leader: what each member gets.
-    pub assignments: BTreeMap<String, Bytes>,
-}
-
-/// The answer to SyncGroup.
-pub type SyncResult = Result<Synced, GroupError>;
-
-/// What a member was assigned.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Synced {
-    /// Protocol type of the group.
-    pub protocol_type: Option<String>,
-    /// Protocol of the generation.
-    pub protocol: Option<String>,
-    /// The assignment; only clients can read it.
-    pub assignment: Bytes,
-}
 
 /// Where a group is; transitions are at the top of this file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -795,142 +709,6 @@ impl Group {
 
     fn synced(&self, assignment: Bytes) -> Synced {
         Synced { protocol_type: self.protocol_type.clone(), protocol: self.protocol.clone(), assignment }
-    }
-
-    // ---- members
-
-    fn insert(&mut self, member_id: String, member: Member) {
-        if let Some(instance) = &member.instance_id {
-            self.static_members.insert(instance.clone(), member_id.clone());
-        }
-        if self.leader.is_none() {
-            self.leader = Some(member_id.clone());
-        }
-        self.count_protocols(&member.protocols, true);
-        self.members.insert(member_id, member);
-    }
-
-    fn remove(&mut self, member_id: &str, turn: &mut Turn<'_>) {
-        let Some(member) = self.members.remove(member_id) else { return };
-        self.count_protocols(&member.protocols, false);
-        if let Some(instance) = &member.instance_id {
-            self.static_members.remove(instance);
-        }
-        if let Some(waiter) = member.join {
-            self.joining -= 1;
-            turn.answer(waiter, JoinResult { member_id: String::new(), outcome: Err(GroupError::UnknownMember) });
-        }
-        if let Some(waiter) = member.sync {
-            turn.answer(waiter, Err(GroupError::UnknownMember));
-        }
-        self.forget_pending_sync(member_id);
-        if self.leader.as_deref() == Some(member_id) {
-            self.leader = self.members.keys().next().cloned();
-        }
-    }
-
-    fn remove_and_rebalance(&mut self, member_id: &str, reason: &str, turn: &mut Turn<'_>) {
-        info!(group = self.id, member = member_id, reason, "member is removed");
-        self.remove(member_id, turn);
-        match self.state {
-            State::Empty => {}
-            State::Stable | State::CompletingRebalance => self.prepare_rebalance(reason, turn),
-            State::PreparingRebalance => self.complete_join_if_ready(turn),
-        }
-    }
-
-    /// Gives a static member its new id; whoever waits under the old one is fenced.
-    fn rename(&mut self, old: &str, new: &str, turn: &mut Turn<'_>) {
-        let mut member = self.members.remove(old).expect("static members are members");
-        if let Some(waiter) = member.join.take() {
-            self.joining -= 1;
-            turn.answer(waiter, JoinResult { member_id: old.to_owned(), outcome: Err(GroupError::FencedInstance) });
-        }
-        if let Some(waiter) = member.sync.take() {
-            turn.answer(waiter, Err(GroupError::FencedInstance));
-        }
-        if let Some(instance) = &member.instance_id {
-            self.static_members.insert(instance.clone(), new.to_owned());
-        }
-        if self.leader.as_deref() == Some(old) {
-            self.leader = Some(new.to_owned());
-        }
-        if self.pending_sync.remove(old) {
-            self.pending_sync.insert(new.to_owned());
-        }
-        self.members.insert(new.to_owned(), member);
-    }
-
-    fn update(&mut self, input: JoinInput, waiter: Option<Waiter<JoinResult>>, turn: &mut Turn<'_>) {
-        let member_id = input.member_id.as_str();
-        self.set_protocols(member_id, input.protocols);
-        let member = self.members.get_mut(member_id).expect("callers looked it up");
-        member.rebalance_timeout_ms = input.rebalance_timeout_ms;
-        member.session_timeout_ms = input.session_timeout_ms;
-        let Some(waiter) = waiter else { return };
-        match member.join.replace(waiter) {
-            // The client gave up on its first request; whoever still reads that connection learns to rejoin.
-            Some(earlier) => {
-                let outcome = Err(GroupError::RebalanceInProgress);
-                turn.answer(earlier, JoinResult { member_id: member_id.to_owned(), outcome });
-            }
-            None => self.joining += 1,
-        }
-    }
-
-    /// Replaces a member's protocols; returns those it had.
-    fn set_protocols(&mut self, member_id: &str, protocols: Vec<(String, Bytes)>) -> Vec<(String, Bytes)> {
-        let Some(member) = self.members.get_mut(member_id) else { return Vec::new() };
-        let before = std::mem::replace(&mut member.protocols, protocols.clone());
-        self.count_protocols(&before, false);
-        self.count_protocols(&protocols, true);
-        before
-    }
-
-    fn count_protocols(&mut self, protocols: &[(String, Bytes)], added: bool) {
-        // A name that a client lists twice counts once.
-        for name in protocols.iter().map(|(name, _)| name).collect::<BTreeSet<_>>() {
-            let count = self.supported.entry(name.clone()).or_insert(0);
-            *count = if added { *count + 1 } else { count.saturating_sub(1) };
-            if *count == 0 {
-                self.supported.remove(name);
-            }
-        }
-    }
-
-    /// The member is alive: a whole session from now.
-    fn touch(&mut self, member_id: &str, turn: &Turn<'_>) {
-        if let Some(member) = self.members.get_mut(member_id) {
-            member.expires_at = Some(turn.after(member.session_timeout_ms));
-        }
-    }
-
-    fn forget_pending_sync(&mut self, member_id: &str) {
-        self.pending_sync.remove(member_id);
-        if self.pending_sync.is_empty() {
-            self.sync_deadline = None;
-        }
-    }
-
-    fn enter(&mut self, state: State, turn: &Turn<'_>) {
-        self.state = state;
-        self.state_since = Some(turn.now.wall.0);
-    }
-
-    fn rebalance_timeout_ms(&self) -> u64 {
-        let longest = self.members.values().map(|member| member.rebalance_timeout_ms).max().unwrap_or(0);
-        u64::try_from(longest).unwrap_or(0)
-    }
-
-    fn subscribed_topics(&self) -> Option<BTreeSet<String>> {
-        if self.protocol_type.as_deref() != Some("consumer") {
-            return None;
-        }
-        let mut topics = BTreeSet::new();
-        for member in self.members.values() {
-            topics.extend(consumer_protocol::subscribed_topics(member.metadata(self.protocol.as_deref()))?);
-        }
-        Some(topics)
     }
 
     // ---- time
