@@ -1,5 +1,5 @@
 //! One group of the classic protocol (KIP-62, 345, 394, 559, 814): join, sync, heartbeat, leave, and the timers between.
-//! A rebalance lives in memory alone; a generation becomes real when its record is replicated. Never appends itself.
+//! A rebalance lives in memory alone; a generation becomes real when its record is replicated. Appends only by its turn.
 //!
 //! States: Empty -> PreparingRebalance -> CompletingRebalance -> Stable -> PreparingRebalance ...; from
 //! PreparingRebalance back to Empty when nobody is left.
