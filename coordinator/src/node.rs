@@ -40,6 +40,9 @@ pub const TICK_MS: u64 = 10;
 const ELECTION_TICKS: usize = 15;
 const HEARTBEAT_TICKS: usize = 3;
 
+/// A gap between two ticks beyond this means that the process, or its host, stood still.
+const PAUSE_MS: u64 = 1_000;
+
 /// Something that happened outside.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -211,6 +214,7 @@ pub struct Node {
     announced: (u64, Option<u64>),
     counters: Counters,
     started_at: Millis,
+    ticked_at: Millis,
 }
 
 impl Node {
@@ -257,6 +261,7 @@ impl Node {
             announced: (0, None),
             counters: Counters::default(),
             started_at: now.mono,
+            ticked_at: now.mono,
         })
     }
 
@@ -302,11 +307,21 @@ impl Node {
         self.ensemble.tick();
         self.outbox.tick(now.mono);
         self.poll_transfers(now.mono);
+        let pause_ms = now.mono - std::mem::replace(&mut self.ticked_at, now.mono);
+        let was_paused = pause_ms > PAUSE_MS;
+        if was_paused {
+            // This process stood still: it is not the clients that were silent.
+            tracing::warn!(pause_ms, "the process was paused");
+            self.clients.restart_clocks(now.mono);
+        }
         self.clients.drop_silent(now.mono);
         for context in self.clients.unanswered_rounds(now.mono) {
             self.ensemble.read_index(context);
         }
         if let Some(lead) = &mut self.lead {
+            if was_paused {
+                lead.restart_clocks(&self.tree, now.mono);
+            }
             lead.tick(&self.tree, now);
         }
         let Some(leader) = self.ensemble.leader() else { return };

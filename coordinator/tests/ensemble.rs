@@ -531,6 +531,16 @@ fn a_session_that_only_reads_on_a_follower_lives_and_a_silent_one_ends() {
 }
 
 #[test]
+fn a_pause_of_the_whole_ensemble_ends_no_session() {
+    let mut world = World::new(8);
+    let client = world.new_client(2);
+    world.answer(client, create("/e", b"", CreateMode::Ephemeral)).unwrap();
+    world.now += 60_000;
+    world.run(500);
+    world.answer(client, Request::Exists { path: "/e".into(), watch: false }).unwrap();
+}
+
+#[test]
 fn a_session_moves_with_its_password_and_leaves_nothing_behind() {
     let mut world = World::new(6);
     let old = world.new_client(1);

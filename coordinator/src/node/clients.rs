@@ -136,6 +136,13 @@ impl Clients {
         std::mem::take(&mut self.touched).into_iter().collect()
     }
 
+    /// Takes every client for just heard of.
+    pub(super) fn restart_clocks(&mut self, now: Millis) {
+        for client in self.connections.values_mut() {
+            client.last_heard = now;
+        }
+    }
+
     /// Drops who has been silent for longer than its session can live.
     pub(super) fn drop_silent(&mut self, now: Millis) {
         if now - self.checked_at < SILENCE_CHECK_MS {

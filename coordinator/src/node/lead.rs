@@ -57,10 +57,7 @@ impl Lead {
     /// Begins to lead, with everything of earlier terms applied to `tree`. Every session gets its full timeout: nobody
     /// knows when the last leader heard of it.
     pub(super) fn new(term: u64, tree: &Tree, settings: PrepareSettings, config: &Config, now: Now) -> Lead {
-        let mut expiry = Expiry::new(u64::from(config.tick_time_ms).min(1000));
-        for (id, session) in tree.sessions() {
-            expiry.track(id, session.timeout_ms, now.mono);
-        }
+        let expiry = Expiry::new(u64::from(config.tick_time_ms).min(1000));
         let mut lead = Lead {
             term,
             inbox: Inbox::default(),
@@ -72,8 +69,16 @@ impl Lead {
             proposals: VecDeque::new(),
             next_outlived: now.mono + OUTLIVED_EVERY_MS,
         };
+        lead.restart_clocks(tree, now.mono);
         lead.describe_ensemble(tree, config);
         lead
+    }
+
+    /// Gives every session its full timeout again.
+    pub(super) fn restart_clocks(&mut self, tree: &Tree, now: Millis) {
+        for (id, session) in tree.sessions() {
+            self.expiry.track(id, session.timeout_ms, now);
+        }
     }
 
     /// Clients find the ensemble's members in a znode.
