@@ -19,6 +19,9 @@ use crate::log::AppendOrigin;
 
 /// Pause before AlterPartition is sent again (Kafka 3.9: 50 ms).
 const ALTER_PARTITION_RETRY_MS: u64 = 50;
+/// A controller that steps down may take an answer with it. After this, which is longer than any request waits for its
+/// response, the changes are told again; telling one twice is harmless, because its partition epoch fits only once.
+const ALTER_PARTITION_LOST_MS: u64 = 60_000;
 
 /// A produce request.
 pub struct ProduceCall {
@@ -80,16 +83,32 @@ pub struct IsrAnswer {
 pub(super) struct IsrQueue {
     waiting: BTreeMap<Key, IsrChange>,
     in_flight: BTreeMap<Key, IsrChange>,
-    pub(super) retry_at: Option<Millis>,
+    sent_at: Millis,
+    retry_at: Option<Millis>,
 }
 
 impl IsrQueue {
     pub(super) fn send(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        if !self.in_flight.is_empty() && now - self.sent_at >= ALTER_PARTITION_LOST_MS {
+            tracing::warn!(
+                changes = self.in_flight.len(),
+                "no answer to changes of in-sync replicas; telling them again"
+            );
+            for (key, change) in std::mem::take(&mut self.in_flight) {
+                self.waiting.entry(key).or_insert(change);
+            }
+        }
         if self.in_flight.is_empty() && !self.waiting.is_empty() && self.retry_at.is_none_or(|at| at <= now) {
             self.retry_at = None;
+            self.sent_at = now;
             self.in_flight = std::mem::take(&mut self.waiting);
             effects.push(Effect::AlterPartition(self.in_flight.values().cloned().collect()));
         }
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Millis> {
+        let lost = (!self.in_flight.is_empty()).then(|| self.sent_at + ALTER_PARTITION_LOST_MS);
+        lost.or(self.retry_at)
     }
 
     fn retry_later(&mut self, now: Millis, effects: &mut Vec<Effect>) {

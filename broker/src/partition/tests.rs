@@ -102,6 +102,7 @@ struct World {
     partition_epoch: i32,
     isr: Vec<i32>,
     settings: Settings,
+    forgets_answers: bool,
 }
 
 impl World {
@@ -119,6 +120,7 @@ impl World {
             partition_epoch: 0,
             isr: brokers.to_vec(),
             settings,
+            forgets_answers: false,
         };
         for id in brokers {
             let dir = tempfile::tempdir().unwrap();
@@ -253,6 +255,7 @@ impl World {
                 let node = self.nodes.get_mut(&from).unwrap();
                 node.replicas.on_offsets((leader, fetcher), answer, self.now, &mut node.effects);
             }
+            Effect::AlterPartition(_) if self.forgets_answers => {}
             Effect::AlterPartition(changes) => {
                 let answers = (!self.cut.contains(&from)).then(|| changes.iter().map(|one| self.decide(one)).collect());
                 let node = self.nodes.get_mut(&from).unwrap();
@@ -581,6 +584,21 @@ fn interleaved_epochs_are_cut_to_the_last_common_record() {
     world.pass(1000);
     assert_eq!(values(&world.content(1)), ["a", "b1", "e1"]);
     assert_eq!(values(&world.content(2)), ["a", "b1", "e1"]);
+}
+
+#[test]
+fn a_lost_answer_of_the_controller_does_not_freeze_the_isr() {
+    let mut world = World::new(&[1, 2], 1);
+    world.ack(1, &["a"]);
+    world.cut.insert(2);
+    world.produce(1, &["b"], false);
+    world.forgets_answers = true;
+    world.pass(50_000);
+    assert_eq!(world.isr, [1, 2]);
+    world.forgets_answers = false;
+    world.pass(61_000);
+    assert_eq!(world.isr, [1]);
+    assert_eq!(world.view(1).isr, [1]);
 }
 
 #[test]

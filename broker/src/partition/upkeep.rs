@@ -282,7 +282,8 @@ impl Replicas {
     pub fn next_deadline(&self) -> Millis {
         let fetchers: Vec<_> = self.fetchers.lock().values().cloned().collect();
         let mut next = self.chores.lock().next();
-        let others = [self.deadlines.next_deadline(), self.isr_queue.lock().retry_at, self.dirs.lock().next_removal()];
+        let others =
+            [self.deadlines.next_deadline(), self.isr_queue.lock().next_deadline(), self.dirs.lock().next_removal()];
         for at in others.into_iter().chain(fetchers.iter().map(|fetcher| fetcher.lock().next_deadline())).flatten() {
             next = next.min(at);
         }
