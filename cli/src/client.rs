@@ -107,18 +107,6 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to the first server of a comma-separated `host:port` list that answers.
-    pub(crate) fn bootstrap(servers: &str, timeout: Duration) -> anyhow::Result<Connection> {
-        let mut last = anyhow::anyhow!("No bootstrap urls given in bootstrap.servers");
-        for server in servers.split(',').map(str::trim).filter(|server| !server.is_empty()) {
-            match Connection::open(server, timeout) {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    }
-
     /// Connects to one `host:port` and asks what it serves.
     pub(crate) fn open(server: &str, timeout: Duration) -> anyhow::Result<Connection> {
         Connection::open_as(server, timeout, &Login::None)

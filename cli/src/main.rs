@@ -21,9 +21,11 @@ mod log_offsets;
 mod offsets;
 mod options;
 mod produce;
+mod start;
 mod topics;
 mod up;
 mod uuid_text;
+mod zk_shell;
 mod zookeeper;
 
 use std::process::ExitCode;
@@ -40,6 +42,10 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("kafka-consumer-groups", "list, describe and delete groups, and move their offsets", groups::groups),
     ("kafka-configs", "settings of topics, brokers, users and clients", configs::configs),
     ("kafka-get-offsets", "the offsets of partitions at a time", offsets::offsets),
+    ("zookeeper-shell", "look at and change nodes", zk_shell::zookeeper_shell),
+    ("zkCli", "the same, as ZooKeeper calls it", zk_shell::zk_cli),
+    ("kafka-server-start", "run a broker", start::kafka),
+    ("zookeeper-server-start", "run a coordinator", start::zookeeper),
     ("up", "start a cluster on this machine and keep it running", up::up),
     ("down", "stop the cluster of a folder", up::down),
     ("status", "what runs in a folder", up::status),

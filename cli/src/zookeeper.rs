@@ -1,7 +1,7 @@
 //! A ZooKeeper session for command-line tools: drives the common session machine over one blocking socket, one request at
 //! a time. Understands no command.
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use bytes::Bytes;
 use common::time::Millis;
 use common::zk::error::ZkError;
@@ -28,6 +28,9 @@ pub(crate) struct ZooKeeper {
     session: Session,
     stream: Option<TcpStream>,
     started: Instant,
+    /// Attempts to connect that failed since one succeeded.
+    failures: usize,
+    servers: usize,
     next_token: u64,
     reply: Option<(u64, Result<Response, ZkError>)>,
     /// Oldest first; whoever shows them takes them.
@@ -50,11 +53,14 @@ impl ZooKeeper {
 
     /// Starts a session that connects while it is waited for something.
     pub(crate) fn start(config: SessionConfig) -> ZooKeeper {
+        let servers = config.servers.len();
         let session = Session::new(config, common::Rng::new(), Millis(0));
         let mut zookeeper = ZooKeeper {
             session,
             stream: None,
             started: Instant::now(),
+            failures: 0,
+            servers,
             next_token: 0,
             reply: None,
             notices: VecDeque::new(),
@@ -76,8 +82,9 @@ impl ZooKeeper {
         self.session.has_ended()
     }
 
-    pub(crate) fn session_id(&self) -> i64 {
-        self.session.session_id()
+    /// Has every server refused a connection?
+    pub(crate) fn is_refused(&self) -> bool {
+        self.failures >= self.servers
     }
 
     /// The socket, for waiting on it together with others.
@@ -93,7 +100,7 @@ impl ZooKeeper {
         }
     }
 
-    /// Sends a request and waits for the reply.
+    /// Sends a request and waits for the reply. Without a connection, and with every server refusing one, it is lost.
     pub(crate) fn call(&mut self, request: Request) -> Result<Response, ZkError> {
         self.next_token += 1;
         let token = self.next_token;
@@ -108,8 +115,17 @@ impl ZooKeeper {
             if self.session.has_ended() {
                 return Err(ZkError::SessionExpired);
             }
+            if !self.is_connected() && self.is_refused() {
+                return Err(ZkError::ConnectionLoss);
+            }
             self.step(None);
         }
+    }
+
+    /// Closes the session without waiting for the server to say so.
+    pub(crate) fn leave(&mut self) {
+        self.session.close(self.now());
+        self.carry_out();
     }
 
     /// Closes the session and waits a moment for the server to say so.
@@ -166,8 +182,14 @@ impl ZooKeeper {
                     self.stream = connect(&server);
                     let now = self.now();
                     match self.stream {
-                        Some(_) => self.session.on_connected(now),
-                        None => self.session.on_disconnected(now),
+                        Some(_) => {
+                            self.failures = 0;
+                            self.session.on_connected(now);
+                        }
+                        None => {
+                            self.failures += 1;
+                            self.session.on_disconnected(now);
+                        }
                     }
                 }
                 Output::Send(bytes) => {
@@ -228,9 +250,4 @@ fn endpoint(registration: &[u8]) -> Option<String> {
     }
     let host = json.get("host")?.as_str()?;
     Some(format!("{host}:{}", json.get("port")?.as_i64()?))
-}
-
-/// The request's outcome with the path in the error, for callers that give up on any.
-pub(crate) fn expect(result: Result<Response, ZkError>, path: &str) -> anyhow::Result<Response> {
-    result.map_err(|error| anyhow::anyhow!("KeeperErrorCode = {} for {path}", error.name())).context("asking ZooKeeper")
 }

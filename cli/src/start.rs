@@ -1,0 +1,48 @@
+//! `kafka-server-start` and `zookeeper-server-start`: the broker and the coordinator under the names of the scripts that
+//! start Kafka and ZooKeeper. Become the server; start nothing else.
+
+use crate::up::process::sibling;
+use anyhow::Context as _;
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode, Stdio};
+
+/// `kafka-server-start [-daemon] server.properties [--override property=value]*`.
+pub(crate) fn kafka(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    if arguments.is_empty() {
+        println!("USAGE: {} [-daemon] server.properties [--override property=value]*", called());
+        return Ok(ExitCode::FAILURE);
+    }
+    become_server("broker", "kafkaServer", arguments)
+}
+
+/// `zookeeper-server-start [-daemon] zookeeper.properties`.
+pub(crate) fn zookeeper(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    if arguments.is_empty() {
+        println!("USAGE: {} [-daemon] zookeeper.properties", called());
+        return Ok(ExitCode::FAILURE);
+    }
+    become_server("coordinator", "zookeeper", arguments)
+}
+
+/// The name this program was called by.
+pub(crate) fn called() -> String {
+    std::env::args().next().unwrap_or_default()
+}
+
+fn become_server(binary: &str, name: &str, arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let program = sibling(binary)?;
+    let mut command = Command::new(&program);
+    let Some(("-daemon", arguments)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) else {
+        let error = command.args(arguments).exec();
+        return Err(error).with_context(|| format!("starting {}", program.display()));
+    };
+    // As Kafka's scripts: the output goes to a file in the log folder, and hanging up does not end the server.
+    let folder = std::env::var("LOG_DIR").unwrap_or_else(|_| "logs".to_owned());
+    std::fs::create_dir_all(&folder).with_context(|| format!("creating the log folder {folder}"))?;
+    let file = format!("{folder}/{name}.out");
+    let output = File::create(&file).with_context(|| format!("creating {file}"))?;
+    command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
+    command.spawn().with_context(|| format!("starting {}", program.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
