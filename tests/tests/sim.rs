@@ -5,7 +5,7 @@ use tests::sim::scenario::{self, Plan};
 #[test]
 fn coordinators_hold_under_faults() {
     for seed in 1..=10 {
-        let outcome = scenario::run(seed, &Plan::default());
+        let outcome = scenario::run(seed, &Plan::coordinators());
         assert_eq!(outcome.violation, None, "repeat with: make sim SEEDS=1 FIRST_SEED={seed}");
         assert!(outcome.answered > 1_000, "seed {seed}: only {} requests", outcome.answered);
     }
@@ -14,8 +14,8 @@ fn coordinators_hold_under_faults() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in 1..=3 {
-        let first = scenario::run(seed, &Plan::default());
-        let second = scenario::run(seed, &Plan::default());
+        let first = scenario::run(seed, &Plan::coordinators());
+        let second = scenario::run(seed, &Plan::coordinators());
         assert_eq!(first.trace, second.trace, "seed {seed}");
     }
 }

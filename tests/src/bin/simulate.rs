@@ -13,10 +13,11 @@ struct Options {
     seeds: u64,
     first_seed: u64,
     detail: Detail,
+    plan: Plan,
 }
 
 fn options() -> Result<Options, String> {
-    let mut options = Options { seeds: 20, first_seed: 1, detail: Detail::Hash };
+    let mut options = Options { seeds: 20, first_seed: 1, detail: Detail::Hash, plan: Plan::whole() };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let number = |value: Option<String>| {
@@ -26,6 +27,7 @@ fn options() -> Result<Options, String> {
         match word.as_str() {
             "--seeds" => options.seeds = number(words.next())?,
             "--first-seed" => options.first_seed = number(words.next())?,
+            "--coordinators" => options.plan = Plan::coordinators(),
             "--story" => options.detail = Detail::Story,
             "--events" => options.detail = Detail::Events,
             "--log" => {
@@ -34,7 +36,7 @@ fn options() -> Result<Options, String> {
             }
             _ => {
                 return Err(format!(
-                    "{word} is unknown; there are --seeds N --first-seed S --story --events --log FILTER"
+                    "{word} is unknown; there are --seeds N --first-seed S --coordinators --story --events --log FILTER"
                 ));
             }
         }
@@ -67,7 +69,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let plan = Plan { detail: options.detail, ..Plan::default() };
+    let plan = Plan { detail: options.detail, ..options.plan };
     let mut failed = Vec::new();
     for seed in options.first_seed..options.first_seed + options.seeds {
         let outcome = run(seed, &plan);

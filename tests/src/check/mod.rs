@@ -2,6 +2,9 @@
 //! changes nothing.
 
 pub mod ephemerals;
+pub mod in_sync;
+pub mod one_controller;
+pub mod records_stay;
 pub mod registers;
 pub mod trees_agree;
 pub mod zk_writes_stay;

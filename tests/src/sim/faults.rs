@@ -1,7 +1,10 @@
 //! What goes wrong in a run, and when: kills, lost power, pauses, cut and slow links, broken connections, clocks that jump
 //! or drift, slow disks. Everything it does it can undo.
 
+use super::scenario::Plan;
+use super::workload::kafka::Topics;
 use super::world::{Host, Micros, Role, SECOND, Store, World};
+use crate::check::in_sync;
 use common::Rng;
 use std::collections::BTreeMap;
 
@@ -69,13 +72,15 @@ pub struct Faults {
     undos: BTreeMap<(Micros, u64), Undo>,
     count: u64,
     kinds: Vec<Fault>,
+    topics: Topics,
 }
 
 impl Faults {
-    /// Faults of these kinds, from `start` on.
-    pub fn new(kinds: &[Fault], mut rng: Rng, start: Micros) -> Faults {
+    /// The plan's faults, from `start` on.
+    pub fn new(plan: &Plan, mut rng: Rng, start: Micros) -> Faults {
         let next_at = start + rng.u64(0..SECOND);
-        Faults { rng, next_at, undos: BTreeMap::new(), count: 0, kinds: kinds.to_vec() }
+        let (kinds, topics) = (plan.faults.clone(), plan.topics.clone());
+        Faults { rng, next_at, undos: BTreeMap::new(), count: 0, kinds, topics }
     }
 
     /// When [`Faults::step`] has something to do.
@@ -119,7 +124,8 @@ impl Faults {
 
     /// A server, at random.
     fn server(&mut self, world: &World) -> Host {
-        let is_server = |host: &Host| !matches!(world.machine(*host).role, Role::ZkClient { .. });
+        let is_server =
+            |host: &Host| matches!(world.machine(*host).role, Role::Coordinator { .. } | Role::Broker { .. });
         let servers: Vec<Host> = (0..world.core.machines.len()).map(Host).filter(is_server).collect();
         servers[self.rng.usize(..servers.len())]
     }
@@ -142,7 +148,11 @@ impl Faults {
             }
             Fault::PowerOff => {
                 let host = self.server(world);
-                if world.machine(host).is_running {
+                // Kafka's brokers do not sync what they acknowledge: replicas stand for each other. So one machine may lose
+                // what it has not synced while the others are in sync.
+                let is_broker = matches!(world.machine(host).role, Role::Broker { .. });
+                let is_safe = !is_broker || in_sync::lacking(world, &self.topics).is_empty();
+                if world.machine(host).is_running && is_safe {
                     world.power_off(host);
                     self.later(world, SECOND..8 * SECOND, Undo::Start(host));
                 }
@@ -226,7 +236,8 @@ fn set_slow_disk(world: &mut World, host: Host, micros: Micros) {
     world.core.tell(host, || format!("writes to disk take up to {micros} us"));
     match &mut world.core.machines[host.0].store {
         Store::Coordinator(disk) => disk.slowness = micros,
-        Store::None => {}
+        // Calls of a broker to its disk take no virtual time.
+        Store::Disk(_) | Store::None => {}
     }
 }
 

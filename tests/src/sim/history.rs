@@ -1,8 +1,11 @@
 //! What clients asked and what they got, with true times, for the checkers. Never read by a process of the simulation.
 
 use super::world::Micros;
+use common::id::TopicPartition;
+use common::kafka::header::decode_request_header;
+use common::kafka::wire::Reader;
 use common::zk::ZkError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a client of the coordinators asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +108,29 @@ pub struct History {
     pub zk: Vec<ZkOp>,
     /// Sessions of the clients in `zk`.
     pub sessions: BTreeMap<i64, SessionLife>,
+    /// Batches that brokers have acknowledged.
+    pub batches: Vec<Acknowledged>,
+    /// What consumers read, at any time.
+    pub read: BTreeMap<TopicPartition, BTreeMap<i64, String>>,
+    /// What was read at the end, from the beginning.
+    pub verified: BTreeMap<TopicPartition, BTreeMap<i64, String>>,
+    /// Ids that idempotent producers got.
+    pub producer_ids: BTreeSet<i64>,
+    /// Controller epochs, and the brokers that spoke in them.
+    pub controllers: BTreeMap<i32, BTreeSet<i32>>,
+}
+
+/// A batch that brokers have acknowledged.
+#[derive(Clone, Debug)]
+pub struct Acknowledged {
+    /// Where.
+    pub partition: TopicPartition,
+    /// Offset of its first record; -1 if the answer did not say.
+    pub base_offset: i64,
+    /// Its records.
+    pub values: Vec<String>,
+    /// When the answer came.
+    pub at: Micros,
 }
 
 impl History {
@@ -122,6 +148,47 @@ impl History {
         let asked = op.asked;
         if let Some(life) = self.sessions.get_mut(&session).filter(|_| has_answer) {
             life.heard = life.heard.max(asked);
+        }
+    }
+
+    /// Notes a batch that is acknowledged.
+    pub fn acknowledged(&mut self, partition: &TopicPartition, base_offset: i64, values: Vec<String>, at: Micros) {
+        self.batches.push(Acknowledged { partition: partition.clone(), base_offset, values, at });
+    }
+
+    /// Notes a record that was read; an error if another was read at its place before.
+    pub fn read(
+        &mut self,
+        partition: &TopicPartition,
+        offset: i64,
+        value: String,
+        (is_verifier, at): (bool, Micros),
+    ) -> Result<(), String> {
+        let first = self.read.entry(partition.clone()).or_default().entry(offset).or_insert_with(|| value.clone());
+        if *first != value {
+            return Err(format!("{partition} offset {offset} was {first} and is {value} at {at} us"));
+        }
+        if is_verifier {
+            self.verified.entry(partition.clone()).or_default().insert(offset, value);
+        }
+        Ok(())
+    }
+
+    /// Notes the controller epoch in a request that a controller sends: with its length prefix, the body begins with the
+    /// controller's id and epoch.
+    pub fn controller_spoke(&mut self, broker: i32, frame: &bytes::Bytes) {
+        let mut reader = Reader::new(frame.slice(4..));
+        let Ok(header) = decode_request_header(&mut reader) else { return };
+        let Ok(id) = reader.get_i32() else { return };
+        // From these versions on a flag stands between.
+        let has_flag = matches!((header.api_key, header.api_version), (4, 7..) | (6, 8..) | (5, 4..));
+        if has_flag && reader.get_i8().is_err() {
+            return;
+        }
+        if let Ok(epoch) = reader.get_i32() {
+            let speakers = self.controllers.entry(epoch).or_default();
+            speakers.insert(broker);
+            speakers.insert(id);
         }
     }
 }

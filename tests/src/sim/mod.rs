@@ -1,7 +1,9 @@
 //! The simulator: time, network and disk in memory, and the real servers and clients on them. The same seed gives the
 //! same run, event for event.
 
+pub mod broker;
 pub mod coordinator;
+pub mod disk;
 pub mod faults;
 pub mod history;
 pub mod network;

@@ -3,11 +3,13 @@
 
 use super::faults::{self, Faults};
 use super::trace::Detail;
-use super::workload::zk::ZkClient;
+use super::workload::kafka::{Duty, KafkaClient, Topics};
 use super::world::{Host, Micros, Program, Role, SECOND, World};
 use crate::check::ephemerals::Ephemerals;
 use crate::check::trees_agree::TreesAgree;
-use crate::check::{coordinators, registers, zk_writes_stay};
+use crate::check::{coordinators, in_sync, one_controller, records_stay, registers, zk_writes_stay};
+use common::id::TopicPartition;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a run is made of.
 #[derive(Clone, Debug)]
@@ -16,6 +18,14 @@ pub struct Plan {
     pub coordinators: u64,
     /// Clients of theirs.
     pub zk_clients: u64,
+    /// The brokers.
+    pub brokers: i32,
+    /// Producers; every second one is idempotent.
+    pub producers: u64,
+    /// Consumers of everything.
+    pub consumers: u64,
+    /// What they write and read.
+    pub topics: Topics,
     /// How long things go wrong.
     pub suffering: Micros,
     /// What may go wrong.
@@ -24,15 +34,47 @@ pub struct Plan {
     pub detail: Detail,
 }
 
-impl Default for Plan {
-    fn default() -> Plan {
+impl Plan {
+    /// Three coordinators alone, and three clients of theirs.
+    pub fn coordinators() -> Plan {
+        Plan { zk_clients: 3, brokers: 0, producers: 0, consumers: 0, ..Plan::whole() }
+    }
+
+    /// Three coordinators, three brokers, and clients of both.
+    pub fn whole() -> Plan {
         Plan {
             coordinators: 3,
-            zk_clients: 3,
+            zk_clients: 1,
+            brokers: 3,
+            producers: 2,
+            consumers: 1,
+            topics: Topics { topics: vec![("a".to_owned(), 2), ("b".to_owned(), 1)], replication_factor: 3 },
             suffering: 30 * SECOND,
             faults: faults::ALL.to_vec(),
             detail: Detail::Hash,
         }
+    }
+
+    fn broker_config(&self, id: i32) -> String {
+        let connect: Vec<String> = (1..=self.coordinators).map(|id| format!("c{id}:2181")).collect();
+        format!(
+            "broker.id={id}\nlisteners=PLAINTEXT://b{id}:9092\nzookeeper.connect={}\nlog.dirs=/data\n\
+             zookeeper.session.timeout.ms=6000\ndefault.replication.factor=3\nmin.insync.replicas=2\n\
+             offsets.topic.num.partitions=2\noffsets.topic.replication.factor=3\nlog.segment.bytes=16384\n\
+             log.index.size.max.bytes=4096\nlog.index.interval.bytes=512\nreplica.lag.time.max.ms=3000\n\
+             replica.high.watermark.checkpoint.interval.ms=1000\nlog.flush.offset.checkpoint.interval.ms=5000\n\
+             auto.create.topics.enable=false\nleader.imbalance.check.interval.seconds=10\n",
+            connect.join(",")
+        )
+    }
+
+    fn bootstrap(&self) -> Vec<String> {
+        (1..=self.brokers).map(|id| format!("b{id}:9092")).collect()
+    }
+
+    /// Numbers of the producers that have an id.
+    fn idempotent(&self) -> BTreeSet<u64> {
+        (1..=self.producers).filter(|number| number % 2 == 0).collect()
     }
 }
 
@@ -60,6 +102,7 @@ const LOOK_EVERY: Micros = 20_000;
 pub struct Run {
     /// The cluster and its clients.
     pub world: World,
+    plan: Plan,
     trees: TreesAgree,
     ephemerals: Ephemerals,
 }
@@ -79,10 +122,24 @@ impl Run {
         for number in 1..=plan.zk_clients {
             world.add(&format!("z{number}"), Role::ZkClient { number, connect: connect.join(",") });
         }
+        for id in 1..=plan.brokers {
+            world.add(&format!("b{id}"), Role::Broker { config: plan.broker_config(id) });
+        }
+        let kafka = |number, duty| {
+            let (topics, bootstrap) = (plan.topics.clone(), plan.bootstrap());
+            Role::Kafka { number, duty, topics, bootstrap }
+        };
+        for number in 1..=plan.producers {
+            let is_idempotent = plan.idempotent().contains(&number);
+            world.add(&format!("p{number}"), kafka(number, Duty::Produce { is_idempotent }));
+        }
+        for number in 1..=plan.consumers {
+            world.add(&format!("k{number}"), kafka(number, Duty::Consume));
+        }
         for host in (0..world.core.machines.len()).map(Host) {
             world.start(host);
         }
-        Run { world, trees: TreesAgree::default(), ephemerals: Ephemerals::default() }
+        Run { world, plan: plan.clone(), trees: TreesAgree::default(), ephemerals: Ephemerals::default() }
     }
 
     /// Lets time pass, and looks at the servers all the while.
@@ -92,6 +149,7 @@ impl Run {
             self.world.run_to(next);
             self.trees.look(&self.world)?;
             self.ephemerals.look(&self.world)?;
+            one_controller::check(&self.world.core.history)?;
             if let Some(violation) = self.world.core.violations.first() {
                 return Err(violation.clone());
             }
@@ -112,10 +170,10 @@ impl Run {
     }
 
     /// Faults for a while, then none.
-    pub fn suffer(&mut self, plan: &Plan) -> Result<(), String> {
-        let end = self.world.core.now() + plan.suffering;
+    pub fn suffer(&mut self) -> Result<(), String> {
+        let end = self.world.core.now() + self.plan.suffering;
         let rng = self.world.core.rng.fork();
-        let mut faults = Faults::new(&plan.faults, rng, self.world.core.now());
+        let mut faults = Faults::new(&self.plan, rng, self.world.core.now());
         while faults.next_at() < end {
             self.run_to(faults.next_at())?;
             faults.step(&mut self.world);
@@ -126,22 +184,31 @@ impl Run {
         Ok(())
     }
 
-    /// Every client gets new answers, and all coordinators come to hold the same.
+    /// Every client gets new answers, every replica is in sync, and consumers keep up.
     pub fn become_live(&mut self) -> Result<(), String> {
-        let clients = zk_clients(&self.world);
-        let before: Vec<u64> = clients.iter().map(|host| answers(&self.world, *host)).collect();
-        self.run_until("every client of the coordinators is answered", LIVE_WITHIN, |world| {
-            clients.iter().zip(&before).all(|(host, before)| answers(world, *host) > before + 20)
-        })
+        let before = answers(&self.world);
+        let outcome = self.run_until("every client is answered", LIVE_WITHIN, |world| {
+            answers(world).iter().zip(&before).all(|(now, before)| *now > before + 3)
+        });
+        outcome.map_err(|problem| format!("{problem}: {before:?}, now {:?}", answers(&self.world)))?;
+        if self.plan.brokers == 0 {
+            return Ok(());
+        }
+        let topics = self.plan.topics.clone();
+        let in_sync = self
+            .run_until("every replica is in sync", LIVE_WITHIN, |world| in_sync::lacking(world, &topics).is_empty());
+        in_sync.map_err(|problem| format!("{problem}: {:?}", in_sync::lacking(&self.world, &topics)))?;
+        let ends = ends(&self.world);
+        self.run_until("consumers keep up", LIVE_WITHIN, |world| keeps_up(world, &ends))
     }
 
     /// Lets the clients fall silent and checks everything.
     pub fn check(&mut self) -> Result<(), String> {
-        for host in zk_clients(&self.world) {
-            self.world.act(host, |program, _| {
-                if let Program::ZkClient(client) = program {
-                    client.is_idle = true;
-                }
+        for host in (0..self.world.core.machines.len()).map(Host) {
+            self.world.act(host, |program, _| match program {
+                Program::ZkClient(client) => client.is_idle = true,
+                Program::Kafka(client) => client.producer().into_iter().for_each(|producer| producer.is_idle = true),
+                Program::Coordinator(_) | Program::Broker(_) => {}
             });
         }
         self.run_to(self.world.core.now() + 10 * SECOND)?;
@@ -149,13 +216,24 @@ impl Run {
         for (_, process) in coordinators(&self.world) {
             zk_writes_stay::check(&self.world.core.history, process.node.tree())?;
         }
-        registers::check(&self.world.core.history)
+        registers::check(&self.world.core.history)?;
+        if self.plan.brokers == 0 {
+            return Ok(());
+        }
+        let (topics, bootstrap) = (self.plan.topics.clone(), self.plan.bootstrap());
+        let verifier = self.world.add("verifier", Role::Kafka { number: 0, duty: Duty::Verify, topics, bootstrap });
+        self.world.start(verifier);
+        let ends = ends(&self.world);
+        let read = self.run_until("everything acknowledged can be read", LIVE_WITHIN, |world| keeps_up(world, &ends));
+        // What is missing says more than that something is.
+        records_stay::check(&self.world.core.history, &self.plan.idempotent())?;
+        read
     }
 
     /// The whole run.
-    pub fn whole(&mut self, plan: &Plan) -> Result<(), String> {
+    pub fn whole(&mut self) -> Result<(), String> {
         self.become_live().map_err(|problem| format!("at the start: {problem}"))?;
-        self.suffer(plan)?;
+        self.suffer()?;
         self.become_live().map_err(|problem| format!("after healing: {problem}"))?;
         self.check()
     }
@@ -167,31 +245,53 @@ impl Run {
             violation: result.err(),
             trace: core.trace.digest(),
             ended: core.now(),
-            answered: core.history.zk.len(),
+            answered: core.history.zk.len() + core.history.batches.len(),
             lines: core.trace.lines().to_vec(),
         }
     }
 }
 
-fn zk_clients(world: &World) -> Vec<Host> {
-    let is_client = |host: &Host| matches!(world.machine(*host).role, Role::ZkClient { .. });
-    (0..world.core.machines.len()).map(Host).filter(is_client).collect()
-}
-
-fn client(world: &World, host: Host) -> Option<&ZkClient> {
-    match world.program(host) {
-        Some(Program::ZkClient(client)) => Some(client),
+fn kafka_clients(world: &World) -> impl Iterator<Item = &KafkaClient> {
+    (0..world.core.machines.len()).filter_map(|host| match world.program(Host(host)) {
+        Some(Program::Kafka(client)) => Some(&**client),
         _ => None,
-    }
+    })
 }
 
-fn answers(world: &World, host: Host) -> u64 {
-    client(world, host).map_or(0, |client| client.answers)
+/// What each client has got so far: answers of the coordinators, batches acknowledged in each partition.
+fn answers(world: &World) -> Vec<u64> {
+    let mut answers = Vec::new();
+    for host in (0..world.core.machines.len()).map(Host) {
+        match world.program(host) {
+            Some(Program::ZkClient(client)) => answers.push(client.answers),
+            Some(Program::Kafka(client)) => answers.extend(client.acknowledged()),
+            _ => {}
+        }
+    }
+    answers
+}
+
+/// Where each partition ends, as far as was acknowledged.
+fn ends(world: &World) -> BTreeMap<TopicPartition, i64> {
+    let mut ends = BTreeMap::new();
+    for batch in &world.core.history.batches {
+        let end = ends.entry(batch.partition.clone()).or_insert(0);
+        *end = (batch.base_offset + batch.values.len() as i64).max(*end);
+    }
+    ends
+}
+
+/// True if every consumer has read so far.
+fn keeps_up(world: &World, ends: &BTreeMap<TopicPartition, i64>) -> bool {
+    kafka_clients(world).all(|client| {
+        let positions = client.positions();
+        positions.iter().all(|(partition, (next, _))| next >= ends.get(partition).unwrap_or(&0))
+    })
 }
 
 /// Runs a plan from a seed.
 pub fn run(seed: u64, plan: &Plan) -> Outcome {
     let mut run = Run::new(seed, plan);
-    let result = run.whole(plan);
+    let result = run.whole();
     run.outcome(result)
 }

@@ -1,10 +1,13 @@
 //! Event heap, virtual time, hosts with their clocks, and the processes on them. It runs what is due, in an order that
 //! follows from the seed alone. Knows no protocol; what fails when is decided elsewhere.
 
+use super::broker::BrokerProcess;
 use super::coordinator::{CoordinatorDisk, CoordinatorProcess};
+use super::disk::SimDisk;
 use super::history::History;
 use super::network::{ACCEPTOR, Conn, DIALLER, Network, Packet};
 use super::trace::{Detail, Trace};
+use super::workload::kafka::{Duty, KafkaClient, Topics};
 use super::workload::zk::ZkClient;
 use bytes::Bytes;
 use common::Rng;
@@ -33,6 +36,22 @@ pub enum Role {
         id: u64,
         /// The configuration.
         config: String,
+    },
+    /// A broker: the text of its `server.properties`.
+    Broker {
+        /// The configuration.
+        config: String,
+    },
+    /// A client of the brokers.
+    Kafka {
+        /// Its number among the clients.
+        number: u64,
+        /// What it does.
+        duty: Duty,
+        /// What it reads or writes.
+        topics: Topics,
+        /// Where it asks first.
+        bootstrap: Vec<String>,
     },
     /// A client that reads and writes znodes.
     ZkClient {
@@ -71,15 +90,21 @@ pub enum Happening {
 pub enum Program {
     /// A coordinator.
     Coordinator(Box<CoordinatorProcess>),
+    /// A broker.
+    Broker(Box<BrokerProcess>),
     /// A client of the coordinators.
     ZkClient(Box<ZkClient>),
+    /// A client of the brokers.
+    Kafka(Box<KafkaClient>),
 }
 
 impl Program {
     fn happen(&mut self, happening: Happening, ctx: &mut Ctx<'_>) {
         match self {
             Program::Coordinator(process) => process.happen(happening, ctx),
+            Program::Broker(process) => process.happen(happening, ctx),
             Program::ZkClient(process) => process.happen(happening, ctx),
+            Program::Kafka(process) => process.happen(happening, ctx),
         }
     }
 }
@@ -92,6 +117,8 @@ pub enum Store {
     None,
     /// A coordinator's store.
     Coordinator(CoordinatorDisk),
+    /// A file system.
+    Disk(SimDisk),
 }
 
 /// The clocks of a host.
@@ -473,7 +500,8 @@ impl World {
     pub fn add(&mut self, name: &str, role: Role) -> Host {
         let store = match role {
             Role::Coordinator { .. } => Store::Coordinator(CoordinatorDisk::default()),
-            Role::ZkClient { .. } => Store::None,
+            Role::Broker { .. } => Store::Disk(SimDisk::default()),
+            Role::ZkClient { .. } | Role::Kafka { .. } => Store::None,
         };
         self.core.machines.push(Machine {
             name: name.to_owned(),
@@ -528,7 +556,11 @@ impl World {
         let mut ctx = Ctx { core: &mut self.core, host, life };
         let program = match role {
             Role::Coordinator { id, config } => CoordinatorProcess::start(id, &config, &mut ctx),
+            Role::Broker { config } => BrokerProcess::start(&config, &mut ctx),
             Role::ZkClient { number, connect } => Some(ZkClient::start(number, &connect, &mut ctx)),
+            Role::Kafka { number, duty, topics, bootstrap } => {
+                Some(KafkaClient::start(number, &duty, &topics, &bootstrap, &mut ctx))
+            }
         };
         self.programs[host.0] = program;
         self.after_act(host);
@@ -555,6 +587,7 @@ impl World {
         match &mut machine.store {
             Store::None => {}
             Store::Coordinator(disk) => disk.process_ended(rng),
+            Store::Disk(disk) => disk.fail_after(None),
         }
         self.core.resume_streams();
     }
@@ -576,6 +609,7 @@ impl World {
         match &mut machines[host.0].store {
             Store::None => {}
             Store::Coordinator(disk) => disk.power_lost(rng),
+            Store::Disk(disk) => disk.lose_power(rng),
         }
     }
 

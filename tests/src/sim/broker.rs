@@ -1,0 +1,422 @@
+//! A broker as a process of the simulator: the real machines, with the sockets, peers, ZooKeeper connection and wake-ups
+//! that `broker/src/server` gives them, in virtual time. Decides nothing about partitions.
+
+use super::disk::SimDisk;
+use super::network::Conn;
+use super::world::{Ctx, Happening, Host, Program, Store};
+use broker::api::Handled;
+use broker::broker::{Broker, Collaborators};
+use broker::config::BrokerConfig;
+use broker::connection::{Answers, ConnectionInfo};
+use broker::outbox::{Channel, ConnectionId, Job, Outbox, PeerAddress, PeerError, StopReason, ZkCommand, ZkInput};
+use bytes::{Bytes, BytesMut};
+use common::kafka::wire::Frame;
+use common::properties::Properties;
+use common::time::Millis;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+/// Where clients and other brokers connect.
+pub const PORT: u16 = 9092;
+
+const TICK: u64 = 1;
+const ZK_CONNECT: u64 = 2;
+/// Plus the number of the connection: an attempt to connect has taken too long.
+const PEER_CONNECT: u64 = 1 << 32;
+/// Plus the number of a job.
+const JOB: u64 = 1 << 48;
+
+/// As the server's.
+const PEER_CONNECT_MS: u64 = 5_000;
+const ZK_CONNECT_MS: u64 = 3_000;
+const TICK_AT_MOST_MS: u64 = 1_000;
+const REQUEST_BYTES_MAX: usize = 100 * 1024 * 1024;
+
+/// Something that the broker wants done.
+enum Wanted {
+    Reply(ConnectionId, u64, Frame),
+    Peer(PeerAddress, Channel, u64, Bytes),
+    Zk(ZkCommand),
+    WakeAt(Millis),
+    Run(Job),
+    Stop(StopReason),
+}
+
+/// The broker's way out: it notes everything, in order.
+#[derive(Default)]
+struct Notes {
+    wanted: Mutex<Vec<Wanted>>,
+}
+
+impl Notes {
+    fn push(&self, wanted: Wanted) {
+        self.wanted.lock().expect("no holder panics").push(wanted);
+    }
+
+    fn take(&self) -> Vec<Wanted> {
+        std::mem::take(&mut *self.wanted.lock().expect("no holder panics"))
+    }
+}
+
+impl Outbox for Notes {
+    fn reply(&self, connection: ConnectionId, sequence: u64, frame: Frame) {
+        self.push(Wanted::Reply(connection, sequence, frame));
+    }
+
+    fn peer(&self, to: &PeerAddress, channel: Channel, request_id: u64, frame: Bytes) {
+        self.push(Wanted::Peer(to.clone(), channel, request_id, frame));
+    }
+
+    fn zk(&self, command: ZkCommand) {
+        self.push(Wanted::Zk(command));
+    }
+
+    fn wake_at(&self, at: Millis) {
+        self.push(Wanted::WakeAt(at));
+    }
+
+    fn run(&self, job: Job) {
+        self.push(Wanted::Run(job));
+    }
+
+    fn stop(&self, reason: StopReason) {
+        self.push(Wanted::Stop(reason));
+    }
+}
+
+/// A connection that a client, or another broker, opened.
+struct Served {
+    conn: Conn,
+    info: ConnectionInfo,
+    buffer: BytesMut,
+    answers: Answers,
+}
+
+/// A connection to another broker.
+struct PeerLink {
+    to: (PeerAddress, Channel),
+    is_open: bool,
+    unsent: Vec<Bytes>,
+    /// Requests without a response, in order.
+    waiting: VecDeque<u64>,
+    buffer: BytesMut,
+}
+
+/// The process.
+pub struct BrokerProcess {
+    /// The real thing.
+    pub broker: Arc<Broker>,
+    notes: Arc<Notes>,
+    disk: SimDisk,
+    served: BTreeMap<ConnectionId, Served>,
+    by_conn: BTreeMap<Conn, ConnectionId>,
+    next_connection: u64,
+    peers: BTreeMap<Conn, PeerLink>,
+    peer_conns: BTreeMap<(PeerAddress, Channel), Conn>,
+    zk: Option<Conn>,
+    zk_is_open: bool,
+    zk_dialled: Millis,
+    wake_at: Option<Millis>,
+    jobs: BTreeMap<u64, Job>,
+    next_job: u64,
+    was_controller: bool,
+}
+
+impl BrokerProcess {
+    /// Starts with what the disk holds; `None` if the broker cannot.
+    pub(crate) fn start(text: &str, ctx: &mut Ctx<'_>) -> Option<Program> {
+        let properties = Properties::parse(text, "server.properties");
+        let config = BrokerConfig::parse(&properties).expect("the simulator's configuration is right").0;
+        let (now, rng) = (ctx.now(), ctx.core.rng.fork());
+        let Store::Disk(disk) = ctx.store() else { unreachable!("a broker has a disk") };
+        let disk = disk.clone();
+        disk.set_clock(now.wall);
+        let notes = Arc::new(Notes::default());
+        let collaborators = Collaborators { disk: Arc::new(disk.clone()), outbox: notes.clone(), rng };
+        let ports = BTreeMap::from([("PLAINTEXT".to_owned(), PORT)]);
+        let broker = match Broker::start(config, (&ports, "nowhere"), collaborators, now) {
+            Ok(broker) => broker,
+            Err(error) => {
+                if !disk.has_failed() {
+                    ctx.violation(format!("cannot start: {error}"));
+                }
+                ctx.exit(error.to_string());
+                return None;
+            }
+        };
+        ctx.listen(PORT);
+        let mut process = BrokerProcess {
+            broker,
+            notes,
+            disk,
+            served: BTreeMap::new(),
+            by_conn: BTreeMap::new(),
+            next_connection: 1,
+            peers: BTreeMap::new(),
+            peer_conns: BTreeMap::new(),
+            zk: None,
+            zk_is_open: false,
+            zk_dialled: Millis(0),
+            wake_at: None,
+            jobs: BTreeMap::new(),
+            next_job: 0,
+            was_controller: false,
+        };
+        process.broker.begin(now);
+        process.carry_out(ctx);
+        Some(Program::Broker(Box::new(process)))
+    }
+
+    /// A requested shutdown begins.
+    pub fn begin_shutdown(&mut self, ctx: &mut Ctx<'_>) {
+        self.broker.begin_shutdown(ctx.now());
+        self.carry_out(ctx);
+    }
+
+    pub(crate) fn happen(&mut self, happening: Happening, ctx: &mut Ctx<'_>) {
+        let now = ctx.now();
+        self.disk.set_clock(now.wall);
+        match happening {
+            Happening::Accepted { conn, from, .. } => self.accepted(conn, from),
+            Happening::Opened(conn) if self.zk == Some(conn) => {
+                self.zk_is_open = true;
+                self.broker.on_zk(ZkInput::Connected, now);
+            }
+            Happening::Opened(conn) => self.peer_opened(conn, ctx),
+            Happening::Refused(conn) | Happening::Ended(conn) if self.zk == Some(conn) => {
+                (self.zk, self.zk_is_open) = (None, false);
+                self.broker.on_zk(ZkInput::Disconnected, now);
+            }
+            Happening::Refused(conn) => self.peer_ended(conn, PeerError::Refused, ctx),
+            Happening::Bytes(conn, bytes) if self.zk == Some(conn) => self.broker.on_zk(ZkInput::Bytes(bytes), now),
+            Happening::Bytes(conn, bytes) => self.bytes(conn, &bytes, ctx),
+            Happening::Ended(conn) => match self.by_conn.remove(&conn) {
+                Some(id) => drop(self.served.remove(&id)),
+                None => self.peer_ended(conn, PeerError::Lost, ctx),
+            },
+            Happening::Timer(TICK) => self.tick(ctx),
+            Happening::Timer(ZK_CONNECT) => self.zk_connect_timer(ctx),
+            Happening::Timer(token) if token >= JOB => {
+                if let Some(job) = self.jobs.remove(&(token - JOB)) {
+                    job(now);
+                }
+            }
+            Happening::Timer(token) => {
+                let conn = Conn(token - PEER_CONNECT);
+                if self.peers.get(&conn).is_some_and(|link| !link.is_open) {
+                    ctx.close(conn);
+                    self.peer_ended(conn, PeerError::TimedOut, ctx);
+                }
+            }
+        }
+        self.carry_out(ctx);
+    }
+
+    fn tick(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.now().mono;
+        if self.wake_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.wake_at = None;
+        let next = self.broker.tick(ctx.now());
+        let latest = now + TICK_AT_MOST_MS;
+        self.wake(next.unwrap_or(latest).min(latest).max(now + 1), ctx);
+    }
+
+    fn wake(&mut self, at: Millis, ctx: &mut Ctx<'_>) {
+        if self.wake_at.is_none_or(|earlier| at < earlier) {
+            self.wake_at = Some(at);
+            ctx.wake_at(at, TICK);
+        }
+    }
+
+    /// Does what the broker wants, until it wants nothing more.
+    fn carry_out(&mut self, ctx: &mut Ctx<'_>) {
+        loop {
+            let wanted = self.notes.take();
+            if wanted.is_empty() {
+                break;
+            }
+            for wanted in wanted {
+                match wanted {
+                    Wanted::Reply(connection, sequence, frame) => {
+                        if let Some(served) = self.served.get_mut(&connection) {
+                            served.answers.ready(sequence, frame);
+                            self.serve(connection, ctx);
+                        }
+                    }
+                    Wanted::Peer(to, channel, id, frame) => self.send_peer((to, channel), id, frame, ctx),
+                    Wanted::Zk(command) => self.zk(command, ctx),
+                    Wanted::WakeAt(at) => {
+                        let soonest = ctx.now().mono;
+                        self.wake(at.max(soonest), ctx);
+                    }
+                    Wanted::Run(job) => {
+                        self.next_job += 1;
+                        self.jobs.insert(self.next_job, job);
+                        let pause = ctx.core.rng.u64(10..5_000);
+                        ctx.after(pause, JOB + self.next_job);
+                    }
+                    Wanted::Stop(StopReason::Finished) => ctx.exit("shutdown is complete".to_owned()),
+                    Wanted::Stop(StopReason::Fatal(text)) => ctx.exit(text),
+                }
+            }
+        }
+        ctx.core.trace.mix(self.disk.changes());
+        if self.was_controller != self.broker.cluster.is_controller() {
+            self.was_controller = !self.was_controller;
+            let is_controller = self.was_controller;
+            ctx.tell(|| if is_controller { "is the controller" } else { "is no longer the controller" }.to_owned());
+        }
+        if self.disk.has_failed() {
+            ctx.exit("the machine's disk has failed".to_owned());
+        }
+    }
+
+    fn accepted(&mut self, conn: Conn, from: Host) {
+        let id = ConnectionId(self.next_connection);
+        self.next_connection += 1;
+        let info = ConnectionInfo {
+            id,
+            listener: "PLAINTEXT".to_owned(),
+            client_host: format!("10.0.0.{}", from.0),
+            principal: "User:ANONYMOUS".to_owned(),
+        };
+        self.by_conn.insert(conn, id);
+        self.served.insert(id, Served { conn, info, buffer: BytesMut::new(), answers: Answers::default() });
+    }
+
+    fn bytes(&mut self, conn: Conn, bytes: &[u8], ctx: &mut Ctx<'_>) {
+        if let Some(id) = self.by_conn.get(&conn).copied() {
+            if let Some(served) = self.served.get_mut(&id) {
+                served.buffer.extend_from_slice(bytes);
+            }
+            self.serve(id, ctx);
+        } else if let Some(link) = self.peers.get_mut(&conn) {
+            link.buffer.extend_from_slice(bytes);
+            while let Some(link) = self.peers.get_mut(&conn) {
+                let Some(frame) = next_frame(&mut link.buffer) else { break };
+                let Some(id) = link.waiting.pop_front() else {
+                    return ctx.violation("a broker answers what was not asked".to_owned());
+                };
+                self.broker.on_peer_response(id, Ok(frame), ctx.now());
+            }
+        }
+    }
+
+    /// Handles what has arrived on a connection, and sends the answers that are due.
+    fn serve(&mut self, id: ConnectionId, ctx: &mut Ctx<'_>) {
+        loop {
+            let Some(served) = self.served.get_mut(&id) else { return };
+            while let Some(frame) = served.answers.pop() {
+                match frame.into_bytes() {
+                    Ok(bytes) => ctx.send(served.conn, bytes),
+                    // The file was cut or removed since: the server's connection ends here too.
+                    Err(error) => return self.close(id, &error.to_string(), ctx),
+                }
+            }
+            if !served.answers.has_room() {
+                return;
+            }
+            let Some(frame) = next_frame(&mut served.buffer) else { return };
+            let sequence = served.answers.begin();
+            match self.broker.on_request(&served.info, sequence, frame, ctx.now()) {
+                Handled::Now(frame) => served.answers.ready(sequence, frame),
+                Handled::Silent => served.answers.silent(sequence),
+                Handled::Parked => {}
+                Handled::Close(reason) => return self.close(id, &reason, ctx),
+            }
+        }
+    }
+
+    fn close(&mut self, id: ConnectionId, reason: &str, ctx: &mut Ctx<'_>) {
+        if let Some(served) = self.served.remove(&id) {
+            ctx.tell(|| format!("closes the connection of {}: {reason}", served.info.client_host));
+            self.by_conn.remove(&served.conn);
+            ctx.close(served.conn);
+        }
+    }
+
+    fn send_peer(&mut self, to: (PeerAddress, Channel), id: u64, frame: Bytes, ctx: &mut Ctx<'_>) {
+        if to.1 == Channel::Controller {
+            ctx.core.history.controller_spoke(self.broker.config.broker_id, &frame);
+        }
+        if let Some(conn) = self.peer_conns.get(&to)
+            && let Some(link) = self.peers.get_mut(conn)
+        {
+            link.waiting.push_back(id);
+            if link.is_open {
+                ctx.send(*conn, frame);
+            } else {
+                link.unsent.push(frame);
+            }
+            return;
+        }
+        let conn = ctx.dial(&format!("{}:{}", to.0.host, to.0.port));
+        ctx.wake_at(ctx.now().mono + PEER_CONNECT_MS, PEER_CONNECT + conn.0);
+        self.peer_conns.insert(to.clone(), conn);
+        let waiting = VecDeque::from([id]);
+        let link = PeerLink { to, is_open: false, unsent: vec![frame], waiting, buffer: BytesMut::new() };
+        self.peers.insert(conn, link);
+    }
+
+    fn peer_opened(&mut self, conn: Conn, ctx: &mut Ctx<'_>) {
+        let Some(link) = self.peers.get_mut(&conn) else { return };
+        link.is_open = true;
+        for frame in link.unsent.drain(..) {
+            ctx.send(conn, frame);
+        }
+    }
+
+    fn peer_ended(&mut self, conn: Conn, error: PeerError, ctx: &mut Ctx<'_>) {
+        let Some(link) = self.peers.remove(&conn) else { return };
+        if self.peer_conns.get(&link.to) == Some(&conn) {
+            self.peer_conns.remove(&link.to);
+        }
+        for id in link.waiting {
+            self.broker.on_peer_response(id, Err(error), ctx.now());
+        }
+    }
+
+    fn zk(&mut self, command: ZkCommand, ctx: &mut Ctx<'_>) {
+        match command {
+            ZkCommand::Connect(address) => {
+                if let Some(conn) = self.zk.take() {
+                    ctx.close(conn);
+                }
+                self.zk = Some(ctx.dial(&address));
+                self.zk_is_open = false;
+                self.zk_dialled = ctx.now().mono;
+                ctx.wake_at(ctx.now().mono + ZK_CONNECT_MS, ZK_CONNECT);
+            }
+            ZkCommand::Send(bytes) => {
+                if let Some(conn) = self.zk.filter(|_| self.zk_is_open) {
+                    ctx.send(conn, bytes);
+                }
+            }
+            ZkCommand::Disconnect => {
+                if let Some(conn) = self.zk.take() {
+                    ctx.close(conn);
+                }
+                self.zk_is_open = false;
+            }
+        }
+    }
+
+    /// An attempt to connect has taken too long, unless it was another one that the timer was for.
+    fn zk_connect_timer(&mut self, ctx: &mut Ctx<'_>) {
+        let is_late = !self.zk_is_open && ctx.now().mono - self.zk_dialled >= ZK_CONNECT_MS;
+        let Some(conn) = self.zk.filter(|_| is_late) else { return };
+        ctx.close(conn);
+        self.zk = None;
+        self.broker.on_zk(ZkInput::Disconnected, ctx.now());
+    }
+}
+
+/// Splits one frame off, without its length prefix.
+fn next_frame(buffer: &mut BytesMut) -> Option<Bytes> {
+    let prefix = buffer.first_chunk::<4>()?;
+    let len = usize::try_from(i32::from_be_bytes(*prefix)).ok().filter(|len| *len <= REQUEST_BYTES_MAX);
+    let len = len.unwrap_or_else(|| unreachable!("only our own sides are on these connections"));
+    (buffer.len() >= 4 + len).then(|| buffer.split_to(4 + len).freeze().slice(4..))
+}

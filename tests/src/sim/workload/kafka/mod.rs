@@ -1,0 +1,237 @@
+//! Clients of the brokers: what producers and consumers have in common, which is finding out who leads what. Each uses one
+//! version of each API, drawn at its start.
+
+pub mod consumer;
+pub mod producer;
+pub mod wire;
+
+use crate::sim::world::{Ctx, Happening, Program};
+use bytes::Bytes;
+use common::id::TopicPartition;
+use common::kafka::error::ErrorCode;
+use common::kafka::header::decode_response;
+use common::kafka::messages::metadata::MetadataRequestTopic;
+use common::kafka::messages::{MetadataRequest, MetadataResponse, Request};
+use common::time::Millis;
+use consumer::Consumer;
+use producer::Producer;
+use std::collections::BTreeMap;
+use wire::{Answered, Correlation, Wire};
+
+const WAKE: u64 = 1;
+const WAKE_EVERY_MS: u64 = 10;
+/// Time limit of requests that should be answered at once.
+const REQUEST_TIMEOUT_MS: u64 = 3_000;
+/// Pause after a failure.
+const RETRY_MS: u64 = 100;
+/// Metadata is asked for anew after this, even if all is well.
+const METADATA_MS: u64 = 5_000;
+
+/// What a client of the brokers does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// Creates the topics if it is the first, and writes to them.
+    Produce {
+        /// With a producer id, so that nothing is written twice.
+        is_idempotent: bool,
+    },
+    /// Reads everything.
+    Consume,
+    /// Reads everything from the beginning when all is over.
+    Verify,
+}
+
+/// What is written to and read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topics {
+    /// Name and number of partitions.
+    pub topics: Vec<(String, i32)>,
+    /// Replicas of each.
+    pub replication_factor: i16,
+}
+
+impl Topics {
+    /// Every partition.
+    pub fn partitions(&self) -> impl Iterator<Item = TopicPartition> {
+        self.topics.iter().flat_map(|(topic, count)| (0..*count).map(move |index| TopicPartition::new(topic, index)))
+    }
+}
+
+/// What a client knows of the cluster, and its connections.
+pub(crate) struct Cluster {
+    number: u64,
+    topics: Topics,
+    wire: Wire,
+    bootstrap: Vec<String>,
+    brokers: BTreeMap<i32, String>,
+    leaders: BTreeMap<TopicPartition, i32>,
+    metadata: Option<Correlation>,
+    metadata_at: Millis,
+    metadata_version: i16,
+}
+
+impl Cluster {
+    /// The address of a partition's leader, if it is known to have one.
+    fn leader(&self, partition: &TopicPartition) -> Option<(i32, String)> {
+        let leader = *self.leaders.get(partition)?;
+        Some((leader, self.brokers.get(&leader)?.clone()))
+    }
+
+    /// Any broker.
+    fn any(&self, ctx: &mut Ctx<'_>) -> String {
+        let known: Vec<&String> = self.brokers.values().chain(&self.bootstrap).collect();
+        known[ctx.core.rng.usize(..known.len())].clone()
+    }
+
+    /// Asks for metadata soon.
+    fn refresh(&mut self, ctx: &Ctx<'_>) {
+        self.metadata_at = self.metadata_at.min(ctx.now().mono + RETRY_MS);
+    }
+
+    fn step(&mut self, ctx: &mut Ctx<'_>) {
+        let now = ctx.now().mono;
+        if self.metadata.is_some() || now < self.metadata_at {
+            return;
+        }
+        let topic = |(name, _): &(String, i32)| MetadataRequestTopic { name: Some(name.clone()), ..Default::default() };
+        let request = MetadataRequest {
+            topics: Some(self.topics.topics.iter().map(topic).collect()),
+            allow_auto_topic_creation: self.metadata_version < 4,
+            ..MetadataRequest::default()
+        };
+        let address = self.any(ctx);
+        let version = self.metadata_version;
+        self.metadata = Some(self.wire.send(&address, (&request, version), REQUEST_TIMEOUT_MS, ctx));
+    }
+
+    /// True if it was the answer to a question for metadata.
+    fn learn(&mut self, (correlation, frame): &Answered, ctx: &mut Ctx<'_>) -> bool {
+        if self.metadata != Some(*correlation) {
+            return false;
+        }
+        self.metadata = None;
+        let now = ctx.now().mono;
+        let Some(frame) = frame else {
+            self.metadata_at = now + RETRY_MS;
+            return true;
+        };
+        let Some(response) = decode::<MetadataRequest>(frame, self.metadata_version, ctx) else { return true };
+        self.metadata_at = now + if self.take(response) { METADATA_MS } else { RETRY_MS };
+        true
+    }
+
+    /// True if every partition has a leader.
+    fn take(&mut self, response: MetadataResponse) -> bool {
+        for broker in response.brokers {
+            self.brokers.insert(broker.node_id, format!("{}:{}", broker.host, broker.port));
+        }
+        let mut is_whole = true;
+        for topic in response.topics {
+            let Some(name) = topic.name.filter(|_| topic.error_code == ErrorCode::None.code()) else {
+                is_whole = false;
+                continue;
+            };
+            for partition in topic.partitions {
+                let key = TopicPartition::new(name.clone(), partition.partition_index);
+                if partition.leader_id >= 0 {
+                    self.leaders.insert(key, partition.leader_id);
+                } else {
+                    is_whole = false;
+                    self.leaders.remove(&key);
+                }
+            }
+        }
+        is_whole
+    }
+}
+
+/// Reads an answer; that it cannot be read is a violation.
+fn decode<R: Request>(frame: &Bytes, version: i16, ctx: &mut Ctx<'_>) -> Option<R::Response> {
+    match decode_response::<R>(frame.clone(), version) {
+        Ok((_, response)) => Some(response),
+        Err(error) => {
+            ctx.violation(format!("an answer to {} version {version} cannot be read: {error}", R::NAME));
+            None
+        }
+    }
+}
+
+/// What it does beside.
+enum Work {
+    Produce(Producer),
+    Consume(Consumer),
+}
+
+/// The client.
+pub struct KafkaClient {
+    cluster: Cluster,
+    work: Work,
+}
+
+impl KafkaClient {
+    pub(crate) fn start(number: u64, duty: &Duty, topics: &Topics, bootstrap: &[String], ctx: &mut Ctx<'_>) -> Program {
+        let cluster = Cluster {
+            number,
+            topics: topics.clone(),
+            wire: Wire::default(),
+            bootstrap: bootstrap.to_vec(),
+            brokers: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            metadata: None,
+            metadata_at: Millis(0),
+            metadata_version: ctx.core.rng.i16(1..=12),
+        };
+        let work = match duty {
+            Duty::Produce { is_idempotent } => Work::Produce(Producer::new(&cluster, *is_idempotent, ctx)),
+            Duty::Consume => Work::Consume(Consumer::new(&cluster, false, ctx)),
+            Duty::Verify => Work::Consume(Consumer::new(&cluster, true, ctx)),
+        };
+        ctx.wake_at(ctx.now().mono + 1, WAKE);
+        Program::Kafka(Box::new(KafkaClient { cluster, work }))
+    }
+
+    pub(crate) fn happen(&mut self, happening: Happening, ctx: &mut Ctx<'_>) {
+        let mut answered = self.cluster.wire.happen(&happening, ctx);
+        if let Happening::Timer(WAKE) = happening {
+            ctx.wake_at(ctx.now().mono + WAKE_EVERY_MS, WAKE);
+            answered.extend(self.cluster.wire.expire(ctx));
+        }
+        for answer in answered {
+            if !self.cluster.learn(&answer, ctx) {
+                match &mut self.work {
+                    Work::Produce(producer) => producer.answered(answer, &mut self.cluster, ctx),
+                    Work::Consume(consumer) => consumer.answered(answer, &mut self.cluster, ctx),
+                }
+            }
+        }
+        self.cluster.step(ctx);
+        match &mut self.work {
+            Work::Produce(producer) => producer.step(&mut self.cluster, ctx),
+            Work::Consume(consumer) => consumer.step(&mut self.cluster, ctx),
+        }
+    }
+
+    /// The producer that it is.
+    pub fn producer(&mut self) -> Option<&mut Producer> {
+        match &mut self.work {
+            Work::Produce(producer) => Some(producer),
+            Work::Consume(_) => None,
+        }
+    }
+
+    /// Batches acknowledged in each partition, if it is a producer.
+    pub fn acknowledged(&self) -> Vec<u64> {
+        match &self.work {
+            Work::Produce(producer) => producer.acknowledged(),
+            Work::Consume(_) => Vec::new(),
+        }
+    }
+
+    /// Next offset and end of each partition, if it is a consumer.
+    pub fn positions(&self) -> BTreeMap<TopicPartition, (i64, i64)> {
+        match &self.work {
+            Work::Produce(_) => BTreeMap::new(),
+            Work::Consume(consumer) => consumer.positions(),
+        }
+    }
+}
