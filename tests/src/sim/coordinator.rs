@@ -23,19 +23,28 @@ pub const PEER_PORT: u16 = 2888;
 const TICK: u64 = 1;
 const FLUSH: u64 = 2;
 const DISK: u64 = 3;
+/// Plus the number of the peer, which is at most 255.
+const DIAL: u64 = 1_000;
 /// Plus the number of the peer.
-const DIAL: u64 = 100;
+const EXPORT: u64 = 2_000;
 
 /// First and longest pause between two attempts to dial, and how long one may take; as the server does it.
 const PAUSE_MS: (u64, u64) = (20, 500);
 const GREETING_MS: u64 = 3_000;
+
+/// Something for the disk's thread.
+#[derive(Debug)]
+enum Job {
+    Write(StoreWrite),
+    Export(u64),
+}
 
 /// A coordinator's store: what is durable, what the system has but has not synced, and what is not written yet.
 #[derive(Debug, Default)]
 pub struct CoordinatorDisk {
     durable: MemoryStore,
     written: Vec<StoreWrite>,
-    queued: VecDeque<StoreWrite>,
+    queued: VecDeque<Job>,
     is_busy: bool,
     /// Longest time that a write takes, in microseconds; 0 for a healthy disk.
     pub slowness: u64,
@@ -51,8 +60,10 @@ impl CoordinatorDisk {
     /// What was queued goes, but for what the disk's thread has just done.
     pub(crate) fn process_ended(&mut self, rng: &mut Rng) {
         let done = rng.usize(0..=self.queued.len());
-        self.written.extend(self.queued.drain(..done));
-        self.queued.clear();
+        self.written.extend(self.queued.drain(..).take(done).filter_map(|job| match job {
+            Job::Write(write) => Some(write),
+            Job::Export(_) => None,
+        }));
         self.is_busy = false;
     }
 
@@ -65,6 +76,15 @@ impl CoordinatorDisk {
     fn open(&mut self) -> Persisted {
         self.sync();
         self.durable.open()
+    }
+
+    /// The tree as it is now, synced or not.
+    fn export(&self) -> Bytes {
+        let mut store = self.durable.clone();
+        for write in &self.written {
+            store.write(write);
+        }
+        store.export()
     }
 
     fn latency(&self, rng: &mut Rng) -> u64 {
@@ -102,6 +122,8 @@ pub struct CoordinatorProcess {
     clients: BTreeMap<Conn, Client>,
     conns: BTreeMap<ConnectionId, Conn>,
     next_client: u64,
+    /// Trees that were read for other servers.
+    exports: BTreeMap<u64, Bytes>,
     will_flush: bool,
     led: bool,
     outputs: Vec<Output>,
@@ -138,6 +160,7 @@ impl CoordinatorProcess {
             clients: BTreeMap::new(),
             conns: BTreeMap::new(),
             next_client: 1,
+            exports: BTreeMap::new(),
             will_flush: false,
             led: false,
             outputs: Vec::new(),
@@ -182,6 +205,12 @@ impl CoordinatorProcess {
                 self.flush(ctx);
             }
             Happening::Timer(DISK) => self.disk_done(ctx),
+            Happening::Timer(token) if token > EXPORT => {
+                let to = token - EXPORT;
+                if let Some(content) = self.exports.remove(&to) {
+                    self.input(Input::Exported { to, content }, ctx);
+                }
+            }
             Happening::Timer(token) => self.dial_timer(token - DIAL, ctx),
         }
     }
@@ -239,13 +268,16 @@ impl CoordinatorProcess {
                 }
             }
             Output::ClosePeer { peer } => ctx.violation(format!("finds fault with what server {peer} sends")),
-            Output::Store(write) => {
-                let Store::Coordinator(disk) = ctx.store() else { return };
-                disk.queued.push_back(write);
-                if !disk.is_busy {
-                    self.write(ctx);
-                }
-            }
+            Output::Store(write) => self.queue(Job::Write(write), ctx),
+            Output::Export { to } => self.queue(Job::Export(to), ctx),
+        }
+    }
+
+    fn queue(&mut self, job: Job, ctx: &mut Ctx<'_>) {
+        let Store::Coordinator(disk) = ctx.store() else { return };
+        disk.queued.push_back(job);
+        if !disk.is_busy {
+            self.write(ctx);
         }
     }
 
@@ -262,16 +294,31 @@ impl CoordinatorProcess {
         let Store::Coordinator(disk) = &mut core.machines[ctx.host.0].store else { return };
         // What was queued while the disk was busy goes with the next write, or with this one.
         let count = core.rng.usize(1..=disk.queued.len().max(1)).min(disk.queued.len());
-        let mut number = None;
-        for write in disk.queued.drain(..count) {
-            number = write.number.or(number);
-            disk.written.push(write);
+        let (mut number, mut export) = (None, None);
+        for _ in 0..count {
+            match disk.queued.pop_front() {
+                Some(Job::Write(write)) => {
+                    number = write.number.or(number);
+                    disk.written.push(write);
+                }
+                Some(Job::Export(to)) => {
+                    // What was asked before it is in it, what is asked after it is not.
+                    export = Some(to);
+                    break;
+                }
+                None => break,
+            }
         }
         if number.is_some() {
             disk.sync();
         }
         disk.is_busy = false;
         let has_more = !disk.queued.is_empty();
+        if let Some(to) = export {
+            let pause = core.rng.u64(100..50_000);
+            self.exports.insert(to, disk.export());
+            ctx.after(pause, EXPORT + to);
+        }
         if has_more {
             self.write(ctx);
         }
