@@ -119,7 +119,7 @@ impl Broker {
                 let id = FetcherId { leader: BrokerId(leader), number: fetcher };
                 let request = replication::list_offsets_request(self, &ask);
                 let deadline = now.mono + CONTROL_TIMEOUT_MS;
-                if !self.send(id.leader, Channel::Fetch(fetcher), PeerCall::ListOffsets(id), &request, deadline) {
+                if !self.send((id.leader, Channel::Fetch(fetcher)), PeerCall::ListOffsets(id), &request, deadline) {
                     self.run_replicas(work, |replicas, effects| {
                         replicas.on_offsets((leader, fetcher), None, now, effects);
                     });
@@ -162,7 +162,7 @@ impl Broker {
         let wait = self.config.replica_fetch_wait_max_ms.max(self.config.replica_socket_timeout_ms);
         let deadline = now.mono + u64::try_from(wait).unwrap_or(0);
         let call = PeerCall::Fetch(FetcherId { leader, number });
-        if !self.send(leader, Channel::Fetch(number), call, &request, deadline) {
+        if !self.send((leader, Channel::Fetch(number)), call, &request, deadline) {
             self.run_replicas(work, |replicas, effects| {
                 replicas.on_fetch((leader.0, number), Err(SessionFailure::NoAnswer), now, effects);
             });
@@ -190,7 +190,7 @@ impl Broker {
             let request = replication::alter_partition_request(self, changes);
             let deadline = now.mono + CONTROL_TIMEOUT_MS;
             let sent = controller.is_some_and(|controller| {
-                self.send(controller, Channel::ToController, PeerCall::AlterPartition, &request, deadline)
+                self.send((controller, Channel::ToController), PeerCall::AlterPartition, &request, deadline)
             });
             if sent {
                 return;
@@ -269,8 +269,7 @@ impl Broker {
     /// Sends a request to a broker on the inter-broker listener; false if it is not known where it is.
     pub(crate) fn send<R: Request>(
         &self,
-        to: BrokerId,
-        channel: Channel,
+        (to, channel): (BrokerId, Channel),
         call: PeerCall,
         (request, version): &(R, i16),
         deadline: Millis,

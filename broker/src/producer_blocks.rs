@@ -50,7 +50,7 @@ impl Broker {
         let deadline = now.mono + TIMEOUT_MS;
         let is_sent = controller.is_some_and(|controller| {
             let call = PeerCall::AllocateProducerIds;
-            self.send(controller, Channel::ToController, call, &(request, VERSION), deadline)
+            self.send((controller, Channel::ToController), call, &(request, VERSION), deadline)
         });
         if !is_sent {
             self.on_producer_ids(None, now);

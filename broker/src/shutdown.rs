@@ -86,7 +86,7 @@ impl Broker {
         let request = ControlledShutdownRequest { broker_id: me.0, broker_epoch: epoch };
         let sent = controller.is_some_and(|controller| {
             let deadline = now.mono + ANSWER_MS;
-            self.send(controller, Channel::ToController, PeerCall::ControlledShutdown, &(request, 3), deadline)
+            self.send((controller, Channel::ToController), PeerCall::ControlledShutdown, &(request, 3), deadline)
         });
         if !sent {
             self.handed_over(false, now);

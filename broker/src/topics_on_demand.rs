@@ -31,7 +31,7 @@ impl Broker {
             CreateTopicsRequest { topics: topics.into_iter().map(topic).collect(), timeout_ms, ..Default::default() };
         let deadline = now.mono + u64::try_from(timeout_ms).unwrap_or(0);
         let request = (request, CREATE_TOPICS_VERSION);
-        if !self.send(controller, Channel::ToController, PeerCall::CreateTopics, &request, deadline) {
+        if !self.send((controller, Channel::ToController), PeerCall::CreateTopics, &request, deadline) {
             debug!(%controller, "it is not known where the controller is; topics are not created");
         }
     }

@@ -25,6 +25,12 @@ pub(crate) fn pid(dir: &Path, server: &Server) -> Option<i32> {
     let pid: i32 = fs::read_to_string(pid_file(dir, server)).ok()?.trim().parse().ok()?;
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let settings = server.settings_file(dir);
+    // A process that is just becoming the server has no command line yet; neither has one that has ended.
+    if command.is_empty() {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let state = stat.rsplit(") ").next()?.chars().next()?;
+        return (!matches!(state, 'Z' | 'X')).then_some(pid);
+    }
     let named = command.split(|byte| *byte == 0).any(|word| word == settings.as_os_str().as_encoded_bytes());
     named.then_some(pid)
 }
