@@ -1,7 +1,6 @@
 //! Three servers in one thread over a small network in memory: changes of leader, restarts, a follower that was away,
 //! sessions. Each run follows from its seed.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
-
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use bytes::{Bytes, BytesMut};
