@@ -10,6 +10,37 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+/// The file in every log directory that a running broker holds locked, as Kafka does.
+const LOCK_FILE: &str = ".lock";
+
+/// Keeps other processes, Kafka's included, out of the log directories for as long as the files are kept. Makes the
+/// directories that are not there; one that cannot be used is left to be found offline. `Err` is for the operator.
+pub fn lock_log_dirs(dirs: &[String]) -> anyhow::Result<Vec<File>> {
+    let mut locks = Vec::new();
+    for dir in dirs.iter().map(Path::new) {
+        let opened = fs::create_dir_all(dir).and_then(|()| {
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_FILE))
+        });
+        let file = match opened {
+            Ok(file) => file,
+            Err(error) => {
+                tracing::error!(dir = %dir.display(), %error, "disk error while locking a log directory");
+                continue;
+            }
+        };
+        // The kind of lock that Java takes; it goes with the process.
+        match rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => locks.push(file),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => anyhow::bail!(
+                "Failed to acquire lock on file {LOCK_FILE} in {}. A Kafka instance in another process or thread is using this directory.",
+                dir.display()
+            ),
+            Err(error) => tracing::error!(dir = %dir.display(), %error, "disk error while locking a log directory"),
+        }
+    }
+    Ok(locks)
+}
+
 /// The host's file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StdDisk;
@@ -137,6 +168,18 @@ impl DiskFile for StdFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_directory_is_made_and_locked() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = dir.path().join("a/logs");
+        let file = dir.path().join("file");
+        fs::write(&file, b"").unwrap();
+        // What is no directory is for the broker to find offline.
+        let dirs = [logs.clone(), file].map(|path| path.to_string_lossy().into_owned());
+        assert_eq!(lock_log_dirs(&dirs).unwrap().len(), 1);
+        assert!(logs.join(LOCK_FILE).exists());
+    }
 
     #[test]
     fn parts_are_written_one_behind_the_other() {

@@ -98,6 +98,7 @@ pub fn run(config: BrokerConfig) -> anyhow::Result<()> {
 }
 
 async fn serve(config: BrokerConfig, runtime: tokio::runtime::Handle) -> anyhow::Result<()> {
+    let _locks = disk::lock_log_dirs(&config.log_dirs)?;
     let listeners = listener::bind(&config).await?;
     let (zookeeper, zk_commands) = mpsc::unbounded_channel();
     let (stopped, mut stop) = mpsc::unbounded_channel();
