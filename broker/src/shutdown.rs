@@ -16,6 +16,10 @@ const ANSWER_MS: u64 = 10_000;
 /// Kafka waits `controlled.shutdown.retry.backoff.ms`, 5 s, between attempts; what stands in the way (an ISR that grows, a
 /// new controller) is over sooner.
 const BACKOFF_MAX_MS: u64 = 300;
+/// Without a connection to ZooKeeper for this long, the controller, which is most likely cut off as well, can move nothing.
+const NO_ZOOKEEPER_MS: u64 = 1_000;
+/// How often the connection is looked at meanwhile.
+const LOOK_MS: u64 = 250;
 /// ZooKeeper confirms the end of the session within a round trip, or not at all.
 const CLOSE_MS: u64 = 2_000;
 
@@ -31,6 +35,8 @@ pub(crate) enum Stage {
         attempts: u32,
         /// When to ask again.
         retry_at: Option<Millis>,
+        /// Since when there is no connection to ZooKeeper, as far as was looked.
+        cut_off_since: Option<Millis>,
     },
     /// Logs are closed; the session is ending.
     Closing {
@@ -49,8 +55,9 @@ impl Broker {
             if *stage != Stage::Running {
                 return;
             }
-            *stage = Stage::HandingOver { attempts: 0, retry_at: None };
+            *stage = Stage::HandingOver { attempts: 0, retry_at: None, cut_off_since: None };
         }
+        self.outbox.wake_at(now.mono + LOOK_MS);
         self.hand_over(now);
     }
 
@@ -61,7 +68,7 @@ impl Broker {
         };
         let attempts = {
             let mut stage = self.stage.lock();
-            let Stage::HandingOver { attempts, retry_at } = &mut *stage else { return };
+            let Stage::HandingOver { attempts, retry_at, .. } = &mut *stage else { return };
             *attempts += 1;
             *retry_at = None;
             *attempts
@@ -139,12 +146,33 @@ impl Broker {
     }
 
     pub(crate) fn tick_shutdown(self: &Arc<Self>, now: Now) {
+        if self.is_cut_off(now) {
+            tracing::warn!("no connection to ZooKeeper: shutting down without handing leaderships over");
+            return self.close_logs(now);
+        }
         let stage = *self.stage.lock();
         match stage {
             Stage::HandingOver { retry_at: Some(at), .. } if at <= now.mono => self.hand_over(now),
             Stage::Closing { deadline } if deadline <= now.mono => self.closed(),
             _ => {}
         }
+    }
+
+    /// Is nobody there any more who could take the leaderships?
+    fn is_cut_off(&self, now: Now) -> bool {
+        if !matches!(*self.stage.lock(), Stage::HandingOver { .. }) {
+            return false;
+        }
+        let is_connected = self.cluster.is_connected();
+        let mut stage = self.stage.lock();
+        let Stage::HandingOver { cut_off_since, .. } = &mut *stage else { return false };
+        self.outbox.wake_at(now.mono + LOOK_MS);
+        if is_connected {
+            *cut_off_since = None;
+            return false;
+        }
+        let since = *cut_off_since.get_or_insert(now.mono);
+        now.mono - since >= NO_ZOOKEEPER_MS
     }
 
     pub(crate) fn shutdown_deadline(&self) -> Option<Millis> {

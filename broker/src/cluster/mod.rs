@@ -373,6 +373,11 @@ impl Cluster {
         inner.run(now, effects);
     }
 
+    /// Is there a connection to ZooKeeper with an accepted session?
+    pub fn is_connected(&self) -> bool {
+        self.inner.lock().session.is_connected()
+    }
+
     /// Epoch of the registration; `None` while not registered.
     pub fn broker_epoch(&self) -> Option<i64> {
         self.inner.lock().core.registry.broker_epoch()
