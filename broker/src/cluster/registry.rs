@@ -6,7 +6,7 @@ use super::store::{ZkResult, delete, get, multi_outcome, set};
 use super::{ClusterError, Effect, Io, paths};
 use common::time::Millis;
 use common::zk::{CreateMode, EventType, Request, Response, WatcherEvent, ZkError};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 /// What the registry asks of ZooKeeper.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -256,7 +256,7 @@ impl Registry {
 
     fn refuse(&mut self, owner: i64, io: &mut Io<'_>) {
         let path = paths::broker(io.config.broker_id.0);
-        error!(path, owner, session = self.session, "the broker id is taken");
+        info!(path, owner, session = self.session, "the broker id is taken");
         io.stop(ClusterError::BrokerIdTaken { path, owner, session: self.session });
     }
 
