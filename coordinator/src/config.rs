@@ -61,7 +61,7 @@ pub enum ConfigError {
         error: io::Error,
     },
     /// A value cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Value(#[from] PropertyError),
     /// A key is missing; the text names it.
     #[error("{file}: {problem}")]
