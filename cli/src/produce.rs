@@ -295,7 +295,8 @@ impl Sender {
         while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
             // What waits for more to come in its batch is sent now.
             let _ = self.producer.flush(Duration::ZERO);
-            self.producer.poll(Duration::from_millis(1));
+            // Below some milliseconds the client library's poll spins.
+            self.producer.poll(Duration::from_millis(10));
         }
     }
 }
