@@ -32,7 +32,7 @@ pub(crate) enum Target<'a> {
 /// Nobody could be asked in time.
 #[derive(Debug, thiserror::Error)]
 #[error("Timed out waiting for a node assignment. Call: {0}")]
-pub(crate) struct TimedOut(&'static str);
+pub(crate) struct TimedOut(String);
 
 /// Connections to the brokers of a cluster, opened when needed.
 pub(crate) struct Cluster {
@@ -107,7 +107,7 @@ impl Cluster {
                     _ => return Ok(response),
                 },
                 Err(error) if is_lasting(&error) => return Err(error),
-                Err(_) if late => return Err(TimedOut(R::NAME).into()),
+                Err(_) if late => return Err(TimedOut(call_name(R::NAME)).into()),
                 Err(_) => self.forget(),
             }
             std::thread::sleep(pause);
@@ -232,6 +232,14 @@ impl Cluster {
         self.brokers.clear();
         self.coordinators.clear();
         self.controller_id = -1;
+    }
+}
+
+/// What Java's admin client calls its call of an API.
+fn call_name(api: &str) -> String {
+    match api {
+        "Metadata" => "listTopics".to_owned(),
+        api => api[..1].to_lowercase() + &api[1..],
     }
 }
 

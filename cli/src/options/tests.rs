@@ -53,3 +53,34 @@ fn reads_as_jopt_simple() {
     check("--topic a --topic b", Err("Found multiple arguments for option topic, but you asked for only one"));
     check("--partitions x", Err("Cannot parse argument 'x' of option partitions"));
 }
+
+#[test]
+fn help_is_laid_out_as_by_jopt_simple() {
+    // Each expected text is what jopt-simple 5.0.4 prints for the same options.
+    const WRAPPED: &[Spec] = &[
+        text(
+            "broker-list",
+            "HOST1:PORT1,...,HOST3:PORT3",
+            "DEPRECATED, use --bootstrap-server instead; ignored if --bootstrap-server is specified. The server(s) to \
+             connect to in the form HOST1:PORT1,HOST2:PORT2.",
+        ),
+        int("size", "", "One.\nTwo:\n\tthree").or("5"),
+        flag("old", HIDDEN),
+    ];
+    let expected = [
+        "Option                                   Description                           ",
+        "------                                   -----------                           ",
+        "--broker-list <String: HOST1:PORT1,...,  DEPRECATED, use --bootstrap-server    ",
+        "  HOST3:PORT3>                             instead; ignored if --bootstrap-    ",
+        "                                           server is specified. The server(s)  ",
+        "                                           to connect to in the form HOST1:    ",
+        "                                           PORT1,HOST2:PORT2.                  ",
+        "--size <Integer>                         One.                                  ",
+        "                                         Two:                                  ",
+        "                                         \tthree (default: 5)                   ",
+        "",
+    ];
+    let found = help::render(WRAPPED);
+    let trimmed = |text: &str| text.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
+    assert_eq!(trimmed(&found), trimmed(&expected.join("\n")), "{found}");
+}
