@@ -1,6 +1,7 @@
 //! The broker as a process: sockets, threads, clock and files, and nothing that decides. The only place that is async.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "server/ owns clocks, files and threads")]
 
+mod broker_id;
 pub mod clock;
 pub mod disk;
 mod listener;
@@ -97,7 +98,8 @@ pub fn run(config: BrokerConfig) -> anyhow::Result<()> {
     result
 }
 
-async fn serve(config: BrokerConfig, runtime: tokio::runtime::Handle) -> anyhow::Result<()> {
+async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> anyhow::Result<()> {
+    broker_id::settle(&mut config).await?;
     let _locks = disk::lock_log_dirs(&config.log_dirs)?;
     let listeners = listener::bind(&config).await?;
     let (zookeeper, zk_commands) = mpsc::unbounded_channel();
@@ -134,12 +136,8 @@ async fn serve(config: BrokerConfig, runtime: tokio::runtime::Handle) -> anyhow:
         task.abort();
     }
     tick_task.abort();
-    // What the session still has to say (its close) leaves before the task ends.
-    let _ = tokio::time::timeout(Duration::from_millis(500), async {
-        drop(broker);
-        zk_task.await
-    })
-    .await;
+    // A shutdown that finished has ZooKeeper's word that the session is closed.
+    zk_task.abort();
     match reason {
         StopReason::Finished => Ok(()),
         StopReason::Fatal(text) => Err(anyhow::anyhow!(text)),
