@@ -2,22 +2,38 @@
 
 use super::coordinators;
 use crate::sim::workload::kafka::Topics;
-use crate::sim::world::World;
+use crate::sim::world::{Host, World};
+use common::id::TopicPartition;
+
+/// Each partition and its state in the newest tree; empty if it has none yet.
+fn states(world: &World, topics: &Topics) -> Option<Vec<(TopicPartition, String)>> {
+    let tree = coordinators(world).map(|(_, process)| process.node.tree()).max_by_key(|tree| tree.zxid())?;
+    let state = |partition: TopicPartition| {
+        let path = format!("/brokers/topics/{}/partitions/{}/state", partition.topic, partition.partition);
+        let data = tree.node(&path).and_then(|node| node.data()).map(String::from_utf8_lossy);
+        (partition, data.unwrap_or_default().into_owned())
+    };
+    Some(topics.partitions().map(state).collect())
+}
+
+/// The replicas in sync that a state names.
+fn in_sync(state: &str) -> Vec<i32> {
+    let list = state.split_once("\"isr\":[").and_then(|(_, rest)| rest.split_once(']')).map_or("", |(list, _)| list);
+    list.split(',').filter_map(|id| id.trim().parse().ok()).collect()
+}
 
 /// The partitions that have no leader or lack replicas in sync, with their state; a partition without a state too.
 pub fn lacking(world: &World, topics: &Topics) -> Vec<String> {
-    let newest = coordinators(world).map(|(_, process)| process.node.tree()).max_by_key(|tree| tree.zxid());
-    let Some(tree) = newest else { return vec!["no coordinator runs".to_owned()] };
+    let Some(states) = states(world, topics) else { return vec!["no coordinator runs".to_owned()] };
     let wanted = usize::try_from(topics.replication_factor).unwrap_or(0);
-    let mut lacking = Vec::new();
-    for partition in topics.partitions() {
-        let path = format!("/brokers/topics/{}/partitions/{}/state", partition.topic, partition.partition);
-        let state = tree.node(&path).and_then(|node| node.data()).map(String::from_utf8_lossy).unwrap_or_default();
-        let in_sync = state.split_once("\"isr\":[").and_then(|(_, rest)| rest.split_once(']')).map(|(isr, _)| isr);
-        let count = in_sync.map_or(0, |isr| isr.split(',').filter(|id| !id.trim().is_empty()).count());
-        if count < wanted || state.contains("\"leader\":-1") {
-            lacking.push(format!("{partition}: {state}"));
-        }
-    }
-    lacking
+    let lacks = |state: &str| in_sync(state).len() < wanted || state.contains("\"leader\":-1");
+    let lacking = states.into_iter().filter(|(_, state)| lacks(state));
+    lacking.map(|(partition, state)| format!("{partition}: {state}")).collect()
+}
+
+/// True if this machine's broker is in sync somewhere, or that cannot be known.
+pub fn counts_on(world: &World, topics: &Topics, host: Host) -> bool {
+    let id = world.machine(host).name.trim_start_matches('b').parse().unwrap_or(-1);
+    let Some(states) = states(world, topics) else { return true };
+    states.iter().any(|(_, state)| state.is_empty() || in_sync(state).contains(&id))
 }

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Undo {
     Start(Host),
+    /// Once the cluster has noticed that it is away.
+    StartOutOfSync(Host),
     Resume(Host),
     Mend(Host, Host),
     Quicken(Host, Host),
@@ -93,7 +95,7 @@ impl Faults {
         let now = world.core.now();
         while let Some(entry) = self.undos.first_entry().filter(|entry| entry.key().0 <= now) {
             let undo = entry.remove();
-            carry_out(undo, world);
+            self.undo(undo, world);
         }
         if self.next_at <= now {
             self.next_at = now + self.rng.u64(100_000..3 * SECOND);
@@ -103,16 +105,32 @@ impl Faults {
         }
     }
 
-    /// Undoes everything.
+    /// Begins nothing more and undoes everything; what must wait for the cluster is left for [`Faults::step`].
     pub fn heal(&mut self, world: &mut World) {
+        self.next_at = Micros::MAX;
         for undo in std::mem::take(&mut self.undos).into_values() {
-            carry_out(undo, world);
+            self.undo(undo, world);
         }
+        let waits = |host: Host| self.undos.values().any(|undo| *undo == Undo::StartOutOfSync(host));
         for host in (0..world.core.machines.len()).map(Host) {
-            if !world.machine(host).is_running {
+            if !world.machine(host).is_running && !waits(host) {
                 world.start(host);
             }
             world.set_drift(host, 0);
+        }
+    }
+
+    /// True if nothing is left to undo.
+    pub fn is_healed(&self) -> bool {
+        self.undos.is_empty()
+    }
+
+    fn undo(&mut self, undo: Undo, world: &mut World) {
+        match undo {
+            Undo::StartOutOfSync(host) if in_sync::counts_on(world, &self.topics, host) => {
+                self.later(world, 200_000..SECOND, undo);
+            }
+            undo => carry_out(undo, world),
         }
     }
 
@@ -148,13 +166,14 @@ impl Faults {
             }
             Fault::PowerOff => {
                 let host = self.server(world);
-                // Kafka's brokers do not sync what they acknowledge: replicas stand for each other. So one machine may lose
-                // what it has not synced while the others are in sync.
+                // Kafka's brokers do not sync what they acknowledge: replicas stand for each other. So one machine may
+                // lose what it has not synced while all are in sync, and come back when nobody counts on it.
                 let is_broker = matches!(world.machine(host).role, Role::Broker { .. });
                 let is_safe = !is_broker || in_sync::lacking(world, &self.topics).is_empty();
                 if world.machine(host).is_running && is_safe {
                     world.power_off(host);
-                    self.later(world, SECOND..8 * SECOND, Undo::Start(host));
+                    let undo = if is_broker { Undo::StartOutOfSync(host) } else { Undo::Start(host) };
+                    self.later(world, SECOND..8 * SECOND, undo);
                 }
             }
             Fault::Pause => {
@@ -243,7 +262,7 @@ fn set_slow_disk(world: &mut World, host: Host, micros: Micros) {
 
 fn carry_out(undo: Undo, world: &mut World) {
     match undo {
-        Undo::Start(host) => {
+        Undo::Start(host) | Undo::StartOutOfSync(host) => {
             if !world.machine(host).is_running {
                 world.start(host);
             }

@@ -181,6 +181,13 @@ impl Run {
         self.run_to(end)?;
         self.world.core.trace.story(end, || "everything is healed".to_owned());
         faults.heal(&mut self.world);
+        while !faults.is_healed() {
+            if self.world.core.now() > end + LIVE_WITHIN {
+                return Err("the cluster still counts on a broker that is off".to_owned());
+            }
+            self.run_to(faults.next_at())?;
+            faults.step(&mut self.world);
+        }
         Ok(())
     }
 

@@ -180,8 +180,17 @@ pub struct Machine {
 
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Pump { conn: Conn, side: usize },
-    Timer { host: Host, life: u32, token: u64 },
+    Pump {
+        conn: Conn,
+        side: usize,
+    },
+    /// `due` by the host's monotonic clock, whose rate may change meanwhile.
+    Timer {
+        host: Host,
+        life: u32,
+        token: u64,
+        due: Millis,
+    },
 }
 
 /// Everything but the programs.
@@ -439,14 +448,15 @@ impl Ctx<'_> {
 
     /// A timer by the host's monotonic clock.
     pub fn wake_at(&mut self, at: Millis, token: u64) {
-        let at = self.core.machines[self.host.0].clock.when(at, self.core.now);
-        self.core.schedule(at, Event::Timer { host: self.host, life: self.life, token });
+        let (due, now) = (at, self.core.now);
+        let at = self.core.machines[self.host.0].clock.when(due, now);
+        self.core.schedule(at, Event::Timer { host: self.host, life: self.life, token, due });
     }
 
     /// A timer by true time: for what is not the process's own doing, such as a disk.
     pub fn after(&mut self, micros: Micros, token: u64) {
         let at = self.core.now + micros;
-        self.core.schedule(at, Event::Timer { host: self.host, life: self.life, token });
+        self.core.schedule(at, Event::Timer { host: self.host, life: self.life, token, due: Millis(0) });
     }
 
     /// What the host keeps.
@@ -632,7 +642,7 @@ impl World {
         self.core.tell(host, || "goes on".to_owned());
         for token in timers {
             let now = self.core.now;
-            self.core.schedule(now, Event::Timer { host, life, token });
+            self.core.schedule(now, Event::Timer { host, life, token, due: Millis(0) });
         }
         self.core.resume_streams();
     }
@@ -679,10 +689,15 @@ impl World {
                 Some(found) => found,
                 None => return,
             },
-            Event::Timer { host, life, token } => {
+            Event::Timer { host, life, token, due } => {
+                let now = self.core.now;
                 let machine = &mut self.core.machines[host.0];
                 if machine.life != life || !machine.is_running {
                     return;
+                }
+                if machine.clock.now(now).mono < due {
+                    let at = machine.clock.when(due, now);
+                    return self.core.schedule(at, event);
                 }
                 if machine.is_paused {
                     machine.missed_timers.push(token);

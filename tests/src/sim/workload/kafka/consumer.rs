@@ -61,6 +61,8 @@ impl Consumer {
             if now >= position.not_before && !self.asked.contains_key(&leader.0) {
                 let fetch = FetchPartition {
                     partition: partition.partition,
+                    // Keeps a broker that was away, or only follows, from answering for the leader (KIP-320).
+                    current_leader_epoch: cluster.leaders.get(partition).map_or(-1, |(_, epoch)| *epoch),
                     fetch_offset: position.next,
                     partition_max_bytes: 4_096,
                     ..FetchPartition::default()
@@ -89,7 +91,7 @@ impl Consumer {
         let Some(response) = frame.and_then(|frame| decode::<FetchRequest>(&frame, self.version, ctx)) else {
             let later = ctx.now().mono + RETRY_MS;
             for (partition, position) in &mut self.positions {
-                if cluster.leaders.get(partition) == Some(&broker) {
+                if cluster.leaders.get(partition).is_some_and(|(leader, _)| *leader == broker) {
                     position.not_before = later;
                 }
             }

@@ -64,7 +64,8 @@ pub(crate) struct Cluster {
     wire: Wire,
     bootstrap: Vec<String>,
     brokers: BTreeMap<i32, String>,
-    leaders: BTreeMap<TopicPartition, i32>,
+    /// Leaders and their epochs.
+    leaders: BTreeMap<TopicPartition, (i32, i32)>,
     metadata: Option<Correlation>,
     metadata_at: Millis,
     metadata_version: i16,
@@ -73,7 +74,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// The address of a partition's leader, if it is known to have one.
     fn leader(&self, partition: &TopicPartition) -> Option<(i32, String)> {
-        let leader = *self.leaders.get(partition)?;
+        let (leader, _) = *self.leaders.get(partition)?;
         Some((leader, self.brokers.get(&leader)?.clone()))
     }
 
@@ -133,12 +134,14 @@ impl Cluster {
             };
             for partition in topic.partitions {
                 let key = TopicPartition::new(name.clone(), partition.partition_index);
-                if partition.leader_id >= 0 {
-                    self.leaders.insert(key, partition.leader_id);
-                } else {
+                let known = self.leaders.get(&key).map_or(-1, |(_, epoch)| *epoch);
+                if partition.leader_epoch < known {
+                    // From a broker that was away and does not know it: a step back would lead to a leader that is none.
                     is_whole = false;
-                    self.leaders.remove(&key);
+                    continue;
                 }
+                is_whole &= partition.leader_id >= 0;
+                self.leaders.insert(key, (partition.leader_id, partition.leader_epoch));
             }
         }
         is_whole
@@ -179,7 +182,8 @@ impl KafkaClient {
             leaders: BTreeMap::new(),
             metadata: None,
             metadata_at: Millis(0),
-            metadata_version: ctx.core.rng.i16(1..=12),
+            // From version 7 on leaders have epochs, without which an idempotent producer is lost.
+            metadata_version: ctx.core.rng.i16(7..=12),
         };
         let work = match duty {
             Duty::Produce { is_idempotent } => Work::Produce(Producer::new(&cluster, *is_idempotent, ctx)),
