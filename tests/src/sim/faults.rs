@@ -164,18 +164,7 @@ impl Faults {
                     self.later(world, 20_000..6 * SECOND, Undo::Start(host));
                 }
             }
-            Fault::PowerOff => {
-                let host = self.server(world);
-                // Kafka's brokers do not sync what they acknowledge: replicas stand for each other. So one machine may
-                // lose what it has not synced while all are in sync, and come back when nobody counts on it.
-                let is_broker = matches!(world.machine(host).role, Role::Broker { .. });
-                let is_safe = !is_broker || in_sync::lacking(world, &self.topics).is_empty();
-                if world.machine(host).is_running && is_safe {
-                    world.power_off(host);
-                    let undo = if is_broker { Undo::StartOutOfSync(host) } else { Undo::Start(host) };
-                    self.later(world, SECOND..8 * SECOND, undo);
-                }
-            }
+            Fault::PowerOff => self.power_off(world),
             Fault::Pause => {
                 let host = self.server(world);
                 if world.machine(host).is_running && !world.machine(host).is_paused {
@@ -228,6 +217,19 @@ impl Faults {
                 set_slow_disk(world, host, slowness);
                 self.later(world, SECOND..6 * SECOND, Undo::Disk(host));
             }
+        }
+    }
+
+    /// Kafka's brokers do not sync what they acknowledge: replicas stand for each other. So one machine may lose what it has
+    /// not synced while all are in sync, and come back when nobody counts on it.
+    fn power_off(&mut self, world: &mut World) {
+        let host = self.server(world);
+        let is_broker = matches!(world.machine(host).role, Role::Broker { .. });
+        let is_safe = !is_broker || in_sync::lacking(world, &self.topics).is_empty();
+        if world.machine(host).is_running && is_safe {
+            world.power_off(host);
+            let undo = if is_broker { Undo::StartOutOfSync(host) } else { Undo::Start(host) };
+            self.later(world, SECOND..8 * SECOND, undo);
         }
     }
 

@@ -232,6 +232,9 @@ impl Run {
         self.world.start(verifier);
         let ends = ends(&self.world);
         let read = self.run_until("everything acknowledged can be read", LIVE_WITHIN, |world| keeps_up(world, &ends));
+        if let Some(violation) = self.world.core.violations.first() {
+            return Err(violation.clone());
+        }
         // What is missing says more than that something is.
         records_stay::check(&self.world.core.history, &self.plan.idempotent())?;
         read
