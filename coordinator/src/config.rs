@@ -16,11 +16,7 @@ const DEFAULT_WORDS: [&str; 6] = ["ruok", "srvr", "stat", "mntr", "conf", "isro"
 
 /// Accepted and without effect here: they steer ZooKeeper's threads, files or JVM.
 const WITHOUT_EFFECT: &[&str] = &[
-    "admin.enableServer",
-    "admin.serverAddress",
-    "admin.serverPort",
     "admin.idleTimeout",
-    "admin.commandURL",
     "admin.portUnification",
     "autopurge.snapRetainCount",
     "autopurge.purgeInterval",
@@ -230,9 +226,9 @@ impl Config {
         self.servers.values().filter(|server| !server.is_observer).count() <= 1
     }
 
-    /// True if the four-letter word is answered.
+    /// True if the four-letter word is answered; `srvr` always is, as ZooKeeper's own scripts ask it.
     pub fn allows_word(&self, word: &str) -> bool {
-        self.four_letter_words.contains("*") || self.four_letter_words.contains(word)
+        word == "srvr" || self.four_letter_words.contains("*") || self.four_letter_words.contains(word)
     }
 }
 
@@ -434,6 +430,10 @@ const KNOWN: &[&str] = &[
     "enforceQuota",
     "DigestAuthenticationProvider.superDigest",
     "DigestAuthenticationProvider.digestAlg",
+    "admin.enableServer",
+    "admin.serverAddress",
+    "admin.serverPort",
+    "admin.commandURL",
 ];
 
 fn warn_unknown(properties: &Properties, warnings: &mut Vec<String>) {

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
 use common::limits::{ZK_OUTPUT_BYTES_PER_CONNECTION, ZK_OUTSTANDING_PER_CONNECTION};
+use common::time::{Millis, Now, WallMillis};
 use common::zk::frame::{encode_connect_response, encode_reply, encode_watch_event};
 use common::zk::opcode::XID_NOTIFICATION;
 use common::zk::{
@@ -18,6 +19,7 @@ use common::zk::{
     Request, RequestHeader, Response, WatcherEvent, ZkError,
 };
 
+use crate::metrics::Metrics;
 use crate::ops::{self, Class, ReadContext, ReplyShape};
 use crate::tree::Tree;
 use crate::tree::acl::{self, AclSettings, AuthId};
@@ -50,6 +52,10 @@ pub struct Serving<'a> {
     pub watches: &'a mut Watches,
     /// Configuration.
     pub settings: &'a ConnectionSettings,
+    /// When it is.
+    pub now: Now,
+    /// What this server counts.
+    pub metrics: &'a mut Metrics,
     /// The next free request number of this server. Numbers are never used twice, not after a restart either: a
     /// transaction of an earlier life must not answer a request of this one.
     pub next_request: &'a mut u64,
@@ -151,6 +157,37 @@ pub struct Counters {
     pub last_cxid: i32,
     /// The zxid in its answer.
     pub last_zxid: i64,
+    /// When the session was established here.
+    pub established: WallMillis,
+    /// When the last answer was made; 0 before the first.
+    pub last_response: WallMillis,
+    /// Answers whose time was taken.
+    pub timed: u64,
+    /// Milliseconds that the last answer took.
+    pub last_latency_ms: u64,
+    /// The least of them.
+    pub min_latency_ms: u64,
+    /// The greatest.
+    pub max_latency_ms: u64,
+    /// Their sum.
+    pub sum_latency_ms: u64,
+}
+
+impl Counters {
+    fn took(&mut self, latency_ms: u64, now: WallMillis) {
+        self.min_latency_ms = if self.timed == 0 { latency_ms } else { self.min_latency_ms.min(latency_ms) };
+        self.max_latency_ms = self.max_latency_ms.max(latency_ms);
+        self.sum_latency_ms += latency_ms;
+        self.last_latency_ms = latency_ms;
+        self.last_response = now;
+        self.timed += 1;
+    }
+
+    /// What `crst` resets: counts and times, not what the last operation was.
+    fn reset(&mut self) {
+        let Counters { last_operation, last_cxid, last_zxid, established, .. } = *self;
+        *self = Counters { last_operation, last_cxid, last_zxid, established, ..Counters::default() };
+    }
 }
 
 /// Handshake -> Establishing -> Open -> Closing; any -> Closing.
@@ -171,6 +208,8 @@ enum State {
 struct Slot {
     xid: i32,
     opcode: Option<OpCode>,
+    /// When it came.
+    since: Millis,
     work: Work,
 }
 
@@ -285,6 +324,16 @@ impl Connection {
         self.counters
     }
 
+    /// Sets what is counted back to nothing.
+    pub fn reset_counters(&mut self) {
+        self.counters.reset();
+    }
+
+    /// Bytes made and not taken yet.
+    pub fn output_len(&self) -> usize {
+        self.output.len()
+    }
+
     /// Requests that came and are not answered.
     pub fn outstanding_count(&self) -> usize {
         self.queue.len() + self.early.len()
@@ -348,6 +397,7 @@ impl Connection {
         }
         self.state = State::Open;
         self.session = session;
+        self.counters.established = serving.now.wall;
         self.answer_handshake(self.timeout_ms, session, Bytes::copy_from_slice(password));
         let mut actions = Vec::new();
         for (xid, request) in std::mem::take(&mut self.early) {
@@ -403,13 +453,13 @@ impl Connection {
             }
         };
         self.holding_count += usize::from(work.holds(serving.settings));
-        self.queue.push_back(Slot { xid, opcode, work });
+        self.queue.push_back(Slot { xid, opcode, since: serving.now.mono, work });
         self.advance(serving, &mut actions);
         actions
     }
 
     /// An auth packet is answered at once, past whatever waits, and counts from now on.
-    fn on_auth(&mut self, xid: i32, scheme: &str, proof: &[u8], serving: &Serving<'_>) -> Vec<Action> {
+    fn on_auth(&mut self, xid: i32, scheme: &str, proof: &[u8], serving: &mut Serving<'_>) -> Vec<Action> {
         let proved = ops::authenticate(&serving.settings.acl, self.remote, scheme, proof);
         let err = proved.as_ref().err().map_or(0, |error| error.code());
         encode_reply(ReplyHeader { xid, zxid: 0, err }, None, &mut self.output);
@@ -423,7 +473,10 @@ impl Connection {
                 }
                 Vec::new()
             }
-            Err(_) => vec![self.close(CloseReason::AuthFailed)],
+            Err(_) => {
+                serving.metrics.auth_failed += 1;
+                vec![self.close(CloseReason::AuthFailed)]
+            }
         }
     }
 
@@ -509,14 +562,15 @@ impl Connection {
                 }
                 Some(Work::Read { .. } | Work::Answered(_)) => {}
             }
-            let Some(Slot { xid, opcode, work }) = self.queue.pop_front() else { break };
+            let Some(Slot { xid, opcode, since, work }) = self.queue.pop_front() else { break };
             self.holding_count -= usize::from(work.holds(serving.settings));
             let result = match work {
                 Work::Read { request, .. } => self.read(&request, serving),
                 Work::Answered(result) => result,
                 Work::Held(_) | Work::Write { .. } | Work::Sync { .. } => unreachable!("these stay in the queue above"),
             };
-            actions.extend(self.answer(xid, opcode, result, serving.tree.zxid()));
+            self.time(opcode, serving.now.mono - since, serving);
+            actions.extend(self.answer(xid, opcode, result, serving));
         }
         self.release(serving, actions);
     }
@@ -563,19 +617,35 @@ impl Connection {
         result
     }
 
+    /// Takes notice of how long an answer took; pings do not count.
+    fn time(&mut self, opcode: Option<OpCode>, latency_ms: u64, serving: &mut Serving<'_>) {
+        self.counters.took(latency_ms, serving.now.wall);
+        let Some(opcode) = opcode.filter(|opcode| *opcode != OpCode::Ping) else { return };
+        serving.metrics.latency.add(latency_ms);
+        match ops::class(opcode) {
+            Class::Write | Class::Reconfig => serving.metrics.update_latency.add(latency_ms),
+            Class::Read | Class::Sync | Class::Connection | Class::Refused => {
+                serving.metrics.read_latency.add(latency_ms);
+            }
+        }
+    }
+
     fn answer(
         &mut self,
         xid: i32,
         opcode: Option<OpCode>,
         result: Result<Response, ZkError>,
-        zxid: i64,
+        serving: &mut Serving<'_>,
     ) -> Option<Action> {
         if moved(&result) {
             // Without an answer: the client is on another server and would take it for that one's.
             return Some(self.close(CloseReason::SessionMoved));
         }
         let err = result.as_ref().err().map_or(0, |error| error.code());
+        let zxid = serving.tree.zxid();
+        let before = self.output.len();
         encode_reply(ReplyHeader { xid, zxid, err }, result.as_ref().ok(), &mut self.output);
+        serving.metrics.answered((self.output.len() - before) as u64);
         self.counters.sent += 1;
         (self.counters.last_operation, self.counters.last_cxid, self.counters.last_zxid) = (opcode, xid, zxid);
         matches!(result, Ok(Response::CloseSession)).then(|| self.close(CloseReason::SessionClosed))

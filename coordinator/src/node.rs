@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::connection::ConnectionSettings;
 use crate::ensemble::message::{self, MessageError, PeerBody, PeerMessage, Touched};
 use crate::ensemble::{Ensemble, EnsembleConfig, EnsembleError, Recovered};
+use crate::four_letter::Facts;
 use crate::store::{Persisted, StoreWrite};
 use crate::tree::Tree;
 use crate::tree::acl::AclSettings;
@@ -26,7 +27,7 @@ use common::Rng;
 use common::time::{Millis, Now};
 use forward::Outbox;
 use lead::{Early, Lead};
-use status::Counters;
+use status::Standing;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use thiserror::Error;
@@ -66,6 +67,8 @@ pub enum Input {
         connection: ConnectionId,
         /// What.
         word: &'static str,
+        /// The eight bytes behind `stmk`.
+        argument: Option<i64>,
     },
     /// A client's connection has ended; also after [`Output::CloseClient`].
     ClientClosed {
@@ -212,7 +215,8 @@ pub struct Node {
     peer_buffers: BTreeMap<u64, BytesMut>,
     /// For log lines about who leads.
     announced: (u64, Option<u64>),
-    counters: Counters,
+    standing: Standing,
+    facts: Facts,
     started_at: Millis,
     ticked_at: Millis,
 }
@@ -259,7 +263,8 @@ impl Node {
             stored_at: now.mono,
             peer_buffers: BTreeMap::new(),
             announced: (0, None),
-            counters: Counters::default(),
+            standing: Standing::default(),
+            facts: Facts::default(),
             started_at: now.mono,
             ticked_at: now.mono,
         })
@@ -268,15 +273,16 @@ impl Node {
     /// Takes an input. What comes of it may be left for [`Node::flush`], which the caller calls when no further input is
     /// at hand: so all that arrived together is proposed, kept and answered together.
     pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        self.clients.now = now;
         match input {
             Input::ClientConnected { connection, remote } => self.clients.connected(connection, remote, now),
             Input::ClientFrames { connection, frames } => self.client_frames(connection, frames, now),
             Input::ClientClosed { connection } => {
                 self.outbox.disown(connection);
-                self.counters.sent_by_closed += self.clients.closed(connection);
+                self.clients.closed(connection);
             }
-            Input::FourLetter { connection, word } => {
-                let bytes = Bytes::from(self.answer_word(word, connection, now));
+            Input::FourLetter { connection, word, argument } => {
+                let bytes = Bytes::from(self.answer_word(word, argument, connection, now));
                 out.push(Output::ToClient { connection, bytes, answered: 0 });
                 out.push(Output::CloseClient { connection });
             }
@@ -380,6 +386,7 @@ impl Node {
 
     /// Lets everything that was taken in have its effects.
     pub fn flush(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.clients.now = now;
         loop {
             self.drive(now, out);
             self.settle(now);
@@ -404,6 +411,7 @@ impl Node {
                 None => tracing::info!(term, "no leader"),
             }
             self.announced = (term, leader);
+            self.standing.leader_changed(leader.is_some(), &mut self.clients.metrics, now);
         }
         let leads = self.ensemble.is_leader();
         if self.lead.as_ref().is_some_and(|lead| !leads || lead.term != term) {
@@ -473,7 +481,10 @@ impl Node {
         let mut has_proposed = false;
         while !lead.is_idle() && self.ensemble.may_propose() {
             let (bytes, txns) = lead.next_proposal(&self.tree, now);
+            self.clients.metrics.proposals += txns.len() as u64;
+            let size = bytes.len();
             let index = self.ensemble.propose(bytes);
+            self.standing.proposed(index, size, now);
             lead.proposed(index, txns);
             has_proposed = true;
         }

@@ -15,6 +15,7 @@ struct Node {
     watches: Watches,
     settings: ConnectionSettings,
     next_request: u64,
+    metrics: Metrics,
     pending: Pending,
     zxid: i64,
     connections: BTreeMap<ConnectionId, Connection>,
@@ -37,6 +38,7 @@ impl Node {
             watches: Watches::default(),
             settings,
             next_request: 100,
+            metrics: Metrics::default(),
             pending: Pending::new(PrepareSettings::default()),
             zxid: 0,
             connections: BTreeMap::new(),
@@ -62,6 +64,8 @@ impl Node {
             watches: &mut self.watches,
             settings: &self.settings,
             next_request: &mut self.next_request,
+            now: Now::default(),
+            metrics: &mut self.metrics,
         };
         let connection = self.connections.get_mut(&id).expect("the test knows its connections");
         self.actions.extend(with(connection, &mut serving).into_iter().map(|action| (id, action)));
@@ -481,6 +485,8 @@ fn a_connection_takes_only_so_many_requests() {
         tree: &node.tree,
         watches: &mut node.watches,
         settings: &node.settings,
+        now: Now::default(),
+        metrics: &mut Metrics::default(),
         next_request: &mut node.next_request,
     };
     assert_eq!(early.on_request(1, Ok(Request::Ping), serving), [Action::Close(CloseReason::Protocol)]);

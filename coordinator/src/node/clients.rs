@@ -6,26 +6,30 @@ use super::{Node, Output, Settings};
 use crate::config::Config;
 use crate::connection::{Action, CloseReason, Connection, ConnectionSettings, Serving, decode_request};
 use crate::ensemble::message;
+use crate::metrics::Metrics;
 use crate::tree::Tree;
 use crate::tree::session::SessionIds;
-use crate::tree::txn::{Applied, CreateSession, Refusal, Txn, TxnBody};
+use crate::tree::txn::{Applied, CreateSession, EventKind, Refusal, Txn, TxnBody};
 use crate::tree::watch::{ConnectionId, Watches};
 use crate::tree::write::{Write, WriteBody};
 use bytes::Bytes;
 use common::Rng;
 use common::time::{Millis, Now};
 use common::zk::{ConnectRequest, Reader};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 /// Who connects and says nothing is dropped after this long.
-const SILENT_HANDSHAKE_MS: u64 = 30_000;
+pub(super) const SILENT_HANDSHAKE_MS: u64 = 30_000;
 /// How often connections are looked at for silence.
 const SILENCE_CHECK_MS: u64 = 1_000;
 /// How often the leader is told which sessions live. Far below any timeout, far above what a ping costs.
 const TOUCH_EVERY_MS: u64 = 50;
 /// A question for the leader's position that got no answer is asked again.
 const ASK_AGAIN_MS: u64 = 100;
+/// Transactions from one kept digest to the next, and how many are kept, as ZooKeeper's digest log.
+const DIGEST_EVERY: i64 = 128;
+const DIGESTS_KEPT: usize = 1024;
 /// The request number by which a handshake waits; requests are numbered from 1.
 pub(super) const HANDSHAKE: u64 = 0;
 
@@ -39,7 +43,9 @@ pub(super) struct Client {
     establishing: Option<(i64, Bytes)>,
     handed: u64,
     reported: u64,
-    last_heard: Millis,
+    /// How much of what the connection counts as sent is in the server's figure.
+    counted_sent: u64,
+    pub(super) last_heard: Millis,
     is_closing: bool,
 }
 
@@ -70,6 +76,11 @@ pub(super) struct Clients {
     asking: Vec<(ConnectionId, u64)>,
     rounds: Vec<Round>,
     next_context: u64,
+    /// When the node was last called.
+    pub(super) now: Now,
+    pub(super) metrics: Metrics,
+    /// Digests of the tree at every 128th transaction, for `hash`.
+    pub(super) digests: VecDeque<(i64, u64)>,
 }
 
 impl Clients {
@@ -90,6 +101,9 @@ impl Clients {
             asking: Vec::new(),
             rounds: Vec::new(),
             // Unique in the ensemble: server, life, count.
+            now,
+            metrics: Metrics::default(),
+            digests: VecDeque::new(),
             next_context: (config.my_id << 56) | ((boot & 0xff_ffff) << 32),
         }
     }
@@ -110,21 +124,29 @@ impl Clients {
             establishing: None,
             handed: 0,
             reported: 0,
+            counted_sent: 0,
             last_heard: now.mono,
             is_closing: false,
         };
         self.connections.insert(id, client);
     }
 
-    /// Forgets a connection; says how much was sent over it.
-    pub(super) fn closed(&mut self, id: ConnectionId) -> u64 {
-        let Some(client) = self.connections.remove(&id) else { return 0 };
+    /// Forgets a connection.
+    pub(super) fn closed(&mut self, id: ConnectionId) {
+        let Some(client) = self.connections.remove(&id) else { return };
         self.watches.remove_connection(id);
         let session = client.connection.session();
         if self.sessions.get(&session) == Some(&id) {
             self.sessions.remove(&session);
         }
-        client.connection.counters().sent
+    }
+
+    /// Sets what is counted of each connection back to nothing.
+    pub(super) fn reset_counters(&mut self) {
+        for client in self.connections.values_mut() {
+            client.connection.reset_counters();
+            client.counted_sent = 0;
+        }
     }
 
     /// Sessions heard of since the last time, if it is time to tell the leader.
@@ -160,6 +182,9 @@ impl Clients {
             }
         }
         for id in silent {
+            if self.connections.get(&id).is_some_and(|client| client.connection.timeout_ms() == 0) {
+                self.metrics.sessionless_expired += 1;
+            }
             self.close(id, CloseReason::SessionInvalid);
         }
     }
@@ -175,6 +200,9 @@ impl Clients {
     fn closing(&mut self, id: ConnectionId, reason: CloseReason) {
         let Some(client) = self.connections.get_mut(&id) else { return };
         tracing::debug!(remote = %client.remote, %reason, "closing a client connection");
+        if !client.is_closing {
+            self.metrics.connections_dropped += 1;
+        }
         client.is_closing = true;
         client.held.clear();
         let session = client.connection.session();
@@ -202,6 +230,9 @@ impl Clients {
             let total = client.handed.saturating_sub(waiting as u64);
             let answered = u32::try_from(total.saturating_sub(client.reported)).unwrap_or(u32::MAX);
             client.reported = client.reported.max(total);
+            let sent = client.connection.counters().sent;
+            self.metrics.packets_sent += sent.saturating_sub(client.counted_sent);
+            client.counted_sent = sent;
             let bytes = client.connection.take_output().freeze();
             if !bytes.is_empty() || answered > 0 {
                 out.push(Output::ToClient { connection: id, bytes, answered });
@@ -265,6 +296,8 @@ impl Clients {
             tree,
             watches: &mut self.watches,
             settings: &self.settings,
+            now: self.now,
+            metrics: &mut self.metrics,
             next_request: &mut self.next_request,
         };
         Some(what(&mut client.connection, &mut serving))
@@ -273,9 +306,22 @@ impl Clients {
     /// Watches hear of a change, before anyone gets an answer that shows it.
     fn notify(&mut self, applied: &Applied) {
         for trigger in &applied.events {
-            for id in self.watches.fire(trigger) {
+            let watchers = self.watches.fire(trigger);
+            if watchers.is_empty() {
+                continue;
+            }
+            let told = match trigger.kind {
+                EventKind::Created => &mut self.metrics.created_watchers,
+                EventKind::Deleted => &mut self.metrics.deleted_watchers,
+                EventKind::DataChanged => &mut self.metrics.changed_watchers,
+                EventKind::ChildrenChanged => &mut self.metrics.children_watchers,
+            };
+            told.add(watchers.len() as u64);
+            for id in watchers {
                 if let Some(client) = self.connections.get_mut(&id) {
+                    let before = client.connection.output_len();
                     client.connection.notify(trigger, applied.zxid, &self.settings.acl);
+                    self.metrics.watch_bytes += (client.connection.output_len() - before) as u64;
                     self.stirred.insert(id);
                 }
             }
@@ -315,7 +361,7 @@ impl Node {
     fn serve(&mut self, id: ConnectionId, mut frames: Bytes, now: Now) {
         while let Some(frame) = message::next_frame(&mut frames) {
             let Some(client) = self.clients.connections.get_mut(&id) else { return };
-            self.counters.received += 1;
+            self.clients.metrics.packets_received += 1;
             let is_first = client.handed == 0;
             client.handed += 1;
             if is_first {
@@ -339,6 +385,8 @@ impl Node {
     fn handshake(&mut self, id: ConnectionId, frame: Bytes, now: Now) {
         match ConnectRequest::decode(&mut Reader::new(frame)) {
             Ok(request) => {
+                self.clients.metrics.connection_requests += 1;
+                self.clients.metrics.revalidations += u64::from(request.session_id != 0);
                 let action =
                     self.clients.call(id, &self.tree, |connection, serving| connection.on_connect(request, serving));
                 self.act_all(id, action.into_iter().collect(), now);
@@ -393,6 +441,16 @@ impl Node {
     /// A transaction has been applied: watches hear of it, then whoever waited for it.
     pub(super) fn tell_clients(&mut self, txn: &Txn, applied: &Applied, waiter: Option<Waiter>, now: Now) {
         self.clients.notify(applied);
+        self.clients.metrics.commits += 1;
+        if applied.closed_session.is_some() && txn.origin.is_none() && self.lead.is_some() {
+            self.clients.metrics.sessions_expired += 1;
+        }
+        if applied.zxid % DIGEST_EVERY == 0 {
+            if self.clients.digests.len() == DIGESTS_KEPT {
+                self.clients.digests.pop_front();
+            }
+            self.clients.digests.push_back((applied.zxid, self.tree.digest()));
+        }
         let is_own = txn.origin.is_some_and(|origin| origin.server == self.id);
         if txn.body.is_none() && !is_own {
             // The session moved to another server.

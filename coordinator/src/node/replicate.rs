@@ -85,6 +85,7 @@ impl Node {
             }
         }
         self.ensemble.applied(last);
+        self.standing.applied(last.index, &mut self.clients.metrics, now);
     }
 
     fn transactions(&mut self, position: LogPosition, data: &bytes::Bytes) -> Vec<Txn> {
@@ -107,9 +108,6 @@ impl Node {
         }
         let own = txn.origin.filter(|origin| origin.server == self.id);
         let waiter = own.and_then(|origin| self.outbox.applied(origin.request, now.mono));
-        if let Some(waiter) = waiter {
-            self.counters.answered_after(now.mono - waiter.since);
-        }
         self.tell_clients(txn, &applied, waiter, now);
     }
 

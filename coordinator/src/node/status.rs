@@ -1,71 +1,202 @@
-//! What a node tells of itself: counters, and the figures of the four-letter words. Changes nothing.
+//! What a node tells of itself: the figures and lists of the four-letter words and of the admin server. Changes nothing
+//! but what is there to be reset.
 
 use super::Node;
-use crate::four_letter::{self, Status};
+use super::clients::SILENT_HANDSHAKE_MS;
+use crate::admin::{self, AdminReply, AdminRequest};
+use crate::four_letter::{self, ClientStatus, Facts, Lists, Report, Status};
+use crate::metrics::Metrics;
 use crate::tree::watch::ConnectionId;
-use common::time::Now;
+use common::time::{Millis, Now, WallMillis};
+use std::collections::{BTreeMap, VecDeque};
 
-/// What is counted while serving.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counters {
-    pub(super) received: u64,
-    pub(super) sent_by_closed: u64,
-    writes: u64,
-    latency_sum_ms: u64,
-    latency_min_ms: u64,
-    latency_max_ms: u64,
+/// `ZooTrace`'s mask at start.
+const TRACE_MASK: i64 = 306;
+
+/// How this server stands in the ensemble, over time.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    /// Log index and time of proposals that are not applied yet, as leader.
+    proposed: VecDeque<(u64, Millis)>,
+    has_leader: bool,
+    since: Option<Millis>,
+    proposal_sizes: (i64, i64, i64),
+    trace_mask: i64,
 }
 
-impl Counters {
-    /// A write was answered after this many milliseconds.
-    pub(super) fn answered_after(&mut self, latency_ms: u64) {
-        self.latency_min_ms = if self.writes == 0 { latency_ms } else { self.latency_min_ms.min(latency_ms) };
-        self.latency_max_ms = self.latency_max_ms.max(latency_ms);
-        self.latency_sum_ms += latency_ms;
-        self.writes += 1;
+impl Default for Standing {
+    fn default() -> Standing {
+        Standing {
+            proposed: VecDeque::new(),
+            has_leader: false,
+            since: None,
+            proposal_sizes: (-1, -1, -1),
+            trace_mask: TRACE_MASK,
+        }
+    }
+}
+
+impl Standing {
+    /// A leader was found or lost.
+    pub(super) fn leader_changed(&mut self, has_leader: bool, metrics: &mut Metrics, now: Now) {
+        if !has_leader && (self.has_leader || self.since.is_none()) {
+            metrics.lookings += 1;
+        }
+        if has_leader
+            && !self.has_leader
+            && let Some(since) = self.since
+        {
+            metrics.unavailable_time.add(now.mono - since);
+        }
+        if has_leader != self.has_leader || self.since.is_none() {
+            self.since = Some(now.mono);
+        }
+        self.proposed.clear();
+        self.has_leader = has_leader;
+    }
+
+    /// Everything up to this index is applied.
+    pub(super) fn applied(&mut self, index: u64, metrics: &mut Metrics, now: Now) {
+        while let Some((_, since)) = self.proposed.pop_front_if(|(proposed, _)| *proposed <= index) {
+            metrics.proposal_latency.add(now.mono - since);
+        }
+    }
+
+    /// A proposal of this size was made.
+    pub(super) fn proposed(&mut self, index: u64, size: usize, now: Now) {
+        self.proposed.push_back((index, now.mono));
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        let (_, least, greatest) = self.proposal_sizes;
+        self.proposal_sizes = (size, if least < 0 { size } else { least.min(size) }, greatest.max(size));
     }
 }
 
 impl Node {
-    /// The answer to a four-letter word.
-    pub(super) fn answer_word(&self, word: &str, asking: ConnectionId, now: Now) -> String {
-        four_letter::answer(word, &self.config, &self.status(asking, now))
+    /// What the process tells of itself, for the answers that follow.
+    pub fn set_facts(&mut self, facts: Facts) {
+        self.facts = facts;
     }
 
-    fn status(&self, asking: ConnectionId, now: Now) -> Status {
-        let counters = &self.counters;
-        let mode = match self.ensemble.leader() {
+    /// What is counted, for whoever measures outside of the node.
+    pub fn metrics_mut(&mut self) -> &mut Metrics {
+        &mut self.clients.metrics
+    }
+
+    /// The answer to a four-letter word.
+    pub(super) fn answer_word(&mut self, word: &str, argument: Option<i64>, asking: ConnectionId, now: Now) -> String {
+        if !self.config.allows_word(word) {
+            return four_letter::refusal(word);
+        }
+        match (word, argument) {
+            ("stmk", Some(mask)) => self.standing.trace_mask = mask,
+            ("crst", _) => self.clients.reset_counters(),
+            ("srst", _) => self.reset_stats(),
+            _ => {}
+        }
+        let status = self.status(Some(asking), now);
+        let lists = if matches!(word, "dump" | "wchc" | "wchp" | "hash") { self.lists(now) } else { Lists::default() };
+        four_letter::answer(word, self.report(&status, &lists))
+    }
+
+    /// The answer to a command of the admin server.
+    pub fn admin(&mut self, request: &AdminRequest, now: Now) -> AdminReply {
+        match admin::effect(request) {
+            Some(admin::Effect::ResetConnections) => self.clients.reset_counters(),
+            Some(admin::Effect::ResetStats) => self.reset_stats(),
+            Some(admin::Effect::SetTraceMask(mask)) => self.standing.trace_mask = mask,
+            None => {}
+        }
+        let status = self.status(None, now);
+        let lists = if admin::needs_lists(request) { self.lists(now) } else { Lists::default() };
+        let standing = admin::Standing {
+            leader: self.ensemble.leader(),
+            term: self.ensemble.term(),
+            is_serving: self.clients.is_serving(),
+        };
+        admin::answer(request, self.report(&status, &lists), standing)
+    }
+
+    fn report<'a>(&'a self, status: &'a Status, lists: &'a Lists) -> Report<'a> {
+        Report { config: &self.config, status, metrics: &self.clients.metrics, facts: &self.facts, lists }
+    }
+
+    fn reset_stats(&mut self) {
+        self.clients.metrics.reset();
+        self.standing.proposal_sizes = (-1, -1, -1);
+    }
+
+    fn status(&self, asking: Option<ConnectionId>, now: Now) -> Status {
+        let is_observer = |id: &u64| self.config.servers.get(id).is_some_and(|server| server.is_observer);
+        let mode = match self.ensemble.leader().filter(|_| self.clients.is_serving()) {
             None => None,
             Some(_) if self.config.is_standalone() => Some("standalone"),
             Some(leader) if leader == self.id => Some("leader"),
-            Some(_) if self.config.servers.get(&self.id).is_some_and(|me| me.is_observer) => Some("observer"),
+            Some(_) if is_observer(&self.id) => Some("observer"),
             Some(_) => Some("follower"),
         };
-        let connections = self.clients.connections.values();
-        let clients: Vec<_> = connections
-            .map(|client| {
-                let counters = client.connection.counters();
-                (client.remote, client.connection.outstanding_count() as u64, counters.received, counters.sent)
-            })
-            .collect();
-        let mean = if counters.writes == 0 { 0.0 } else { counters.latency_sum_ms as f64 / counters.writes as f64 };
-        debug_assert!(self.clients.connections.contains_key(&asking), "who asks is connected");
+        let clients = self.clients.connections.iter().map(|(id, client)| ClientStatus {
+            remote: client.remote,
+            is_asking: asking == Some(*id),
+            is_secure: false,
+            outstanding: client.connection.outstanding_count() as u64,
+            session: client.connection.session(),
+            timeout_ms: client.connection.timeout_ms(),
+            counters: client.connection.counters(),
+        });
         Status {
             mode,
-            latency_ms: (counters.latency_min_ms, mean, counters.latency_max_ms),
-            received: counters.received,
-            sent: counters.sent_by_closed + clients.iter().map(|(_, _, _, sent)| sent).sum::<u64>(),
-            outstanding: clients.iter().map(|(_, outstanding, _, _)| outstanding).sum(),
+            is_read_only: false,
             zxid: self.tree.zxid(),
             nodes_count: self.tree.nodes_count(),
             watches_count: self.clients.watches.count(),
+            watches_summary: self.clients.watches.data_summary(),
             ephemerals_count: self.tree.ephemerals_count(),
             data_bytes: self.tree.data_size_bytes(),
             sessions_count: self.tree.sessions().count(),
+            local_sessions_count: 0,
             uptime_ms: now.mono - self.started_at,
+            leader_uptime_ms: self.standing.since.filter(|_| self.lead.is_some()).map(|since| now.mono - since),
             followers: self.ensemble.followers(),
+            synced_observers: 0,
             quorum_size: self.config.servers.values().filter(|server| !server.is_observer).count(),
-            clients,
+            proposal_sizes: self.standing.proposal_sizes,
+            clients: clients.collect(),
+            trace_mask: self.standing.trace_mask,
+        }
+    }
+
+    fn lists(&self, now: Now) -> Lists {
+        let wall = |at: Millis| WallMillis(now.wall.0 + (at - now.mono).cast_signed() - (now.mono - at).cast_signed());
+        let session =
+            |id: ConnectionId| self.clients.connections.get(&id).map_or(0, |client| client.connection.session());
+        let mut connections: BTreeMap<WallMillis, Vec<_>> = BTreeMap::new();
+        for client in self.clients.connections.values() {
+            let timeout_ms = match u64::try_from(client.connection.timeout_ms()) {
+                Ok(0) | Err(_) => SILENT_HANDSHAKE_MS,
+                Ok(timeout_ms) => timeout_ms,
+            };
+            let at = wall(client.last_heard + timeout_ms);
+            connections.entry(at).or_default().push((client.remote, client.connection.session()));
+        }
+        let expiring = self.lead.as_ref().map(|lead| {
+            lead.expiry.buckets().map(|(at, sessions)| (wall(at), sessions.iter().copied().collect())).collect()
+        });
+        let watches = &self.clients.watches;
+        Lists {
+            expiring,
+            sessions: self.tree.sessions().map(|(id, session)| (id, session.timeout_ms)).collect(),
+            ephemerals: self
+                .tree
+                .ephemeral_owners()
+                .map(|(session, paths)| (session, paths.map(str::to_owned).collect()))
+                .collect(),
+            connections,
+            watches: watches
+                .by_connection()
+                .map(|(id, paths)| (session(id), paths.map(str::to_owned).collect()))
+                .collect(),
+            watchers: watches.by_path().map(|(path, ids)| (path.to_owned(), ids.map(session).collect())).collect(),
+            digests: self.clients.digests.iter().copied().collect(),
         }
     }
 }

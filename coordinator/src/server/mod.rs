@@ -2,7 +2,9 @@
 //! node is one machine, and answers leave from the loop that runs it. Decides nothing about znodes.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "server/ owns threads, clocks and hash maps")]
 
+mod admin;
 mod disk;
+mod facts;
 mod link;
 mod peer;
 mod socket;
@@ -11,14 +13,15 @@ use crate::config::Config;
 use crate::ensemble::EnsembleError;
 use crate::node::{Input, Node, NodeError, Output, TICK_MS};
 use crate::tree::watch::ConnectionId;
+use admin::Question;
 use bytes::Bytes;
 use common::Rng;
 use common::time::{Millis, Now, WallMillis};
 use disk::{Disk, DiskEvent};
 use link::Link;
 use peer::PeerLink;
-use socket::{Client, ClientLimits, ClientPort};
-use std::collections::HashMap;
+use socket::{Client, ClientLimits, ClientPort, SocketCounters};
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -50,6 +53,9 @@ pub enum ServerError {
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A setting of an HTTP port.
+    #[error(transparent)]
+    Setting(#[from] common::properties::PropertyError),
     /// The stored state.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -75,6 +81,8 @@ enum Event {
     Receiving(u64, Arc<Link>),
     /// The disk reports.
     Disk(DiskEvent),
+    /// Someone asks over HTTP.
+    Admin(Question),
 }
 
 type Events = mpsc::Sender<Event>;
@@ -110,7 +118,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     };
     let (db, persisted) = Disk::open(&config.data_dir, &config.data_log_dir)?;
     let mut rng = Rng::new();
-    let node = Node::new(&config, persisted, rng.fork(), clock.now())?;
+    let entries = persisted.entries.iter().filter(|entry| entry.index > persisted.applied).count();
+    let mut node = Node::new(&config, persisted, rng.fork(), clock.now())?;
+    node.metrics_mut().init_time.add(clock.now().mono.0);
+    node.metrics_mut().startup_entries.add(entries as u64);
     let (events, queue) = mpsc::channel(QUEUED_EVENTS);
     let reports = events.clone();
     let disk = Disk::start(db, move |event| {
@@ -118,6 +129,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         let _ = reports.blocking_send(Event::Disk(event));
     });
     let mut tasks = tokio::task::JoinSet::new();
+    serve_http(&config, &events, &mut tasks).await?;
+    let counters = Arc::new(SocketCounters::default());
     if let Some(listener) = peer_listener {
         let mut peers = peer::Peers::new();
         for peer in config.servers.values().filter(|peer| peer.id != config.my_id) {
@@ -133,14 +146,38 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
             outstanding: i64::from(config.global_outstanding_limit.max(1)),
         };
         tracing::info!(address = %listener.local_addr()?, "serving clients");
-        tasks.spawn(Arc::new(ClientPort::new(limits, events.clone())).accept(listener));
+        tasks.spawn(Arc::new(ClientPort::new(limits, events.clone(), Arc::clone(&counters))).accept(listener));
     }
-    let mut main_loop =
-        Loop { node, clock, disk, clients: HashMap::new(), peers: HashMap::new(), receiving: HashMap::new() };
+    let mut main_loop = Loop {
+        node,
+        config,
+        counters,
+        clock,
+        disk,
+        syncs: VecDeque::new(),
+        clients: HashMap::new(),
+        peers: HashMap::new(),
+        receiving: HashMap::new(),
+    };
     let outcome = main_loop.run(queue, stop).await;
     tasks.abort_all();
     main_loop.disk.close();
     outcome
+}
+
+/// Opens the HTTP ports. One that is taken is no reason not to serve clients: several servers on one host have the same
+/// default.
+async fn serve_http(config: &Config, events: &Events, tasks: &mut tokio::task::JoinSet<()>) -> Result<(), ServerError> {
+    for http in admin::ports(config, events)? {
+        match bind(http.name, &http.host, http.port, -1).await {
+            Ok(listener) => {
+                tracing::info!(port = http.name, address = %listener.local_addr()?, "serving HTTP");
+                tasks.spawn(http.serve(listener));
+            }
+            Err(error) => tracing::warn!(%error, "an HTTP port is not served"),
+        }
+    }
+    Ok(())
 }
 
 async fn bind(what: &'static str, host: &str, port: u16, backlog: i32) -> Result<TcpListener, ServerError> {
@@ -170,8 +207,12 @@ async fn bind(what: &'static str, host: &str, port: u16, backlog: i32) -> Result
 /// The loop that runs the node and carries out what it says.
 struct Loop {
     node: Node,
+    config: Config,
+    counters: Arc<SocketCounters>,
     clock: Clock,
     disk: Disk,
+    /// Writes that are to be durable and are not yet: number and when they were handed over.
+    syncs: VecDeque<(u64, Instant)>,
     clients: HashMap<ConnectionId, Arc<Client>>,
     peers: HashMap<u64, Arc<PeerLink>>,
     receiving: HashMap<u64, Arc<Link>>,
@@ -223,8 +264,10 @@ impl Loop {
     fn input(&mut self, event: Event) -> Result<Option<Input>, ServerError> {
         Ok(match event {
             Event::Node(input) => {
-                if let Input::ClientClosed { connection } = &input {
-                    self.clients.remove(connection);
+                match &input {
+                    Input::ClientClosed { connection } => drop(self.clients.remove(connection)),
+                    Input::FourLetter { .. } => self.node.set_facts(facts::gather(&self.config, &self.counters)),
+                    _ => {}
                 }
                 Some(input)
             }
@@ -246,7 +289,19 @@ impl Loop {
                 self.receiving.insert(peer, link);
                 None
             }
-            Event::Disk(DiskEvent::Persisted(number)) => Some(Input::Persisted { number }),
+            Event::Admin(Question { request, answer }) => {
+                self.node.set_facts(facts::gather(&self.config, &self.counters));
+                // Who asked may be gone.
+                let _ = answer.send(self.node.admin(&request, self.clock.now()));
+                None
+            }
+            Event::Disk(DiskEvent::Persisted(number)) => {
+                while let Some((_, since)) = self.syncs.pop_front_if(|(sync, _)| *sync <= number) {
+                    let took = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    self.node.metrics_mut().sync_time.add(took);
+                }
+                Some(Input::Persisted { number })
+            }
             Event::Disk(DiskEvent::Exported { to, content }) => Some(Input::Exported { to, content }),
             Event::Disk(DiskEvent::Failed(error)) => return Err(error.into()),
         })
@@ -273,7 +328,10 @@ impl Loop {
                     link.close();
                 }
             }
-            Output::Store(write) => self.disk.write(write),
+            Output::Store(write) => {
+                self.syncs.extend(write.number.map(|number| (number, Instant::now())));
+                self.disk.write(write);
+            }
             Output::Export { to } => self.disk.export(to),
         }
     }

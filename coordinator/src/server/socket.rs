@@ -33,6 +33,23 @@ pub(super) struct ClientLimits {
     pub(super) outstanding: i64,
 }
 
+/// What the client port counts.
+#[derive(Debug, Default)]
+pub(super) struct SocketCounters {
+    /// Connections that were not admitted.
+    pub(super) rejected: AtomicU64,
+    /// Bytes read.
+    pub(super) bytes: AtomicU64,
+    /// Requests longer than allowed.
+    pub(super) too_large: AtomicU64,
+    /// Times a client was not read on because too many requests wait.
+    pub(super) throttled: AtomicU64,
+    /// TLS handshakes that failed.
+    pub(super) handshakes_failed: AtomicU64,
+    /// TLS handshakes under way.
+    pub(super) handshakes: AtomicU64,
+}
+
 /// One client's connection, shared by the task that reads it and the loop that answers it.
 pub(super) struct Client {
     pub(super) id: ConnectionId,
@@ -70,11 +87,13 @@ pub(super) struct ClientPort {
     next_id: AtomicU64,
     per_address: Mutex<HashMap<IpAddr, u32>>,
     all_outstanding: Arc<AtomicI64>,
+    counters: Arc<SocketCounters>,
 }
 
 impl ClientPort {
-    pub(super) fn new(limits: ClientLimits, events: Events) -> ClientPort {
+    pub(super) fn new(limits: ClientLimits, events: Events, counters: Arc<SocketCounters>) -> ClientPort {
         ClientPort {
+            counters,
             limits,
             events,
             next_id: AtomicU64::new(1),
@@ -91,6 +110,7 @@ impl ClientPort {
                     // An IPv4 client on a socket for both protocols.
                     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
                     if !self.admit(remote.ip()) {
+                        self.counters.rejected.fetch_add(1, Ordering::Relaxed);
                         tracing::warn!(%remote, limit = self.limits.per_address, "too many connections from address");
                         continue;
                     }
@@ -162,6 +182,7 @@ impl ClientPort {
         let mut is_first = true;
         loop {
             if self.is_throttled(client) {
+                self.counters.throttled.fetch_add(1, Ordering::Relaxed);
                 tokio::select! {
                     biased;
                     () = client.answered.notified() => {}
@@ -170,18 +191,27 @@ impl ClientPort {
                 continue;
             }
             buffer.reserve(READ_BYTES);
-            if client.link.read(&mut buffer).await? == 0 {
+            let read = client.link.read(&mut buffer).await?;
+            if read == 0 {
                 return Ok(());
             }
+            self.counters.bytes.fetch_add(read as u64, Ordering::Relaxed);
             if is_first && buffer.len() >= 4 {
-                is_first = false;
                 if let Some(word) = four_letter::word(&buffer[..4]) {
-                    let input = Input::FourLetter { connection: client.id, word };
+                    let argument = buffer[4..].first_chunk().map(|mask| i64::from_be_bytes(*mask));
+                    if word == "stmk" && argument.is_none() {
+                        continue;
+                    }
+                    is_first = false;
+                    let input = Input::FourLetter { connection: client.id, word, argument };
                     let _ = self.events.send(Event::Node(input)).await;
                     continue;
                 }
+                is_first = false;
             }
-            let (end, count) = whole_frames(&buffer, self.limits.frame_bytes)?;
+            let (end, count) = whole_frames(&buffer, self.limits.frame_bytes).inspect_err(|_| {
+                self.counters.too_large.fetch_add(1, Ordering::Relaxed);
+            })?;
             if count > 0 {
                 let frames = buffer.split_to(end).freeze();
                 client.outstanding.fetch_add(count, Ordering::Relaxed);

@@ -225,9 +225,10 @@ impl Watches {
         self.data.count() + self.children.count()
     }
 
-    /// How many connections and how many paths have data watches, the figures of `wchs`.
-    pub fn data_summary(&self) -> (usize, usize) {
-        (self.data.by_connection.len(), self.data.by_path.len())
+    /// How many connections and how many paths have data watches, and how many of these there are: the figures of
+    /// `wchs`.
+    pub fn data_summary(&self) -> (usize, usize, usize) {
+        (self.data.by_connection.len(), self.data.by_path.len(), self.data.count())
     }
 
     /// Data watches by connection, for `wchc`.
@@ -338,7 +339,7 @@ mod tests {
         watches.watch_always("/b", ME, true);
         watches.watch_children("/c", YOU);
         watches.remove_connection(ME);
-        assert_eq!((watches.count(), watches.data_summary()), (1, (0, 0)));
+        assert_eq!((watches.count(), watches.data_summary()), (1, (0, 0, 0)));
         assert_eq!(watches.data.recursive_count, 0);
         assert_eq!(fire(&mut watches, EventKind::Created, "/b/x"), Vec::<u64>::new());
     }
