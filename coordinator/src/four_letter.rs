@@ -302,8 +302,8 @@ pub fn samples(report: Report<'_>) -> Vec<Sample<'_>> {
         ("proposal_latency", Value::Advanced(&metrics.proposal_latency)),
         ("quorum_ack_latency", Value::Advanced(&metrics.proposal_latency)),
     ]);
-    samples.extend(NEVER_MEASURED.iter().map(|name| (*name, Value::Basic(&*NOTHING))));
-    samples.extend(NEVER_MEASURED_CLOSELY.iter().map(|name| (*name, Value::Advanced(&*NOTHING))));
+    samples.extend(NEVER_MEASURED.iter().map(|name| (*name, Value::Basic(&NOTHING))));
+    samples.extend(NEVER_MEASURED_CLOSELY.iter().map(|name| (*name, Value::Advanced(&NOTHING))));
     samples
 }
 
