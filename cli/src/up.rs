@@ -55,12 +55,9 @@ pub(crate) fn up(arguments: &[String]) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!("Ctrl-C stops them. Logs and data are in {}", layout.dir.display());
-    let ended = watch(&layout, &interrupted);
+    let watched = watch(&layout, &interrupted);
     stop_all(&layout, "stopping");
-    match ended {
-        None => Ok(ExitCode::SUCCESS),
-        Some(name) => bail!("{name} ended by itself; see {}", layout.dir.join(format!("{name}.log")).display()),
-    }
+    watched.map(|()| ExitCode::SUCCESS)
 }
 
 /// Stops the servers of a folder, brokers first.
@@ -107,6 +104,7 @@ pub(crate) fn status(arguments: &[String]) -> anyhow::Result<ExitCode> {
 }
 
 fn start(layout: &Layout, progress: &indicatif::ProgressBar, interrupted: &AtomicBool) -> anyhow::Result<()> {
+    process::forget_stopping(&layout.dir);
     for role in [Role::Coordinator, Role::Broker] {
         for server in layout.of(role) {
             if process::pid(&layout.dir, server).is_none() {
@@ -167,21 +165,41 @@ fn state(server: &Server) -> Option<String> {
     }
 }
 
-/// Waits for an interrupt; the name of a server that ended before.
-fn watch(layout: &Layout, interrupted: &AtomicBool) -> Option<String> {
+/// Waits for an interrupt, or for `castellan down` from elsewhere. A server that ends is told and the others go on, so
+/// that one can be killed and started again to see what the cluster makes of it.
+fn watch(layout: &Layout, interrupted: &AtomicBool) -> anyhow::Result<()> {
+    let mut away: Vec<&Server> = Vec::new();
     while !interrupted.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(100));
-        let ended = layout.servers.iter().find(|server| process::pid(&layout.dir, server).is_none());
-        if let Some(server) = ended {
-            return Some(server.name());
+        if process::is_stopping(&layout.dir) {
+            continue;
         }
+        let ended = |server: &&Server| process::pid(&layout.dir, server).is_none();
+        let now: Vec<&Server> = layout.servers.iter().filter(ended).collect();
+        if now.len() == layout.servers.len() {
+            // A stop takes the pid files away, a crash leaves them.
+            let crashed = now.iter().any(|server| process::has_pid_file(&layout.dir, server));
+            anyhow::ensure!(!crashed, "every server ended by itself; see the logs in {}", layout.dir.display());
+            return Ok(());
+        }
+        for server in now.iter().filter(|server| !away.contains(server)) {
+            let (name, dir) = (server.name(), layout.dir.display());
+            eprintln!(
+                "{name} ended by itself, see {dir}/{name}.log; 'castellan up --dir {dir} --detach' starts it again"
+            );
+        }
+        for server in away.iter().filter(|server| !now.contains(server)) {
+            eprintln!("{} runs again", server.name());
+        }
+        away = now;
     }
-    None
+    Ok(())
 }
 
 fn stop_all(layout: &Layout, message: &str) {
     let progress = progress();
     progress.set_message(message.to_owned());
+    let _mark = process::mark_stopping(&layout.dir);
     for role in [Role::Broker, Role::Coordinator] {
         process::stop(&layout.dir, &layout.of(role).collect::<Vec<_>>(), STOP);
     }

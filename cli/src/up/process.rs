@@ -16,6 +16,11 @@ fn pid_file(dir: &Path, server: &Server) -> PathBuf {
     dir.join(format!("{}.pid", server.name()))
 }
 
+/// True from a server's start until it was stopped on purpose.
+pub(crate) fn has_pid_file(dir: &Path, server: &Server) -> bool {
+    pid_file(dir, server).exists()
+}
+
 fn log_file(dir: &Path, server: &Server) -> PathBuf {
     dir.join(format!("{}.log", server.name()))
 }
@@ -85,6 +90,33 @@ pub(crate) fn stop(dir: &Path, servers: &[&Server], patience: Duration) {
     }
     for server in servers {
         let _ = fs::remove_file(pid_file(dir, server));
+    }
+}
+
+/// Says to an `up` that waits in the foreground that the servers end because somebody asked; withdrawn when dropped.
+pub(crate) fn mark_stopping(dir: &Path) -> StoppingMark {
+    let mark = StoppingMark(dir.join("stopping"));
+    // Without the mark the servers end all the same; only what a waiting `up` says is different.
+    let _ = fs::write(&mark.0, "");
+    mark
+}
+
+/// True while somebody stops the servers of a folder.
+pub(crate) fn is_stopping(dir: &Path) -> bool {
+    dir.join("stopping").exists()
+}
+
+/// Withdraws a mark that a killed `down` left.
+pub(crate) fn forget_stopping(dir: &Path) {
+    let _ = fs::remove_file(dir.join("stopping"));
+}
+
+/// A file that stands while servers are being stopped.
+pub(crate) struct StoppingMark(PathBuf);
+
+impl Drop for StoppingMark {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
     }
 }
 
