@@ -7,8 +7,9 @@ use crate::cluster::{self, Cluster, ClusterConfig, ClusterError, StoredClusterId
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::connection::ConnectionInfo;
 use crate::group::{GroupSettings, Groups};
+use crate::in_order::InOrder;
 use crate::log::LogConfig;
-use crate::outbox::{Outbox, PeerError, ZkInput};
+use crate::outbox::{Outbox, PeerError, ZkCommand, ZkInput};
 use crate::partition::{Replicas, StorageError};
 use crate::peers::Peers;
 use crate::producer_ids::ProducerIds;
@@ -73,6 +74,8 @@ pub struct Broker {
     /// The groups this broker looks after.
     pub groups: Groups,
     pub(crate) stage: Mutex<Stage>,
+    /// On their way from the cluster's machine to the socket.
+    pub(crate) zk_commands: Mutex<InOrder<ZkCommand>>,
 }
 
 impl Broker {
@@ -107,6 +110,7 @@ impl Broker {
             producer_ids,
             groups,
             stage,
+            zk_commands: Mutex::default(),
         }))
     }
 

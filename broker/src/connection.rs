@@ -25,6 +25,9 @@ pub struct Answers {
     /// Sequence number of the front of `slots`.
     first: u64,
     slots: VecDeque<Slot>,
+    /// A request that none behind it may overtake, until it is answered.
+    barrier: Option<u64>,
+    is_closing: bool,
 }
 
 #[derive(Debug)]
@@ -33,6 +36,8 @@ enum Slot {
     Ready(Frame),
     /// Produce with acks=0: the client expects no bytes.
     Silent,
+    /// No answer can be given; the connection ends here.
+    Close(String),
 }
 
 impl Answers {
@@ -40,6 +45,13 @@ impl Answers {
     pub fn begin(&mut self) -> u64 {
         self.slots.push_back(Slot::Waiting);
         self.first + self.slots.len() as u64 - 1
+    }
+
+    /// The answer to the request comes later. Unless `lets_pass`, no other is handled before.
+    pub fn parked(&mut self, sequence: u64, lets_pass: bool) {
+        if !lets_pass {
+            self.barrier = Some(sequence);
+        }
     }
 
     /// The answer to a request; a second answer to the same request is dropped.
@@ -52,10 +64,16 @@ impl Answers {
         self.fill(sequence, Slot::Silent);
     }
 
+    /// The request has no answer and the connection must end; the answers before it still leave. No further request is
+    /// handled.
+    pub fn close(&mut self, sequence: u64, reason: String) {
+        self.is_closing |= self.fill(sequence, Slot::Close(reason));
+    }
+
     /// The next frame to send, if the oldest unanswered request is answered.
     pub fn pop(&mut self) -> Option<Frame> {
         loop {
-            if matches!(self.slots.front()?, Slot::Waiting) {
+            if matches!(self.slots.front()?, Slot::Waiting | Slot::Close(_)) {
                 return None;
             }
             self.first += 1;
@@ -65,9 +83,17 @@ impl Answers {
         }
     }
 
+    /// Why the connection is to be closed now: every answer that was due has left.
+    pub fn must_close(&self) -> Option<&str> {
+        match self.slots.front() {
+            Some(Slot::Close(reason)) => Some(reason),
+            _ => None,
+        }
+    }
+
     /// True while more requests may be handled before an answer leaves.
     pub fn has_room(&self) -> bool {
-        self.slots.len() < IN_FLIGHT_PER_CONNECTION
+        !self.is_closing && self.barrier.is_none() && self.slots.len() < IN_FLIGHT_PER_CONNECTION
     }
 
     /// True if nothing is owed.
@@ -75,11 +101,14 @@ impl Answers {
         self.slots.is_empty()
     }
 
-    fn fill(&mut self, sequence: u64, slot: Slot) {
+    fn fill(&mut self, sequence: u64, slot: Slot) -> bool {
         let index = sequence.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        if let Some(waiting @ Slot::Waiting) = index.and_then(|index| self.slots.get_mut(index)) {
-            *waiting = slot;
+        let Some(waiting @ Slot::Waiting) = index.and_then(|index| self.slots.get_mut(index)) else { return false };
+        *waiting = slot;
+        if self.barrier == Some(sequence) {
+            self.barrier = None;
         }
+        true
     }
 }
 
@@ -111,6 +140,36 @@ mod tests {
         answers.ready(d + 9, frame("never asked"));
         assert_eq!(drain(&mut answers), ["d"]);
         assert!(answers.is_empty());
+    }
+
+    #[test]
+    fn answers_that_are_due_leave_before_the_connection_is_closed() {
+        let mut answers = Answers::default();
+        let [a, b, c] = [(); 3].map(|()| answers.begin());
+        answers.ready(a, frame("a"));
+        answers.close(c, "why".to_owned());
+        assert!(!answers.has_room(), "nothing is handled any more");
+        assert_eq!(drain(&mut answers), ["a"]);
+        assert_eq!(answers.must_close(), None, "an answer is still owed");
+        answers.ready(b, frame("b"));
+        assert_eq!(drain(&mut answers), ["b"]);
+        assert_eq!(answers.must_close(), Some("why"));
+    }
+
+    #[test]
+    fn nothing_overtakes_a_parked_request_that_does_not_let_pass() {
+        let mut answers = Answers::default();
+        let fetch = answers.begin();
+        answers.parked(fetch, true);
+        assert!(answers.has_room(), "a fetch lets others pass");
+        let commit = answers.begin();
+        answers.parked(commit, false);
+        assert!(!answers.has_room(), "what is behind a commit must see it");
+        answers.ready(fetch, frame("f"));
+        assert!(!answers.has_room());
+        answers.ready(commit, frame("c"));
+        assert!(answers.has_room());
+        assert_eq!(drain(&mut answers), ["f", "c"]);
     }
 
     #[test]

@@ -203,7 +203,9 @@ impl Broker {
         use cluster::Effect;
         let deadline = now.mono + CONTROL_TIMEOUT_MS;
         match effect {
-            Effect::Zk(command) => self.outbox.zk(command),
+            Effect::Zk(number, command) => {
+                self.zk_commands.lock().add(number, command, |command| self.outbox.zk(command));
+            }
             Effect::LeaderAndIsr { to, request } if self.is_me(&to) => {
                 let broker = self.clone();
                 let me = to.broker;

@@ -8,6 +8,7 @@ pub mod config;
 pub mod connection;
 mod effects;
 pub mod group;
+mod in_order;
 mod leaders;
 pub mod log;
 mod offsets_topic;

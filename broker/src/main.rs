@@ -17,6 +17,11 @@ fn main() -> ExitCode {
         .with_ansi(false)
         .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CASTELLAN_LOG").unwrap_or_else(|_| "info".into()))
         .init();
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(%panic, "bug: the broker stops");
+        // Half a broker would keep its session, and with it leaderships that it does not serve.
+        std::process::exit(70);
+    }));
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

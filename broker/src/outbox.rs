@@ -87,6 +87,8 @@ pub type Job = Box<dyn FnOnce(Now) + Send>;
 pub trait Outbox: Send + Sync {
     /// The response to request `sequence` of a connection; the connection sends them in order.
     fn reply(&self, connection: ConnectionId, sequence: u64, frame: Frame);
+    /// Request `sequence` cannot be answered: its connection is closed when the answers before it have left.
+    fn close(&self, connection: ConnectionId, sequence: u64, reason: String);
     /// Sends a request; answered by `Broker::on_peer_response` with the same id, exactly once.
     fn peer(&self, to: &PeerAddress, channel: Channel, request_id: u64, frame: Bytes);
     /// Drives the ZooKeeper socket.

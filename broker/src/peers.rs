@@ -114,9 +114,30 @@ impl Peers {
             correlation_id,
             client_id: Some(self.client_id.clone()),
         };
-        let frame = header::encode_request(&header, request).expect("a broker sets only what the version has");
-        self.outbox.wake_at(to.deadline);
-        self.outbox.peer(&to.address, to.channel, id, frame);
+        match header::encode_request(&header, request) {
+            Ok(frame) => {
+                self.outbox.wake_at(to.deadline);
+                self.outbox.peer(&to.address, to.channel, id, frame);
+            }
+            // ZooKeeper may hold a name that is longer than the wire's strings. Whoever asked hears that it failed, later:
+            // its locks may be held now.
+            Err(error) => {
+                tracing::error!(api = R::NAME, version, %error, "a request to another broker cannot be written");
+                self.hurry(id);
+                self.outbox.wake_at(Millis(0));
+            }
+        }
+    }
+
+    /// The request counts as timed out from now on.
+    fn hurry(&self, id: u64) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if let Some(waiting) = state.waiting.get_mut(&id) {
+            state.deadlines.remove(&(waiting.deadline, id));
+            waiting.deadline = Millis(0);
+            state.deadlines.insert((Millis(0), id));
+        }
     }
 
     /// Takes a request off the list: whose it was and its version. `None` if it was answered or timed out before.

@@ -14,6 +14,8 @@ pub struct AllocateProducerIds;
 impl Endpoint for AllocateProducerIds {
     type Request = AllocateProducerIdsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=0;
+    // Any order of blocks is as good.
+    const LETS_PASS: bool = true;
 
     fn handle(ctx: &Context<'_>, request: AllocateProducerIdsRequest) -> Reply<AllocateProducerIdsResponse> {
         let ticket: Ticket<AllocateProducerIdsRequest> = ctx.ticket();

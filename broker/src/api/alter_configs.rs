@@ -2,7 +2,7 @@
 //! has them. INVALID_CONFIG for names and values, INVALID_REQUEST for what cannot be changed in this way,
 //! UNKNOWN_TOPIC_OR_PARTITION.
 
-use super::{Context, Endpoint, Reply, Ticket};
+use super::{Context, Endpoint, Reply, Ticket, error};
 use crate::resources::{Outcome, Resource, ResourceError, Wanted, check_request};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::alter_configs::{AlterConfigsResource, AlterConfigsResourceResponse};
@@ -39,7 +39,7 @@ fn response(outcome: Outcome) -> AlterConfigsResponse {
     let one = |((resource_type, resource_name), result): (Resource, Result<(), ResourceError>)| {
         AlterConfigsResourceResponse {
             error_code: result.as_ref().err().map_or(ErrorCode::None, ErrorCode::from).code(),
-            error_message: result.err().map(|error| error.to_string()),
+            error_message: result.err().and_then(|error| error::text(error.to_string())),
             resource_type,
             resource_name,
         }

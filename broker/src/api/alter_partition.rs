@@ -18,6 +18,8 @@ pub struct AlterPartition;
 impl Endpoint for AlterPartition {
     type Request = AlterPartitionRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=3;
+    // Brokers order these by their epochs.
+    const LETS_PASS: bool = true;
 
     fn handle(ctx: &Context<'_>, request: AlterPartitionRequest) -> Reply<AlterPartitionResponse> {
         let version = ctx.version;

@@ -2,6 +2,7 @@
 //! controller. NOT_CONTROLLER for the whole; per partition UNKNOWN_TOPIC_OR_PARTITION, INVALID_REPLICA_ASSIGNMENT,
 //! NO_REASSIGNMENT_IN_PROGRESS. Version 1 (KIP-860) came with Kafka 4.1 and is not served.
 
+use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::cluster::{ReassignError, Waiter};
 use common::kafka::error::ErrorCode;
@@ -52,7 +53,7 @@ fn response(outcomes: Outcomes) -> AlterPartitionReassignmentsResponse {
         let (code, error_message) = match &outcome {
             Ok(()) => (ErrorCode::None, None),
             Err(ReassignError::NotInProgress | ReassignError::NotWritten) => (outcome_code(&outcome), None),
-            Err(error) => (error.into(), Some(error.to_string())),
+            Err(error) => (error.into(), text(error.to_string())),
         };
         let partition = ReassignablePartitionResponse { partition_index, error_code: code.code(), error_message };
         match responses.last_mut() {

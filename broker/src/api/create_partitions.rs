@@ -3,6 +3,7 @@
 //! INVALID_REPLICA_ASSIGNMENT, INVALID_REPLICATION_FACTOR, REASSIGNMENT_IN_PROGRESS, INVALID_REQUEST if named twice,
 //! REQUEST_TIMED_OUT.
 
+use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::cluster::{NewPartitions, TopicsAction, TopicsOutcome, TopicsRequest, Waiter};
 use common::kafka::error::ErrorCode;
@@ -50,7 +51,7 @@ impl Endpoint for CreatePartitions {
         let done = Waiter::new(move |outcome: TopicsOutcome| {
             results.extend(outcome.into_iter().map(|(name, outcome)| match outcome {
                 Ok(_) => result(name, ErrorCode::None, None),
-                Err(error) => result(name, (&error).into(), error.client_text()),
+                Err(error) => result(name, (&error).into(), error.client_text().and_then(text)),
             }));
             ticket.answer(&CreatePartitionsResponse { results, ..Default::default() });
         });

@@ -3,6 +3,7 @@
 //! INVALID_REQUEST, and REQUEST_TIMED_OUT when it is written but not yet led everywhere. Answers when every broker's leader
 //! is in this broker's image, as Kafka does.
 
+use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::broker::Broker;
 use crate::cluster::{
@@ -117,7 +118,7 @@ fn failed(name: &str, code: ErrorCode, message: Option<String>) -> CreatableTopi
     CreatableTopicResult {
         name: name.to_owned(),
         error_code: code.code(),
-        error_message: message,
+        error_message: message.and_then(text),
         configs: Some(Vec::new()),
         ..Default::default()
     }

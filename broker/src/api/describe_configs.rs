@@ -2,6 +2,7 @@
 //! documentation (KIP-133, 226, 569). UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION, and INVALID_REQUEST for
 //! another broker than this. Loggers are those of the rooms, with the level they started with.
 
+use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::broker::Broker;
 use crate::cluster::{Entity, Waiter, topic_name};
@@ -79,7 +80,7 @@ impl View {
             Ok(configs) => result.configs = configs,
             Err((error, message)) => {
                 result.error_code = error.code();
-                result.error_message = Some(message);
+                result.error_message = text(message);
             }
         }
         if let Some(asked) = asked {

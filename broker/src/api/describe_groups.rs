@@ -1,6 +1,7 @@
 //! DescribeGroups (15), versions 0 to 6: KIP-430, 345, 1043. A group that does not exist is in state Dead; from version 6
 //! on it also has GROUP_ID_NOT_FOUND.
 
+use super::error::text;
 use super::{Context, Endpoint, Reply};
 use crate::group::{DescribedMember, Description, GroupError};
 use common::kafka::error::ErrorCode;
@@ -44,7 +45,7 @@ fn described(group_id: String, found: Result<Option<Description>, GroupError>, v
         },
         Ok(None) => {
             let is_told = version >= 6;
-            let error_message = is_told.then(|| format!("Group {group_id} not found."));
+            let error_message = if is_told { text(format!("Group {group_id} not found.")) } else { None };
             let error = if is_told { ErrorCode::GroupIdNotFound } else { ErrorCode::None };
             DescribedGroup {
                 error_code: error.code(),

@@ -3,6 +3,7 @@
 //! INVALID_TOPIC_EXCEPTION, PREFERRED_LEADER_NOT_AVAILABLE, ELIGIBLE_LEADERS_NOT_AVAILABLE. Answers when the elections stand
 //! in ZooKeeper.
 
+use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::cluster::image::TopicImage;
 use crate::cluster::{ElectionError, ElectionKind, ElectionOutcome, Waiter};
@@ -70,7 +71,7 @@ fn response(outcomes: Outcomes, is_all: bool) -> ElectLeadersResponse {
         let (code, error_message) = match &outcome {
             Ok(()) => (ErrorCode::None, None),
             Err(ElectionError::NotController) => (ErrorCode::NotController, None),
-            Err(error) => (error.into(), Some(error.to_string())),
+            Err(error) => (error.into(), text(error.to_string())),
         };
         let result = PartitionResult { partition_id: partition, error_code: code.code(), error_message };
         match results.last_mut() {

@@ -15,6 +15,15 @@ use crate::partition::{DeleteError, PieceError, ProduceError, ReadError, StateEr
 use crate::producer_ids::NoProducerIds;
 use crate::resources::ResourceError;
 use common::kafka::error::ErrorCode;
+use common::kafka::wire::STRING_MAX_BYTES;
+
+/// A text for a client. What it quotes came as a string of the wire, so quotation and words together may be longer than one
+/// can be: the end is cut off.
+pub(super) fn text(text: impl Into<String>) -> Option<String> {
+    let mut text = text.into();
+    text.truncate(text.floor_char_boundary(STRING_MAX_BYTES));
+    Some(text)
+}
 
 impl From<StateError> for ErrorCode {
     fn from(error: StateError) -> ErrorCode {

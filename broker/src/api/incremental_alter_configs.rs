@@ -2,7 +2,7 @@
 //! Answered when ZooKeeper has them; errors as AlterConfigs. Levels of loggers cannot be changed while running:
 //! INVALID_REQUEST.
 
-use super::{Context, Endpoint, Reply, Ticket};
+use super::{Context, Endpoint, Reply, Ticket, error};
 use crate::config::change::Operation;
 use crate::resources::{BROKER_LOGGER, Outcome, Resource, ResourceError, Wanted, check_request};
 use common::kafka::error::ErrorCode;
@@ -60,7 +60,7 @@ fn response(outcome: Outcome) -> IncrementalAlterConfigsResponse {
     let one = |((resource_type, resource_name), result): (Resource, Result<(), ResourceError>)| {
         AlterConfigsResourceResponse {
             error_code: result.as_ref().err().map_or(ErrorCode::None, ErrorCode::from).code(),
-            error_message: result.err().map(|error| error.to_string()),
+            error_message: result.err().and_then(|error| error::text(error.to_string())),
             resource_type,
             resource_name,
         }

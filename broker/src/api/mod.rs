@@ -38,6 +38,9 @@ pub mod stop_replica;
 pub mod sync_group;
 pub mod update_metadata;
 
+#[cfg(test)]
+mod tests;
+
 use crate::broker::Broker;
 use crate::connection::ConnectionInfo;
 use crate::outbox::Outbox;
@@ -57,6 +60,9 @@ pub trait Endpoint {
     const VERSIONS: RangeInclusive<i16>;
     /// Lowest version advertised: below `VERSIONS` only where clients misread a missing low version (KAFKA-18659).
     const ADVERTISED_FROM: i16 = *Self::VERSIONS.start();
+    /// May requests behind it on its connection be handled while one is parked? Kafka never does it, and clients pipeline on
+    /// the strength of that: a commit of offsets and, behind it, their fetch. So true only where nothing behind it can tell.
+    const LETS_PASS: bool = false;
     /// Decides and replies.
     fn handle(ctx: &Context<'_>, request: Self::Request) -> Reply<<Self::Request as Request>::Response>;
 }
@@ -100,6 +106,7 @@ impl Context<'_> {
             sequence: self.sequence,
             correlation_id: self.correlation_id,
             version: self.version,
+            is_answered: false,
             answers: PhantomData,
         }
     }
@@ -112,6 +119,7 @@ pub struct Ticket<E: Request> {
     sequence: u64,
     correlation_id: i32,
     version: i16,
+    is_answered: bool,
     answers: PhantomData<fn(E)>,
 }
 
@@ -122,9 +130,23 @@ impl<E: Request> Ticket<E> {
     }
 
     /// Sends the answer.
-    pub fn answer(self, response: &E::Response) {
-        let frame = encode::<E>(self.correlation_id, self.version, response);
-        self.outbox.reply(self.connection, self.sequence, frame);
+    pub fn answer(mut self, response: &E::Response) {
+        self.is_answered = true;
+        match encode::<E>(self.correlation_id, self.version, response) {
+            Ok(frame) => self.outbox.reply(self.connection, self.sequence, frame),
+            Err(reason) => self.outbox.close(self.connection, self.sequence, reason),
+        }
+    }
+}
+
+/// A machine that ends with a request in its hands leaves nobody waiting: the client sees its connection closed and asks
+/// again.
+impl<E: Request> Drop for Ticket<E> {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            let reason = format!("nobody is left to answer {}", E::NAME);
+            self.outbox.close(self.connection, self.sequence, reason);
+        }
     }
 }
 
@@ -140,10 +162,13 @@ pub enum Handled {
     /// Send this.
     Now(Frame),
     /// The answer comes through `Outbox::reply`.
-    Parked,
+    Parked {
+        /// Requests behind it may be handled before.
+        lets_pass: bool,
+    },
     /// No answer.
     Silent,
-    /// The bytes are no request that this broker serves; close the connection, as Kafka does.
+    /// The bytes are no request that this broker serves, or its answer cannot be said; close the connection, as Kafka does.
     Close(String),
 }
 
@@ -274,15 +299,22 @@ fn handle<E: Endpoint>(ctx: &Context<'_>, mut body: Reader) -> Handled {
         }
     };
     match E::handle(ctx, request) {
-        Reply::Now(response) => Handled::Now(encode::<E::Request>(ctx.correlation_id, ctx.version, &response)),
-        Reply::Parked => Handled::Parked,
+        Reply::Now(response) => match encode::<E::Request>(ctx.correlation_id, ctx.version, &response) {
+            Ok(frame) => Handled::Now(frame),
+            Err(reason) => Handled::Close(reason),
+        },
+        Reply::Parked => Handled::Parked { lets_pass: E::LETS_PASS },
         Reply::Silent => Handled::Silent,
         Reply::Close(reason) => Handled::Close(reason),
     }
 }
 
-fn encode<E: Request>(correlation_id: i32, version: i16, response: &E::Response) -> Frame {
-    header::encode_response(correlation_id, version, response).expect("a handler sets only what the version has")
+/// What a client or ZooKeeper gave may be too long to be said again; then no answer can be given.
+fn encode<E: Request>(correlation_id: i32, version: i16, response: &E::Response) -> Result<Frame, String> {
+    header::encode_response(correlation_id, version, response).map_err(|error| {
+        tracing::error!(api = E::NAME, version, %error, "a response cannot be written");
+        format!("response to {} version {version}: {error}", E::NAME)
+    })
 }
 
 /// True if the controller means an earlier registration of this broker (KIP-380); -1 is a version without the field.

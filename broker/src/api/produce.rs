@@ -7,6 +7,7 @@
 //! INVALID_TOPIC_EXCEPTION (internal topic), and what the log finds wrong with a batch. Transactional batches are refused
 //! with INVALID_TXN_STATE: there is no transaction coordinator to ask.
 
+use super::error::text;
 use super::{Context, Endpoint, Reply};
 use crate::broker::Broker;
 use crate::leaders::{CurrentLeader, current_leader};
@@ -40,6 +41,8 @@ pub struct Produce;
 impl Endpoint for Produce {
     type Request = ProduceRequest;
     const VERSIONS: RangeInclusive<i16> = 3..=13;
+    // Appends are done in order, at once; only the acknowledgement waits.
+    const LETS_PASS: bool = true;
     const ADVERTISED_FROM: i16 = 0;
 
     fn handle(ctx: &Context<'_>, request: ProduceRequest) -> Reply<ProduceResponse> {
@@ -178,7 +181,7 @@ impl Answer {
                     let code = ErrorCode::from(&error);
                     // Clients show what is wrong with their own records; the rest has texts of its own.
                     let is_theirs = matches!(code, ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp);
-                    let error_message = is_theirs.then(|| error.to_string());
+                    let error_message = if is_theirs { text(error.to_string()) } else { None };
                     PartitionProduceResponse { error_message, ..failure(*index, code) }
                 }
                 None => failure(*index, ErrorCode::UnknownServerError),

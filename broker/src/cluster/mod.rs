@@ -214,8 +214,9 @@ impl std::fmt::Debug for Answer {
 /// What should happen outside; to be carried out in order, after the call that gave it.
 #[derive(Debug)]
 pub enum Effect {
-    /// Drive the ZooKeeper socket.
-    Zk(ZkCommand),
+    /// Drive the ZooKeeper socket. The numbers have no gap: commands are to be carried out in their order, also those of
+    /// calls on several threads, for the session counts on answers in the order of its requests.
+    Zk(u64, ZkCommand),
     /// Tell a broker its roles (version 7); to this broker itself directly. Answer: `on_leader_and_isr_response`.
     LeaderAndIsr {
         /// To whom.
@@ -296,6 +297,8 @@ struct Inner {
     /// `session` is that of an earlier life, taken up only to be closed.
     is_burying: bool,
     is_closing: bool,
+    /// Number of the next command to the socket.
+    next_command: u64,
 }
 
 /// Everything but the session: questions out, answers in.
@@ -327,7 +330,15 @@ impl Cluster {
         }
         let core = Core::new(config, rng);
         Ok(Cluster {
-            inner: Mutex::new(Inner { core, session_config, session, chroot, is_burying, is_closing: false }),
+            inner: Mutex::new(Inner {
+                core,
+                session_config,
+                session,
+                chroot,
+                is_burying,
+                is_closing: false,
+                next_command: 0,
+            }),
         })
     }
 
@@ -593,9 +604,9 @@ impl Inner {
             }
             let Some(output) = self.session.poll() else { break };
             match output {
-                Output::Connect(server) => effects.push(Effect::Zk(ZkCommand::Connect(server))),
-                Output::Send(bytes) => effects.push(Effect::Zk(ZkCommand::Send(bytes))),
-                Output::Disconnect => effects.push(Effect::Zk(ZkCommand::Disconnect)),
+                Output::Connect(server) => self.drive(ZkCommand::Connect(server), effects),
+                Output::Send(bytes) => self.drive(ZkCommand::Send(bytes), effects),
+                Output::Disconnect => self.drive(ZkCommand::Disconnect, effects),
                 Output::Event(event) => self.on_session_event(event, now, effects),
                 Output::Reply { token: NO_TOKEN, .. } => {}
                 Output::Reply { token, result, .. } => self.core.on_reply(token, result, now, effects),
@@ -606,6 +617,11 @@ impl Inner {
                 }
             }
         }
+    }
+
+    fn drive(&mut self, command: ZkCommand, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Zk(self.next_command, command));
+        self.next_command += 1;
     }
 
     fn on_session_event(&mut self, event: SessionEvent, now: Now, effects: &mut Vec<Effect>) {

@@ -891,9 +891,9 @@ fn what_zookeeper_refuses_is_tried_again_later() {
 /// What a cluster wants done, as words.
 fn words(effects: &[Effect]) -> Vec<&'static str> {
     let word = |effect: &Effect| match effect {
-        Effect::Zk(ZkCommand::Connect(_)) => "connect",
-        Effect::Zk(ZkCommand::Send(_)) => "send",
-        Effect::Zk(ZkCommand::Disconnect) => "disconnect",
+        Effect::Zk(_, ZkCommand::Connect(_)) => "connect",
+        Effect::Zk(_, ZkCommand::Send(_)) => "send",
+        Effect::Zk(_, ZkCommand::Disconnect) => "disconnect",
         Effect::RememberSession(_) => "remember",
         Effect::Closed => "closed",
         _ => "other",

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use common::Rng;
 use common::kafka::batch::{self, BatchSpec, Record};
 use common::kafka::compression::Compression;
+use common::kafka::wire::STRING_MAX_BYTES;
 use common::time::{Millis, Now};
 use std::collections::VecDeque;
 use thiserror::Error;
@@ -171,6 +172,9 @@ impl Turn<'_> {
     /// A member id that nobody has: `prefix`, then a random UUID, as clients show it.
     pub(super) fn new_member_id(&mut self, prefix: &str) -> String {
         let id = uuid::Builder::from_random_bytes(self.rng.u128(..).to_be_bytes()).into_uuid();
+        // The id must fit into a string of the wire, whatever length the client's name for itself has.
+        let room = STRING_MAX_BYTES - "-".len() - uuid::fmt::Hyphenated::LENGTH;
+        let prefix = &prefix[..prefix.floor_char_boundary(room)];
         format!("{prefix}-{id}")
     }
 

@@ -25,13 +25,14 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 
 /// What the tasks share, and the broker's way out to them.
 pub struct Shared {
     clock: Clock,
     broker: OnceLock<Arc<Broker>>,
     runtime: tokio::runtime::Handle,
-    connections: Mutex<HashMap<ConnectionId, mpsc::UnboundedSender<(u64, Frame)>>>,
+    connections: Mutex<HashMap<ConnectionId, mpsc::UnboundedSender<socket::Due>>>,
     next_connection: AtomicU64,
     peers: peer::Peers,
     zookeeper: mpsc::UnboundedSender<ZkCommand>,
@@ -47,6 +48,13 @@ impl Shared {
         self.idle_limit
     }
 
+    fn settle(&self, connection: ConnectionId, due: socket::Due) {
+        if let Some(sender) = self.connections.lock().get(&connection) {
+            // A connection that ended meanwhile has no reader for its answer, and needs none.
+            let _ = sender.send(due);
+        }
+    }
+
     fn broker(&self) -> &Arc<Broker> {
         self.broker.get().expect("tasks start after the broker")
     }
@@ -54,10 +62,11 @@ impl Shared {
 
 impl Outbox for Shared {
     fn reply(&self, connection: ConnectionId, sequence: u64, frame: Frame) {
-        if let Some(sender) = self.connections.lock().get(&connection) {
-            // A connection that ended meanwhile has no reader for its answer, and needs none.
-            let _ = sender.send((sequence, frame));
-        }
+        self.settle(connection, socket::Due::Answer(sequence, frame));
+    }
+
+    fn close(&self, connection: ConnectionId, sequence: u64, reason: String) {
+        self.settle(connection, socket::Due::Close(sequence, reason));
     }
 
     fn peer(&self, to: &PeerAddress, channel: Channel, request_id: u64, frame: Bytes) {
@@ -126,12 +135,12 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
     let broker =
         Broker::start(config, (&ports, &host_name()), collaborators, shared.clock.now()).map_err(anyhow::Error::new)?;
     shared.broker.set(broker.clone()).unwrap_or_else(|_| unreachable!("set once"));
-    let zk_task = tokio::spawn(zookeeper::drive(shared.clone(), zk_commands));
-    let tick_task = tokio::spawn(tick(shared.clone()));
+    let mut zk_task = tokio::spawn(zookeeper::drive(shared.clone(), zk_commands));
+    let mut tick_task = tokio::spawn(tick(shared.clone()));
     broker.begin(shared.clock.now());
     let accept_tasks: Vec<_> =
         listeners.into_iter().map(|listener| tokio::spawn(listener::accept(shared.clone(), listener))).collect();
-    let reason = wait_for_stop(&shared, &mut stop).await?;
+    let reason = wait_for_stop(&shared, &mut stop, (&mut zk_task, &mut tick_task)).await?;
     for task in accept_tasks {
         task.abort();
     }
@@ -147,6 +156,7 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
 async fn wait_for_stop(
     shared: &Arc<Shared>,
     stop: &mut mpsc::UnboundedReceiver<StopReason>,
+    (zk_task, tick_task): (&mut JoinHandle<()>, &mut JoinHandle<()>),
 ) -> anyhow::Result<StopReason> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
@@ -156,6 +166,9 @@ async fn wait_for_stop(
         tokio::select! {
             biased;
             reason = stop.recv() => return Ok(reason.unwrap_or(StopReason::Finished)),
+            // Neither ends by itself: it was a bug, and without it the broker is neither serving nor dead.
+            ended = &mut *zk_task => return Ok(StopReason::Fatal(format!("the ZooKeeper connection's task ended: {ended:?}"))),
+            ended = &mut *tick_task => return Ok(StopReason::Fatal(format!("the clock's task ended: {ended:?}"))),
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }

@@ -17,6 +17,22 @@ use tokio::sync::mpsc;
 /// Room made for the next read; a frame larger than it grows the buffer only as its bytes arrive.
 const READ_BYTES: usize = 64 * 1024;
 
+/// What becomes of a parked request.
+pub(super) enum Due {
+    Answer(u64, Frame),
+    /// There is no answer, for this reason.
+    Close(u64, String),
+}
+
+impl Due {
+    fn note(self, answers: &mut Answers) {
+        match self {
+            Due::Answer(sequence, frame) => answers.ready(sequence, frame),
+            Due::Close(sequence, reason) => answers.close(sequence, reason),
+        }
+    }
+}
+
 /// Serves a connection until either side ends it.
 pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, info: ConnectionInfo) {
     let _ = stream.set_nodelay(true);
@@ -33,30 +49,39 @@ async fn converse(
     shared: &Arc<Shared>,
     mut stream: TcpStream,
     info: &ConnectionInfo,
-    mut replies: mpsc::UnboundedReceiver<(u64, Frame)>,
+    mut replies: mpsc::UnboundedReceiver<Due>,
 ) -> io::Result<()> {
     let mut buffer = BytesMut::new();
     let mut answers = Answers::default();
+    let mut has_ended = false;
     let mut idle = Box::pin(tokio::time::sleep(shared.idle_limit()));
     loop {
-        let more = handle_frames(shared, info, &mut buffer, &mut answers)?;
-        while let Ok((sequence, frame)) = replies.try_recv() {
-            answers.ready(sequence, frame);
+        let more = handle_frames(shared, info, &mut buffer, &mut answers);
+        while let Ok(due) = replies.try_recv() {
+            due.note(&mut answers);
         }
         if send_answers(&mut stream, &mut answers).await? || more {
             idle.as_mut().reset(tokio::time::Instant::now() + shared.idle_limit());
         }
+        if let Some(reason) = answers.must_close() {
+            tracing::info!(client = info.client_host, listener = info.listener, reason, "closing a connection");
+            return Ok(());
+        }
         if more && answers.has_room() {
             continue;
         }
+        if has_ended && !more {
+            return Ok(());
+        }
+        // A client that may not be served yet is still read a little, so that its end is seen.
+        let may_read = !has_ended && (answers.has_room() || buffer.len() < READ_BYTES);
         buffer.reserve(READ_BYTES);
         tokio::select! {
             biased;
-            Some((sequence, frame)) = replies.recv() => answers.ready(sequence, frame),
-            read = stream.read_buf(&mut buffer), if answers.has_room() => {
-                if read? == 0 {
-                    return Ok(());
-                }
+            Some(due) = replies.recv() => due.note(&mut answers),
+            read = stream.read_buf(&mut buffer), if may_read => {
+                // What came before the end is still handled: producers with acks=0 rely on it.
+                has_ended = read? == 0;
                 idle.as_mut().reset(tokio::time::Instant::now() + shared.idle_limit());
             }
             () = &mut idle, if answers.is_empty() => return Ok(()),
@@ -65,28 +90,26 @@ async fn converse(
 }
 
 /// Handles every complete frame of the buffer, as far as answers may be owed; true if a complete frame may be left.
-fn handle_frames(
-    shared: &Shared,
-    info: &ConnectionInfo,
-    buffer: &mut BytesMut,
-    answers: &mut Answers,
-) -> io::Result<bool> {
-    while let Some(frame) = next_frame(buffer, shared.max_request_bytes)? {
+fn handle_frames(shared: &Shared, info: &ConnectionInfo, buffer: &mut BytesMut, answers: &mut Answers) -> bool {
+    while answers.has_room() {
+        let frame = match next_frame(buffer, shared.max_request_bytes) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return false,
+            Err(error) => {
+                let sequence = answers.begin();
+                answers.close(sequence, error.to_string());
+                return false;
+            }
+        };
         let sequence = answers.begin();
         match shared.broker().on_request(info, sequence, frame, shared.clock.now()) {
             Handled::Now(frame) => answers.ready(sequence, frame),
             Handled::Silent => answers.silent(sequence),
-            Handled::Parked => {}
-            Handled::Close(reason) => {
-                tracing::info!(client = info.client_host, listener = info.listener, reason, "closing a connection");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-            }
-        }
-        if !answers.has_room() {
-            return Ok(true);
+            Handled::Parked { lets_pass } => answers.parked(sequence, lets_pass),
+            Handled::Close(reason) => answers.close(sequence, reason),
         }
     }
-    Ok(false)
+    true
 }
 
 /// Splits one frame off, without its length prefix; an error if the length is not possible.

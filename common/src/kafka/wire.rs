@@ -14,7 +14,7 @@ use crate::disk::FileSlice;
 const COPY_BELOW_BYTES: usize = 512;
 
 /// Strings carry a 16-bit length on the wire; the flexible versions keep the bound (KIP-482).
-const STRING_MAX_BYTES: usize = i16::MAX as usize;
+pub const STRING_MAX_BYTES: usize = i16::MAX as usize;
 
 /// Why bytes are not the message they claim to be. The connection cannot be read on after one of these.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

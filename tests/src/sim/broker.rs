@@ -35,6 +35,7 @@ const REQUEST_BYTES_MAX: usize = 100 * 1024 * 1024;
 /// Something that the broker wants done.
 enum Wanted {
     Reply(ConnectionId, u64, Frame),
+    Close(ConnectionId, u64, String),
     Peer(PeerAddress, Channel, u64, Bytes),
     Zk(ZkCommand),
     WakeAt(Millis),
@@ -61,6 +62,10 @@ impl Notes {
 impl Outbox for Notes {
     fn reply(&self, connection: ConnectionId, sequence: u64, frame: Frame) {
         self.push(Wanted::Reply(connection, sequence, frame));
+    }
+
+    fn close(&self, connection: ConnectionId, sequence: u64, reason: String) {
+        self.push(Wanted::Close(connection, sequence, reason));
     }
 
     fn peer(&self, to: &PeerAddress, channel: Channel, request_id: u64, frame: Bytes) {
@@ -245,6 +250,12 @@ impl BrokerProcess {
                             self.serve(connection, ctx);
                         }
                     }
+                    Wanted::Close(connection, sequence, reason) => {
+                        if let Some(served) = self.served.get_mut(&connection) {
+                            served.answers.close(sequence, reason);
+                            self.serve(connection, ctx);
+                        }
+                    }
                     Wanted::Peer(to, channel, id, frame) => self.send_peer((to, channel), id, frame, ctx),
                     Wanted::Zk(command) => self.zk(command, ctx),
                     Wanted::WakeAt(at) => {
@@ -315,6 +326,10 @@ impl BrokerProcess {
                     Err(error) => return self.close(id, &error.to_string(), ctx),
                 }
             }
+            if let Some(reason) = served.answers.must_close() {
+                let reason = reason.to_owned();
+                return self.close(id, &reason, ctx);
+            }
             if !served.answers.has_room() {
                 return;
             }
@@ -323,8 +338,8 @@ impl BrokerProcess {
             match self.broker.on_request(&served.info, sequence, frame, ctx.now()) {
                 Handled::Now(frame) => served.answers.ready(sequence, frame),
                 Handled::Silent => served.answers.silent(sequence),
-                Handled::Parked => {}
-                Handled::Close(reason) => return self.close(id, &reason, ctx),
+                Handled::Parked { lets_pass } => served.answers.parked(sequence, lets_pass),
+                Handled::Close(reason) => served.answers.close(sequence, reason),
             }
         }
     }

@@ -1,0 +1,159 @@
+//! Frames in, frames out, with a broker that has no sockets, no ZooKeeper and no other brokers.
+
+use super::*;
+use crate::broker::Collaborators;
+use crate::config::BrokerConfig;
+use crate::outbox::{Channel, ConnectionId, Job, PeerAddress, StopReason, ZkCommand};
+use crate::server::disk::StdDisk;
+use bytes::{Buf, Bytes};
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::alter_configs::AlterConfigsResource;
+use common::kafka::messages::incremental_alter_configs;
+use common::kafka::messages::{
+    AlterConfigsRequest, DescribeConfigsRequest, DescribeConfigsResource, IncrementalAlterConfigsRequest,
+    UpdateMetadataBroker,
+};
+use common::kafka::wire::STRING_MAX_BYTES;
+use common::properties::Properties;
+use common::time::{Millis, WallMillis};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+
+/// Keeps what clients are answered; everything else is lost, as on a cut cable.
+#[derive(Default)]
+struct Answered(Mutex<Vec<(u64, Result<Frame, String>)>>);
+
+impl Outbox for Answered {
+    fn reply(&self, _: ConnectionId, sequence: u64, frame: Frame) {
+        self.0.lock().push((sequence, Ok(frame)));
+    }
+    fn close(&self, _: ConnectionId, sequence: u64, reason: String) {
+        self.0.lock().push((sequence, Err(reason)));
+    }
+    fn peer(&self, _: &PeerAddress, _: Channel, _: u64, _: Bytes) {}
+    fn zk(&self, _: ZkCommand) {}
+    fn wake_at(&self, _: Millis) {}
+    fn run(&self, _: Job) {}
+    fn stop(&self, reason: StopReason) {
+        panic!("{reason:?}");
+    }
+}
+
+struct Place {
+    broker: Arc<Broker>,
+    answered: Arc<Answered>,
+    _dir: tempfile::TempDir,
+}
+
+const NOW: Now = Now { mono: Millis(1), wall: WallMillis(1) };
+
+impl Place {
+    fn new() -> Place {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!("broker.id=1\nzookeeper.connect=h:1\nlog.dirs={}\n", dir.path().display());
+        let (config, _) = BrokerConfig::parse(&Properties::parse(&text, "test")).unwrap();
+        let answered = Arc::new(Answered::default());
+        let collaborators =
+            Collaborators { disk: Arc::new(StdDisk), outbox: answered.clone(), rng: common::Rng::with_seed(1) };
+        let broker = Broker::start(config, (&BTreeMap::new(), "h"), collaborators, NOW).unwrap();
+        let me = UpdateMetadataBroker { id: 1, ..Default::default() };
+        let request = UpdateMetadataRequest { live_brokers: vec![me], ..Default::default() };
+        broker.image.write().update(request).unwrap();
+        Place { broker, answered, _dir: dir }
+    }
+
+    /// What becomes of a request that is answered without the help of others.
+    fn ask<R: Request>(&self, version: i16, request: &R) -> Result<R::Response, String> {
+        let header = RequestHeader { api_key: R::KEY, api_version: version, correlation_id: 7, client_id: None };
+        let mut frame = header::encode_request(&header, request).unwrap();
+        frame.advance(4);
+        let info = ConnectionInfo {
+            id: ConnectionId(1),
+            listener: "PLAINTEXT".into(),
+            client_host: "127.0.0.1".into(),
+            principal: "User:ANONYMOUS".into(),
+        };
+        let frame = match dispatch(&self.broker, &info, 0, frame, NOW) {
+            Handled::Now(frame) => frame,
+            Handled::Parked { .. } => self.answered.0.lock().pop().expect("nobody else is needed").1?,
+            Handled::Silent => panic!("no answer"),
+            Handled::Close(reason) => return Err(reason),
+        };
+        let mut bytes = frame.into_bytes().unwrap();
+        bytes.advance(4);
+        Ok(header::decode_response::<R>(bytes, version).unwrap().1)
+    }
+}
+
+#[test]
+fn a_text_that_quotes_the_longest_name_is_cut() {
+    let place = Place::new();
+    for len in [2, 200, STRING_MAX_BYTES - 20, STRING_MAX_BYTES] {
+        for kind in [2, 4, 8, 16, 99] {
+            let name = "ä".repeat(len / 2);
+            let check = |version: i16, found: (i16, Option<String>)| {
+                assert_ne!(found.0, ErrorCode::None.code(), "version {version} kind {kind}");
+                let text = found.1.unwrap_or_default();
+                assert!(text.len() <= STRING_MAX_BYTES && !text.ends_with('\u{fffd}'), "version {version} kind {kind}");
+            };
+            for version in 1..=4 {
+                let resource = DescribeConfigsResource {
+                    resource_type: kind,
+                    resource_name: name.clone(),
+                    configuration_keys: None,
+                };
+                let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+                let mut results = place.ask(version, &request).unwrap().results;
+                let result = results.remove(0);
+                if kind != 16 {
+                    check(version, (result.error_code, result.error_message));
+                }
+            }
+            for version in 0..=2 {
+                let resource =
+                    AlterConfigsResource { resource_type: kind, resource_name: name.clone(), ..Default::default() };
+                let request = AlterConfigsRequest { resources: vec![resource], ..Default::default() };
+                let result = place.ask(version, &request).unwrap().responses.remove(0);
+                check(version, (result.error_code, result.error_message));
+            }
+            for version in 0..=1 {
+                let resource = incremental_alter_configs::AlterConfigsResource {
+                    resource_type: kind,
+                    resource_name: name.clone(),
+                    ..Default::default()
+                };
+                let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+                let result = place.ask(version, &request).unwrap().responses.remove(0);
+                check(version, (result.error_code, result.error_message));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_response_that_cannot_be_written_closes_the_connection() {
+    let place = Place::new();
+    let info = ConnectionInfo {
+        id: ConnectionId(1),
+        listener: String::new(),
+        client_host: String::new(),
+        principal: String::new(),
+    };
+    let ctx = Context {
+        broker: &place.broker,
+        now: NOW,
+        version: 4,
+        connection: &info,
+        client_id: None,
+        correlation_id: 1,
+        sequence: 5,
+    };
+    let ticket: Ticket<common::kafka::messages::JoinGroupRequest> = ctx.ticket();
+    let member_id = "x".repeat(STRING_MAX_BYTES + 1);
+    ticket.answer(&common::kafka::messages::JoinGroupResponse { member_id, ..Default::default() });
+    drop(ctx.ticket::<common::kafka::messages::JoinGroupRequest>());
+    let answered = std::mem::take(&mut *place.answered.0.lock());
+    let [(5, Err(first)), (5, Err(second))] = &answered[..] else { panic!("{answered:?}") };
+    assert!(first.contains("32768"), "{first}");
+    assert_eq!(second, "nobody is left to answer JoinGroup");
+}
