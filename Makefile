@@ -5,7 +5,7 @@ DATA ?= data
 SEEDS ?= 20
 FIRST_SEED ?= 1
 
-.PHONY: help packages build run test verify fix interop sim bench docker docker-test clean
+.PHONY: help packages build run test verify fix interop sim sim-mutants bench docker docker-test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -40,6 +40,9 @@ interop: build ## real clients, real Kafka and real ZooKeeper against ours
 
 sim: packages ## the simulated cluster, SEEDS seeds from FIRST_SEED on
 	$(CARGO) run --locked --release -p tests --bin simulate -- --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+
+sim-mutants: packages ## planted bugs: the simulated cluster must see each, within SEEDS seeds
+	$(CARGO) run --locked --release -p tests --bin mutants -- --seeds $(SEEDS) --first-seed $(FIRST_SEED)
 
 bench: build ## ours and the peers' CPU, throughput and latency in one table
 	@tests/bench/run

@@ -5,6 +5,7 @@ pub mod disk;
 pub mod id;
 pub mod kafka;
 pub mod limits;
+pub mod mutants;
 pub mod properties;
 pub mod time;
 pub mod zk;

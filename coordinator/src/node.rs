@@ -23,8 +23,8 @@ use crate::tree::txn::Origin;
 use crate::tree::watch::ConnectionId;
 use bytes::{Bytes, BytesMut};
 use clients::Clients;
-use common::Rng;
 use common::time::{Millis, Now};
+use common::{Rng, mutants};
 use forward::Outbox;
 use lead::{Early, Lead};
 use status::Standing;
@@ -335,7 +335,7 @@ impl Node {
         match &mut self.lead {
             _ if touched.is_empty() => {}
             Some(lead) => lead.touch(touched, now.mono),
-            None if leader == self.id => {}
+            None if leader == self.id || mutants::is_on("touch-not-told") => {}
             None => {
                 self.tell_peer(leader, PeerBody::Touched(Touched { term: self.ensemble.term(), sessions: touched }))
             }
@@ -353,7 +353,9 @@ impl Node {
         let term = self.ensemble.term();
         match body {
             PeerBody::Raft(message) => self.ensemble.step(from, message)?,
-            PeerBody::Forward(forward) if forward.term == term && self.ensemble.is_leader() => {
+            PeerBody::Forward(forward)
+                if (forward.term == term || mutants::is_on("old-term-heard")) && self.ensemble.is_leader() =>
+            {
                 self.early.push(from, forward);
             }
             PeerBody::ForwardGap(gap) => self.outbox.fill_gap(gap),
@@ -434,7 +436,11 @@ impl Node {
     /// Asks the leader for its position, once for all who want to know.
     fn ask_read_index(&mut self, now: Now) -> bool {
         let Some(context) = self.clients.next_round(now.mono) else { return false };
-        self.ensemble.read_index(context);
+        if mutants::is_on("sync-is-local") {
+            self.clients.set_read_index(context, 0);
+        } else {
+            self.ensemble.read_index(context);
+        }
         true
     }
 
@@ -468,7 +474,7 @@ impl Node {
         };
         let mut gaps = Vec::new();
         for (from, forward) in self.early.take() {
-            if forward.term == term {
+            if forward.term == term || mutants::is_on("old-term-heard") {
                 match lead.inbox.take(from, forward) {
                     Ok(requests) => lead.push_forwarded(from, requests),
                     Err(gap) => gaps.push((from, gap)),

@@ -2,4 +2,5 @@
 //! one seed; the properties that must hold whatever happens; and scenarios. Opens no socket and reads no clock.
 
 pub mod check;
+pub mod mutants;
 pub mod sim;

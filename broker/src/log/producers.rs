@@ -6,6 +6,7 @@ use super::segment::{file_path, remove_if_there};
 use super::{AppendOrigin, LogError};
 use common::disk::Disk;
 use common::kafka::batch::BatchHeader;
+use common::mutants;
 use common::time::WallMillis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -147,7 +148,7 @@ impl ProducerEntry {
     }
 
     fn duplicate_of(&self, header: &BatchHeader) -> Option<BatchMetadata> {
-        if self.epoch != header.producer_epoch {
+        if self.epoch != header.producer_epoch || mutants::is_on("sequence-not-checked") {
             return None;
         }
         let last_sequence = header.last_sequence();
@@ -170,7 +171,7 @@ impl ProducerEntry {
 
     fn check_sequence(&self, header: &BatchHeader) -> Result<(), ProducerError> {
         // A producer of whom nothing is known may start anywhere: its records may have been deleted (KIP-360).
-        if self.epoch == -1 {
+        if self.epoch == -1 || mutants::is_on("sequence-not-checked") {
             return Ok(());
         }
         let last = if header.producer_epoch == self.epoch { self.last_sequence() } else { -1 };
@@ -372,7 +373,7 @@ impl Producers {
     /// Applies what was prepared, once the batches are in the log; `end_offset` is the offset behind them. Completed
     /// transactions follow with [`Producers::complete`].
     pub(crate) fn apply(&mut self, prepared: &Prepared, end_offset: i64) {
-        for entry in &prepared.updates {
+        for entry in prepared.updates.iter().filter(|_| !mutants::is_on("producers-not-kept")) {
             self.entries.insert(entry.producer_id, *entry);
         }
         self.ongoing.extend(prepared.started.iter().copied());

@@ -3,6 +3,7 @@
 
 use super::follower::Fetched;
 use super::*;
+use common::mutants;
 
 impl Partition {
     /// Where to fetch from: the log's end, or the high watermark if no record has a leader epoch, because then nothing
@@ -11,7 +12,7 @@ impl Partition {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         self.check_following(state, leader_epoch)?;
-        if state.log.latest_epoch().is_none() {
+        if state.log.latest_epoch().is_none() || mutants::is_on("truncate-to-high-watermark") {
             let high_watermark = state.high_watermark;
             if high_watermark < state.log.log_end_offset() {
                 self.truncate(state, high_watermark)?;
@@ -73,7 +74,9 @@ impl Partition {
                 None => end,
             }
         };
-        self.truncate(state, to.min(log_end))?;
+        if !mutants::is_on("not-truncated") {
+            self.truncate(state, to.min(log_end))?;
+        }
         Ok(state.position())
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use common::mutants;
 use common::time::Millis;
 
 /// The rules of one broker that do not change with a partition.
@@ -209,6 +210,9 @@ impl InSync {
     pub fn high_watermark(&self, leader_end: i64, now: Millis, is_alive: impl Fn(i32) -> bool) -> i64 {
         let mut least = leader_end;
         for (id, follower) in &self.followers {
+            if mutants::is_on("high-watermark-early") {
+                break;
+            }
             if follower.end_offset < least
                 && (self.is_in_maximal(*id) || (follower.is_caught_up(leader_end, now, &self.rule) && is_alive(*id)))
             {
@@ -225,7 +229,7 @@ impl InSync {
             return None;
         }
         let end = self.followers.get(&replica)?.end_offset;
-        if end < high_watermark || end < epoch_start {
+        if (end < high_watermark || end < epoch_start) && !mutants::is_on("lagging-in-isr") {
             return None;
         }
         let mut isr = self.committed.clone();

@@ -5,6 +5,7 @@ use super::isr::{FollowerFetch, Proposal, Verdict};
 use super::waiting::{ParkedDelete, ParkedFetch};
 use super::*;
 use crate::log::{AppendOrigin, ReadError as LogReadError};
+use common::mutants;
 
 /// An offset found by a timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +59,9 @@ impl Partition {
         let mut outcome = self.append_locked(&mut state, call, now, woken);
         let Some((parked, slot)) = parked else { return outcome };
         match &outcome {
-            Ok(appended) if state.high_watermark <= appended.last_offset => {
+            Ok(appended)
+                if state.high_watermark <= appended.last_offset && !mutants::is_on("reply-before-replicated") =>
+            {
                 parked.wait(slot, outcome.clone());
                 state.waiters.add_produce(appended.last_offset + 1, slot, parked.clone());
                 return outcome;
@@ -402,6 +405,7 @@ impl Partition {
             return Err(ReadError::NotLeaderOrFollower);
         }
         match asker.current_leader_epoch {
+            Some(_) if mutants::is_on("fetch-not-fenced") => {}
             Some(epoch) if epoch < state.leader_epoch => return Err(ReadError::FencedEpoch),
             Some(epoch) if epoch > state.leader_epoch => return Err(ReadError::UnknownEpoch),
             _ => {}
@@ -454,6 +458,7 @@ impl State {
     fn readable_end(&self, isolation: Isolation) -> i64 {
         match isolation {
             Isolation::LogEnd => self.log.log_end_offset(),
+            Isolation::HighWatermark if mutants::is_on("read-beyond-high-watermark") => self.log.log_end_offset(),
             Isolation::HighWatermark => self.high_watermark,
             Isolation::Committed => self.log.last_stable_offset(self.high_watermark),
         }
@@ -503,7 +508,7 @@ impl State {
                     log_end_offset: self.log.log_end_offset(),
                 });
             };
-            if known < epoch || end < wanted.fetch_offset {
+            if (known < epoch || end < wanted.fetch_offset) && !mutants::is_on("divergence-not-seen") {
                 data.diverging = Some((known, end));
                 return Ok(data);
             }

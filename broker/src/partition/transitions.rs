@@ -4,6 +4,7 @@
 use super::follower::Key;
 use super::*;
 use crate::log::OpenState;
+use common::mutants;
 
 /// What the controller wants of one partition.
 #[derive(Clone, Debug)]
@@ -236,7 +237,8 @@ impl Replicas {
         effects: &mut Vec<Effect>,
     ) -> Result<Vec<Result<(), StateError>>, StateError> {
         let mut control = self.control.lock();
-        if controller_epoch < control.controller_epoch || control.is_closed {
+        let is_stale = controller_epoch < control.controller_epoch && !mutants::is_on("old-controller-heeded");
+        if is_stale || control.is_closed {
             return Err(StateError::StaleController);
         }
         control.controller_epoch = controller_epoch;

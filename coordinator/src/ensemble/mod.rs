@@ -7,10 +7,10 @@ pub mod snapshot;
 mod storage;
 
 use bytes::Bytes;
-use common::Rng;
+use common::{Rng, mutants};
 use message::{Behind, Commit, HardState, LogEntry, LogPosition, MessageError, PeerBody, RaftMessage};
 use raft::eraftpb::{ConfState, EntryType, Message, MessageType};
-use raft::{RawNode, SnapshotStatus, StateRole};
+use raft::{RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use std::collections::{BTreeMap, VecDeque};
 use storage::LogStorage;
 use thiserror::Error;
@@ -159,6 +159,11 @@ impl Ensemble {
             check_quorum: true,
             pre_vote: true,
             skip_bcast_commit: true,
+            read_only_option: if mutants::is_on("lease-read") {
+                ReadOnlyOption::LeaseBased
+            } else {
+                ReadOnlyOption::Safe
+            },
             ..Default::default()
         };
         library.validate()?;
@@ -422,7 +427,7 @@ impl Ensemble {
             }
         }
         for (id, peer) in self.raw.raft.prs().iter().filter(|(id, _)| **id != self.id) {
-            let index = committed.min(peer.matched);
+            let index = if mutants::is_on("commit-beyond-match") { committed } else { committed.min(peer.matched) };
             let told = self.told_commit.entry(*id).or_default();
             if index > *told {
                 *told = index;
@@ -461,13 +466,13 @@ impl Ensemble {
         }
         if ready.must_sync() {
             // Only a new committed index is no reason to wait for the disk: it is written with what comes next.
-            append.hard_state = Some(self.hard_state);
+            append.hard_state = Some(self.hard_state).filter(|_| !mutants::is_on("vote-not-kept"));
             self.in_flight.push_back(number);
             self.term_in_flight.push_back((number, self.hard_state.term));
             progress.append = Some(append);
         }
         for message in ready.take_persisted_messages() {
-            if self.may_go_early(&message) {
+            if self.may_go_early(&message) || mutants::is_on("ack-before-fsync") {
                 give_out(message, progress);
             } else {
                 self.held.push_back((number, message));

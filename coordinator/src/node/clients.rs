@@ -13,9 +13,9 @@ use crate::tree::txn::{Applied, CreateSession, EventKind, Refusal, Txn, TxnBody}
 use crate::tree::watch::{ConnectionId, Watches};
 use crate::tree::write::{Write, WriteBody};
 use bytes::Bytes;
-use common::Rng;
 use common::time::{Millis, Now};
 use common::zk::{ConnectRequest, Reader};
+use common::{Rng, mutants};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
@@ -307,7 +307,7 @@ impl Clients {
     fn notify(&mut self, applied: &Applied) {
         for trigger in &applied.events {
             let watchers = self.watches.fire(trigger);
-            if watchers.is_empty() {
+            if watchers.is_empty() || mutants::is_on("watch-forgotten") {
                 continue;
             }
             let told = match trigger.kind {
@@ -440,7 +440,9 @@ impl Node {
 
     /// A transaction has been applied: watches hear of it, then whoever waited for it.
     pub(super) fn tell_clients(&mut self, txn: &Txn, applied: &Applied, waiter: Option<Waiter>, now: Now) {
-        self.clients.notify(applied);
+        if !mutants::is_on("watch-behind-reply") {
+            self.clients.notify(applied);
+        }
         self.clients.metrics.commits += 1;
         if applied.closed_session.is_some() && txn.origin.is_none() && self.lead.is_some() {
             self.clients.metrics.sessions_expired += 1;
@@ -468,6 +470,9 @@ impl Node {
                 self.act_all(id, actions.unwrap_or_default(), now);
             }
             None => {}
+        }
+        if mutants::is_on("watch-behind-reply") {
+            self.clients.notify(applied);
         }
         if let Some(id) = applied.closed_session.and_then(|session| self.clients.sessions.get(&session).copied()) {
             self.clients.close(id, CloseReason::SessionInvalid);

@@ -11,6 +11,7 @@ use crate::tree::acl::AuthId;
 use crate::tree::watch::ConnectionId;
 use crate::tree::write::{Write, WriteBody};
 use bytes::Bytes;
+use common::mutants;
 use common::time::Millis;
 use prost::Message;
 use std::collections::{BTreeMap, VecDeque};
@@ -250,7 +251,8 @@ impl Inbox {
         if forward.first > sender.expected {
             return Err(ForwardGap { term: forward.term, expected: sender.expected });
         }
-        let skip = usize::try_from(sender.expected - forward.first).unwrap_or(usize::MAX);
+        let known = if mutants::is_on("request-taken-twice") { 0 } else { sender.expected - forward.first };
+        let skip = usize::try_from(known).unwrap_or(usize::MAX);
         let new: Vec<_> = (forward.first..).zip(forward.requests).skip(skip).collect();
         if let Some((last, _)) = new.last() {
             self.senders.insert(from, Sender { expected: last.saturating_add(1), ..sender });

@@ -11,6 +11,7 @@ use crate::tree::txn::{CloseSession, Origin, Txn, TxnBody};
 use crate::tree::write::{DeleteWrite, Write, WriteBody};
 use crate::tree::{CONFIG_PATH, Tree};
 use bytes::{Bytes, BytesMut};
+use common::mutants;
 use common::time::{Millis, Now};
 use prost::Message;
 use std::collections::VecDeque;
@@ -63,7 +64,7 @@ impl Lead {
             inbox: Inbox::default(),
             expiry,
             pending: Pending::new(settings),
-            next_zxid: tree.zxid() + 1,
+            next_zxid: tree.zxid() + if mutants::is_on("zxid-used-again") { 0 } else { 1 },
             last_time: 0,
             queue: VecDeque::new(),
             proposals: VecDeque::new(),

@@ -13,6 +13,8 @@ pub mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::mutants;
+
 use acl::{Acl, AclList, AclNumber, AclTable};
 use digest::fingerprint;
 use session::Session;
@@ -562,7 +564,9 @@ impl Tree {
     fn close_session(&mut self, id: i64, zxid: i64, events: &mut Vec<WatchTrigger>) {
         for path in self.ephemerals.get(&id).cloned().unwrap_or_default() {
             // An ephemeral has no children, so this cannot be refused.
-            let _ = self.delete(&path, zxid, events);
+            if !mutants::is_on("ephemerals-stay") {
+                let _ = self.delete(&path, zxid, events);
+            }
         }
         if let Some(session) = self.sessions.remove(&id) {
             self.digest = self.digest.wrapping_sub(session.fingerprint(id));

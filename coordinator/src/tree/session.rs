@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::mutants;
 use common::time::{Millis, WallMillis};
 
 use super::digest::fingerprint;
@@ -78,6 +79,7 @@ impl Expiry {
     pub fn track(&mut self, session: i64, timeout_ms: i32, now: Millis) {
         self.remove(session);
         let timeout_ms = u64::try_from(timeout_ms).unwrap_or(0);
+        let timeout_ms = if mutants::is_on("session-ends-early") { timeout_ms / 4 } else { timeout_ms };
         let deadline = self.bucket(now + timeout_ms);
         self.sessions.insert(session, Clock { timeout_ms, deadline });
         self.buckets.entry(deadline).or_default().insert(session);

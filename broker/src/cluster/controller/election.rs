@@ -4,6 +4,7 @@
 use super::mirror::{Mirror, PartitionMirror};
 use crate::cluster::image::NO_LEADER;
 use crate::cluster::json::PartitionState;
+use common::mutants;
 
 /// An election that somebody asked for, beside those that deaths make necessary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,8 @@ impl Case<'_> {
                 state.isr.iter().copied().filter(|broker| *broker == state.leader || online(broker)).collect();
             return if isr.len() == state.isr.len() { Verdict::Keep } else { self.write(state, state.leader, isr) };
         }
-        let in_sync = |broker: &&i32| online(broker) && state.isr.contains(broker);
+        let in_sync =
+            |broker: &&i32| online(broker) && (state.isr.contains(broker) || mutants::is_on("elected-out-of-sync"));
         if let Some(&leader) = self.partition.assignment.replicas.iter().find(in_sync) {
             let isr = state.isr.iter().copied().filter(online).collect();
             return self.write(state, leader, isr);
@@ -119,7 +121,7 @@ impl Case<'_> {
         Verdict::Write(PartitionState {
             controller_epoch: self.controller_epoch,
             leader,
-            leader_epoch: state.leader_epoch + 1,
+            leader_epoch: state.leader_epoch + i32::from(!mutants::is_on("leader-epoch-stays")),
             isr,
             recovering: state.recovering,
         })

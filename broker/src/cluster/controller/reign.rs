@@ -12,11 +12,12 @@ use super::topic_writes::TopicWrites;
 use super::writes::{Cause, StateWrite, Writes};
 use super::{ControlledShutdownError, ControllerAsk, ProducerIdsError, What};
 use crate::cluster::json::{PartitionState, ProducerIdBlock};
-use crate::cluster::store::{get, multi_outcome, set};
+use crate::cluster::store::{ANY_VERSION, get, multi_outcome, set};
 use crate::cluster::{Effect, Io, Waiter, paths, store};
 use crate::outbox::PeerError;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{LeaderAndIsrResponse, StopReplicaResponse, UpdateMetadataResponse};
+use common::mutants;
 use common::time::Millis;
 use common::zk::{Request, Response, ZkError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -188,7 +189,8 @@ impl Reign {
 
     /// Changes that only happen if no other controller has been elected since.
     pub(super) fn fenced(&self, changes: Vec<Request>) -> Request {
-        let check = Request::Check { path: paths::CONTROLLER_EPOCH.to_owned(), version: self.epoch_version };
+        let version = if mutants::is_on("controller-not-fenced") { ANY_VERSION } else { self.epoch_version };
+        let check = Request::Check { path: paths::CONTROLLER_EPOCH.to_owned(), version };
         Request::Multi(std::iter::once(check).chain(changes).collect())
     }
 

@@ -1,0 +1,148 @@
+//! The planted bugs: for each the defence that is turned off, what breaks then, and the plan under which a checker must
+//! see it. The switches stand in the servers' code as `common::mutants::is_on("name")`. Turns nothing on outside of a run.
+
+use crate::sim::scenario::{self, Outcome, Plan};
+use common::mutants;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// A planted bug.
+#[derive(Clone, Copy, Debug)]
+pub struct Mutant {
+    /// As in the servers' code.
+    pub name: &'static str,
+    /// What goes wrong.
+    pub breaks: &'static str,
+    /// The run that must show it.
+    pub plan: fn() -> Plan,
+}
+
+const fn zk(name: &'static str, breaks: &'static str) -> Mutant {
+    Mutant { name, breaks, plan: Plan::coordinators }
+}
+
+const fn kafka(name: &'static str, breaks: &'static str) -> Mutant {
+    Mutant { name, breaks, plan: Plan::whole }
+}
+
+/// All that the simulated cluster finds by itself, under faults drawn from the seed.
+pub const ALL: &[Mutant] = &[
+    zk("ack-before-fsync", "a follower acknowledges entries that its disk does not have yet"),
+    zk("vote-not-kept", "term and vote are not written before they are given"),
+    zk("commit-beyond-match", "a follower is told to commit entries that it may have otherwise"),
+    zk("old-term-heard", "a leader takes requests that were meant for an earlier term"),
+    zk("request-taken-twice", "a request that is sent again is carried out again"),
+    zk("touch-not-told", "a follower does not tell the leader which sessions live"),
+    zk("sync-is-local", "a sync does not ask the leader"),
+    zk("watch-forgotten", "a watch is removed and nobody told"),
+    zk("watch-behind-reply", "a watch fires behind the answer that shows the change"),
+    zk("older-server-taken", "a server takes a client that has seen more than the server has"),
+    zk("session-ends-early", "a session ends after a quarter of its timeout"),
+    zk("ephemerals-stay", "closing a session forgets its ephemeral nodes"),
+    zk("zxid-used-again", "a new leader gives out the last zxid once more"),
+    kafka("high-watermark-early", "the high watermark does not wait for the replicas in sync"),
+    kafka("reply-before-replicated", "acks=all is answered when the leader alone has the records"),
+    kafka("lagging-in-isr", "a follower joins the replicas in sync before it has all"),
+    kafka("elected-out-of-sync", "a replica that is not in sync is elected"),
+    kafka("leader-epoch-stays", "a new leader gets the old leader epoch"),
+    kafka("not-truncated", "a follower keeps what its new leader does not have"),
+    kafka("truncate-to-high-watermark", "a follower cuts its log at its own high watermark (before KIP-101)"),
+    kafka("divergence-not-seen", "a leader does not compare the epoch of what a follower fetched last (KIP-279, 595)"),
+    kafka("fetch-not-fenced", "a leader does not look at the epoch in a fetch (KIP-320)"),
+    kafka("old-controller-heeded", "a broker obeys a controller of an old epoch"),
+    kafka("controller-not-fenced", "a controller writes without checking that it still is the controller"),
+    kafka("read-beyond-high-watermark", "consumers see records that are not replicated"),
+    kafka("sequence-not-checked", "the sequence of an idempotent producer is not looked at"),
+    kafka("producers-not-kept", "a log forgets its producers"),
+];
+
+/// Defences that only a scripted case sees missing: faults drawn from a seed hardly ever meet the moment.
+pub const SCRIPTED: &[(&str, &str)] = &[
+    ("commit-told-early", "an offset commit is answered before it is replicated"),
+    ("lease-read", "a leader answers a sync because it was one a moment ago (etcd #20418)"),
+];
+
+/// Every name that the servers' code may ask for.
+pub fn all_names() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|mutant| mutant.name).chain(SCRIPTED.iter().map(|(name, _)| *name))
+}
+
+/// Runs a plan, with a defence off if one is named. A panic is a violation: an assertion has seen the bug.
+pub fn run(seed: u64, plan: &Plan, off: Option<&'static str>) -> Outcome {
+    let run = || scenario::run(seed, plan);
+    let caught = catch_unwind(AssertUnwindSafe(|| match off {
+        Some(name) => mutants::with(name, run),
+        None => run(),
+    }));
+    caught.unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let violation = Some(format!("panic: {}", text.unwrap_or_default()));
+        Outcome { violation, trace: (0, 0), ended: 0, answered: 0, lines: Vec::new() }
+    })
+}
+
+/// The checker that a violation comes from, by the words that it uses.
+pub fn checker(violation: &str) -> &'static str {
+    const WORDS: &[(&str, &str)] = &[
+        ("panic:", "an assertion of the server"),
+        ("trees differ", "trees_agree"),
+        ("not within", "liveness"),
+        ("all coordinators hold the same", "liveness"),
+        ("outlive their session", "ephemerals"),
+        ("after its client was heard", "ephemerals"),
+        ("is shown before the watch", "watch order"),
+        ("zxid goes back", "session order"),
+        ("goes back in one session", "registers"),
+        ("was given to two writes", "registers"),
+        ("a write on version", "registers"),
+        ("nobody wrote", "registers"),
+        ("was written by", "registers"),
+        ("are all controller", "one_controller"),
+        ("again at", "records_stay"),
+        ("behind", "records_stay"),
+        ("was acknowledged", "acknowledged writes stay"),
+        ("was created for", "acknowledged writes stay"),
+        ("was deleted and is there", "acknowledged writes stay"),
+        ("offset", "consumer"),
+        ("a producer gets", "producer"),
+    ];
+    WORDS.iter().find(|(word, _)| violation.contains(word)).map_or("another", |(_, checker)| checker)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    fn names_in(folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                names_in(&path, names);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let found = text.split("mutants::is_on(\"").skip(1).filter_map(|rest| rest.split('"').next());
+                names.extend(found.map(str::to_owned));
+            }
+        }
+    }
+
+    #[test]
+    fn every_switch_in_the_servers_has_its_row_and_every_row_its_switch() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut in_code = BTreeSet::new();
+        for half in ["coordinator/src", "broker/src"] {
+            names_in(&root.join(half), &mut in_code);
+        }
+        let in_tables: BTreeSet<String> = all_names().map(str::to_owned).collect();
+        assert_eq!(in_code, in_tables);
+    }
+
+    #[test]
+    fn a_defence_is_off_only_within() {
+        assert!(!mutants::is_on("a"));
+        mutants::with("a", || assert!(mutants::is_on("a") && !mutants::is_on("b")));
+        assert!(!mutants::is_on("a"));
+    }
+}
