@@ -9,7 +9,7 @@ use crate::connection::ConnectionInfo;
 use crate::group::{GroupSettings, Groups};
 use crate::in_order::InOrder;
 use crate::log::LogConfig;
-use crate::outbox::{Outbox, PeerError, ZkCommand, ZkInput};
+use crate::outbox::{Outbox, PeerAddress, PeerError, ZkCommand, ZkInput};
 use crate::partition::{Replicas, StorageError};
 use crate::peers::Peers;
 use crate::producer_ids::ProducerIds;
@@ -19,10 +19,11 @@ use crate::wiring;
 use bytes::Bytes;
 use common::Rng;
 use common::disk::Disk;
+use common::id::BrokerId;
 use common::properties::Properties;
 use common::time::{Millis, Now};
 use parking_lot::{Mutex, RwLock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use thiserror::Error;
@@ -135,6 +136,30 @@ impl Broker {
             self.with_cluster(now, |cluster, effects| cluster.on_broker_unreachable(broker, now, effects));
         }
         self.deliver_peer_response((call, version), response, now);
+    }
+
+    /// A broker that `Outbox::watch` reached before refuses connections now: its process is gone. Nobody has to wait for the
+    /// end of its session.
+    pub fn on_peer_gone(self: &Arc<Self>, broker: BrokerId, now: Now) {
+        self.with_cluster(now, |cluster, effects| cluster.on_broker_gone(broker, now, effects));
+    }
+
+    /// Watches over whom this broker depends on: the controller, or everybody if it is the controller itself.
+    pub(crate) fn watch_others(&self) {
+        let me = BrokerId(self.config.broker_id);
+        let listener = &self.config.inter_broker_listener_name;
+        let watched: BTreeSet<PeerAddress> = {
+            let image = self.image.read();
+            let leads = image.controller() == Some(me);
+            let others = image.brokers().filter(|(id, _)| *id != me && (leads || image.controller() == Some(*id)));
+            others
+                .filter_map(|(id, broker)| {
+                    let endpoint = broker.endpoint(listener)?;
+                    Some(PeerAddress { broker: id, host: endpoint.host.clone(), port: endpoint.port })
+                })
+                .collect()
+        };
+        self.outbox.watch(&watched);
     }
 
     /// Something happened on the ZooKeeper socket.

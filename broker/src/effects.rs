@@ -133,7 +133,8 @@ impl Broker {
             }
             Effect::WakeAt(at) => self.outbox.wake_at(at),
             Effect::LogDirFailed(dir) => {
-                tracing::error!(dir = %dir.display(), "a log directory failed; its partitions are offline")
+                tracing::error!(dir = %dir.display(), "a log directory failed; its partitions are offline");
+                self.run_cluster(work, |cluster, effects| cluster.on_log_dir_failed(now, effects));
             }
             Effect::NoLogDirLeft => {
                 self.outbox.stop(StopReason::Fatal("Shutdown broker because all log dirs have failed".to_owned()));

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use common::id::BrokerId;
 use common::kafka::wire::Frame;
 use common::time::{Millis, Now};
+use std::collections::BTreeSet;
 
 /// A connection that a client opened; unique in the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +92,12 @@ pub trait Outbox: Send + Sync {
     fn close(&self, connection: ConnectionId, sequence: u64, reason: String);
     /// Sends a request; answered by `Broker::on_peer_response` with the same id, exactly once.
     fn peer(&self, to: &PeerAddress, channel: Channel, request_id: u64, frame: Bytes);
+    /// Keeps a connection to each of these brokers and to no others, on which nothing is ever said: when it breaks and the
+    /// broker's port refuses a new one, its process is gone, and `Broker::on_peer_gone` hears of it. Where this is not
+    /// done, the end of its session tells, later.
+    fn watch(&self, brokers: &BTreeSet<PeerAddress>) {
+        let _ = brokers;
+    }
     /// Drives the ZooKeeper socket.
     fn zk(&self, command: ZkCommand);
     /// Calls `Broker::tick` no later than at this moment.

@@ -17,10 +17,13 @@ mod container;
 mod groups;
 mod java_float;
 mod java_order;
+mod leader_election;
+mod log_dirs;
 mod log_offsets;
 mod offsets;
 mod options;
 mod produce;
+mod reassign;
 mod start;
 mod topics;
 mod up;
@@ -42,6 +45,9 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("kafka-consumer-groups", "list, describe and delete groups, and move their offsets", groups::groups),
     ("kafka-configs", "settings of topics, brokers, users and clients", configs::configs),
     ("kafka-get-offsets", "the offsets of partitions at a time", offsets::offsets),
+    ("kafka-reassign-partitions", "move partitions to other brokers", reassign::reassign),
+    ("kafka-leader-election", "elect preferred or unclean leaders", leader_election::leader_election),
+    ("kafka-log-dirs", "what lies in the brokers' log directories", log_dirs::log_dirs),
     ("zookeeper-shell", "look at and change nodes", zk_shell::zookeeper_shell),
     ("zkCli", "the same, as ZooKeeper calls it", zk_shell::zk_cli),
     ("kafka-server-start", "run a broker", start::kafka),

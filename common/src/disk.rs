@@ -22,6 +22,12 @@ pub trait Disk: Send + Sync {
     /// Makes created, renamed and removed entries of a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
+    /// Bytes of the file system that holds a path: all, and those free for this process; `None` where nobody counts.
+    fn space(&self, path: &Path) -> io::Result<Option<(u64, u64)>> {
+        let _ = path;
+        Ok(None)
+    }
+
     /// A whole small file; `InvalidData` if it is longer than `max_bytes`.
     fn read(&self, path: &Path, max_bytes: usize) -> io::Result<Vec<u8>> {
         let file = self.open(path, false)?;
@@ -40,9 +46,7 @@ pub trait Disk: Send + Sync {
 
     /// Replaces a small file so that after a crash either the old or the new content is there, whole.
     fn write_atomic(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(".tmp");
-        let temporary = PathBuf::from(temporary);
+        let temporary = temporary(path);
         let file = self.open(&temporary, true)?;
         file.set_len(0)?;
         file.write_at(bytes, 0)?;
@@ -53,6 +57,22 @@ pub trait Disk: Send + Sync {
             None => Ok(()),
         }
     }
+
+    /// Replaces a small file without waiting for the disk: a process that ends leaves the old or the new content, whole; a
+    /// machine that loses power may leave less.
+    fn write_unsynced(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let temporary = temporary(path);
+        let file = self.open(&temporary, true)?;
+        file.set_len(0)?;
+        file.write_at(bytes, 0)?;
+        self.rename(&temporary, path)
+    }
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    PathBuf::from(temporary)
 }
 
 /// An open file. Usable from several threads; reads and writes name their position.

@@ -55,8 +55,12 @@ pub(crate) fn apply(
     let topics = grouped.chain(ungrouped).cloned().collect();
     let then = broker.clone();
     let go_on = Waiter::new(move |()| {
-        let response = take_roles(&then, &request, now);
-        done(response, now);
+        // Thousands of logs may have to be made: neither a connection nor the ZooKeeper session waits for that.
+        let outbox = then.outbox.clone();
+        outbox.run(Box::new(move |now| {
+            let response = take_roles(&then, &request, now);
+            done(response, now);
+        }));
     });
     // A log is made with its topic's settings, not with the defaults.
     broker.with_cluster(now, |cluster, effects| cluster.ensure_topic_settings(&topics, go_on, now, effects));

@@ -15,6 +15,7 @@ pub mod delete_topics;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
+pub mod describe_log_dirs;
 pub mod elect_leaders;
 pub mod error;
 pub mod fetch;
@@ -223,6 +224,7 @@ pub const TABLE: &[Row] = &[
     row::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
     row::<describe_configs::DescribeConfigs>(),
     row::<alter_configs::AlterConfigs>(),
+    row::<describe_log_dirs::DescribeLogDirs>(),
     row::<create_partitions::CreatePartitions>(),
     row::<delete_groups::DeleteGroups>(),
     row::<elect_leaders::ElectLeaders>(),

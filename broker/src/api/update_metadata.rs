@@ -35,6 +35,7 @@ pub(crate) fn apply(broker: &Arc<Broker>, request: UpdateMetadataRequest, now: N
         }
     };
     broker.replicas.set_alive(alive);
+    broker.watch_others();
     let gone: Vec<String> = {
         let image = broker.image.read();
         let mut topics: Vec<String> = change.deleted.iter().map(|(topic, _)| topic.clone()).collect();

@@ -17,7 +17,7 @@ use super::image::Image;
 use super::json::{
     ProducerIdBlock, decode_controller, decode_controller_epoch, encode_controller, encode_controller_epoch,
 };
-use super::store::{ZkResult, exists, get, multi_outcome, set};
+use super::store::{ANY_VERSION, ZkResult, exists, get, multi_outcome, set};
 use super::{Io, Waiter, paths};
 use crate::outbox::PeerError;
 use common::kafka::messages::{LeaderAndIsrResponse, StopReplicaResponse, UpdateMetadataResponse};
@@ -50,6 +50,16 @@ enum What {
     },
     /// `/controller` is ours though the election seemed to fail: with which epoch?
     ConfirmEpoch,
+    /// The controller's process is gone: with which epoch would its successor begin?
+    SuccessionEpoch {
+        gone: i32,
+    },
+    /// Does the controller that is gone still stand there?
+    Succession {
+        gone: i32,
+        epoch: i32,
+        version: i32,
+    },
     /// Anything a reign asks.
     Reign(reign::Question),
 }
@@ -108,11 +118,16 @@ pub(super) struct Controller {
     role: Role,
     session: i64,
     known: Option<i32>,
+    /// Brokers whose process was seen to be gone, and when; for this broker's next reign.
+    gone: BTreeMap<i32, Millis>,
 }
+
+/// The death of a broker is remembered this long: by then its session has ended as well, with any timeout in use.
+const GONE_REMEMBERED_MS: u64 = 60_000;
 
 impl Controller {
     pub(super) fn new() -> Controller {
-        Controller { role: Role::Idle, session: 0, known: None }
+        Controller { role: Role::Idle, session: 0, known: None, gone: BTreeMap::new() }
     }
 
     /// The broker in `/controller`, as last read.
@@ -201,6 +216,8 @@ impl Controller {
             What::CreateEpoch => io.store.ask(election(What::ReadEpoch), get(paths::CONTROLLER_EPOCH, false)),
             What::Elect { epoch } => self.on_elected(epoch, result, io),
             What::ConfirmEpoch => self.on_confirmed(result, io),
+            What::SuccessionEpoch { gone } => Controller::on_succession_epoch(gone, result, io),
+            What::Succession { gone, epoch, version } => self.succeed(gone, (epoch, version), result, io),
         }
     }
 
@@ -252,13 +269,43 @@ impl Controller {
         io.store.ask(election(What::Elect { epoch }), Request::Multi(vec![create, count]));
     }
 
+    /// Takes the place of a controller whose process is gone. The epoch is read first: any election from then on gives
+    /// `/controller_epoch` another version, and the change below does not happen.
+    fn depose(&mut self, gone: i32, io: &mut Io<'_>) {
+        if matches!(self.role, Role::Watching) && self.known == Some(gone) {
+            io.store.ask(election(What::SuccessionEpoch { gone }), get(paths::CONTROLLER_EPOCH, false));
+        }
+    }
+
+    fn on_succession_epoch(gone: i32, result: ZkResult, io: &mut Io<'_>) {
+        let Ok(Response::GetData { data, stat }) = result else { return };
+        if let Ok(epoch) = decode_controller_epoch(&data.unwrap_or_default()) {
+            let what = What::Succession { gone, epoch: epoch + 1, version: stat.version };
+            io.store.ask(election(what), get(paths::CONTROLLER, false));
+        }
+    }
+
+    fn succeed(&mut self, gone: i32, (epoch, version): (i32, i32), result: ZkResult, io: &mut Io<'_>) {
+        let Ok(Response::GetData { data, stat }) = result else { return };
+        let stands = decode_controller(&data.unwrap_or_default()).ok();
+        if stands != Some(gone) || stat.ephemeral_owner == self.session || !matches!(self.role, Role::Watching) {
+            return;
+        }
+        warn!(gone, epoch, "the controller's process is gone; taking its place");
+        let data = encode_controller(io.config.broker_id.0, io.now.wall.0);
+        let remove = Request::Delete { path: paths::CONTROLLER.to_owned(), version: ANY_VERSION };
+        let create = io.store.create(paths::CONTROLLER, Some(data), CreateMode::Ephemeral);
+        let count = set(paths::CONTROLLER_EPOCH, encode_controller_epoch(epoch), version);
+        io.store.ask(election(What::Elect { epoch }), Request::Multi(vec![remove, create, count]));
+    }
+
     fn on_elected(&mut self, epoch: i32, result: ZkResult, io: &mut Io<'_>) {
         match multi_outcome(result) {
             Ok(answers) => {
                 let Some(Response::SetData { stat }) = answers.last() else { return };
                 self.begin(epoch, stat.version, io);
             }
-            Err((_, ZkError::NodeExists | ZkError::BadVersion)) => self.look(io),
+            Err((_, ZkError::NodeExists | ZkError::BadVersion | ZkError::NoNode)) => self.look(io),
             Err((_, problem)) => warn!(%problem, "cannot stand for controller"),
         }
     }
@@ -275,6 +322,7 @@ impl Controller {
         info!(broker = io.config.broker_id.0, epoch, "elected controller");
         self.known = Some(io.config.broker_id.0);
         self.role = Role::Reigning(Box::new(Reign::begin(epoch, epoch_version, io)));
+        self.tell_of_gone(io.now.mono);
     }
 
     /// Does what follows from all that came in, and sends it.
@@ -336,6 +384,24 @@ impl Controller {
     ) {
         if let Some(reign) = self.reign_mut() {
             reign.on_stops_answer(broker, response, io);
+        }
+    }
+
+    /// A broker's process is gone.
+    pub(super) fn on_gone(&mut self, broker: i32, io: &mut Io<'_>) {
+        self.gone.insert(broker, io.now.mono);
+        match &mut self.role {
+            Role::Reigning(reign) if reign.is_loaded() => reign.on_unreachable(broker, io),
+            Role::Reigning(_) => self.tell_of_gone(io.now.mono),
+            Role::Watching | Role::Idle => self.depose(broker, io),
+        }
+    }
+
+    /// A reign that reads the cluster's state still learns who is dead though registered.
+    fn tell_of_gone(&mut self, now: Millis) {
+        self.gone.retain(|_, at| now - *at < GONE_REMEMBERED_MS);
+        if let Role::Reigning(reign) = &mut self.role {
+            reign.expect_gone(self.gone.keys().copied());
         }
     }
 

@@ -504,6 +504,17 @@ impl Cluster {
         self.with(now, effects, |core, io| core.controller.on_unreachable(broker.0, io));
     }
 
+    /// As `on_broker_unreachable`, of a broker that was reached before. If it is the controller, this broker takes its
+    /// place without waiting for its session to end.
+    pub fn on_broker_gone(&self, broker: BrokerId, now: Now, effects: &mut Vec<Effect>) {
+        self.with(now, effects, |core, io| core.controller.on_gone(broker.0, io));
+    }
+
+    /// A log directory of this broker failed: the controller is told by a note in ZooKeeper, and asks what is lost.
+    pub fn on_log_dir_failed(&self, now: Now, effects: &mut Vec<Effect>) {
+        self.with(now, effects, |core, io| core.registry.on_log_dir_failed(io));
+    }
+
     /// Creates topics, deletes them or gives them partitions; `done` hears the outcome of each topic, when it can be seen in
     /// the image or the request's time is over. Only the controller does it.
     pub fn change_topics(

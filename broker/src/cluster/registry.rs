@@ -1,8 +1,10 @@
 //! This broker's presence in ZooKeeper: the persistent nodes, the cluster's id, `/brokers/ids/N`. Decides when the broker
 //! may join and when it must stop; never touches topics.
 
-use super::json::{BrokerRegistration, decode_cluster_id, encode_cluster_id, encode_id, random_id};
-use super::store::{ZkResult, delete, get, multi_outcome, set};
+use super::json::{
+    BrokerRegistration, decode_cluster_id, encode_cluster_id, encode_id, encode_log_dir_event, random_id,
+};
+use super::store::{Ask, ZkResult, delete, get, multi_outcome, set};
 use super::{ClusterError, Effect, Io, paths};
 use common::time::Millis;
 use common::zk::{CreateMode, EventType, Request, Response, WatcherEvent, ZkError};
@@ -258,6 +260,16 @@ impl Registry {
         let path = paths::broker(io.config.broker_id.0);
         info!(path, owner, session = self.session, "the broker id is taken");
         io.stop(ClusterError::BrokerIdTaken { path, owner, session: self.session });
+    }
+
+    /// Whoever is not registered is told its roles when it is, and answers then what it has lost.
+    pub(super) fn on_log_dir_failed(&self, io: &mut Io<'_>) {
+        if self.broker_epoch().is_some() {
+            let path = format!("{}/{}", paths::LOG_DIR_EVENTS, paths::LOG_DIR_EVENT_PREFIX);
+            let data = encode_log_dir_event(io.config.broker_id.0);
+            let note = io.store.create(&path, Some(data), CreateMode::PersistentSequential);
+            io.store.ask(Ask::Nobody, note);
+        }
     }
 
     pub(super) fn on_watch(&mut self, event: &WatcherEvent, io: &mut Io<'_>) {

@@ -864,6 +864,67 @@ fn an_unreachable_brokers_leaderships_move_before_its_session_ends() {
     assert!(world.zk.exists("/brokers/ids/2"));
 }
 
+impl World {
+    /// These brokers see the process of another end.
+    fn see_gone(&mut self, seeing: &[i32], gone: i32) {
+        let now = self.now;
+        for &broker in seeing {
+            let member = self.member(broker);
+            let mut effects = Vec::new();
+            member.core.act(now, &mut effects, |core, io| core.controller.on_gone(gone, io));
+            member.effects.extend(effects);
+        }
+        self.run();
+    }
+}
+
+#[test]
+fn a_dead_controllers_place_is_taken_before_its_session_ends() {
+    for seeing in [&[2][..], &[3], &[2, 3]] {
+        let mut world = World::new(&[1, 2, 3]);
+        world.create("t", &[&[1, 2, 3], &[2, 3, 1]]);
+        world.crash(1);
+        world.see_gone(seeing, 1);
+        let controllers: Vec<i32> = world.controllers().into_iter().filter(|&id| id != 1).collect();
+        assert_eq!(controllers.len(), 1, "{seeing:?}");
+        assert!(seeing.contains(&controllers[0]), "{seeing:?}");
+        assert_eq!(world.text("/controller_epoch").unwrap(), "2");
+        assert!(world.zk.exists("/brokers/ids/1"), "its session still lives");
+        world.check("t", 0, 2, 1, &[2, 3]);
+        world.check("t", 1, 2, 1, &[2, 3]);
+        world.expire(1);
+        assert_eq!(world.text("/controller_epoch").unwrap(), "2", "the end of the old session changes nothing");
+    }
+}
+
+#[test]
+fn who_dies_together_with_the_controller_is_not_waited_for() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create("t", &[&[2, 3]]);
+    world.crash(2);
+    world.crash(1);
+    world.see_gone(&[3], 2);
+    world.check("t", 0, 2, 0, &[2, 3]);
+    world.see_gone(&[3], 1);
+    world.check("t", 0, 3, 1, &[3]);
+}
+
+#[test]
+fn a_controller_that_was_only_cut_off_resigns() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create("t", &[&[1, 2]]);
+    world.see_gone(&[2], 1);
+    assert_eq!(world.controllers(), [2]);
+    // It answers its successor, and is in the cluster again.
+    world.pass(1_000);
+    world.check("t", 0, 2, 1, &[2]);
+    world.create("u", &[&[1, 2]]);
+    assert_eq!(world.state("u", 0).controller_epoch, 2);
+    // What a broker saw of one that is not the controller moves nobody.
+    world.see_gone(&[3], 1);
+    assert_eq!(world.controllers(), [2]);
+}
+
 #[test]
 fn validation_changes_nothing() {
     let mut world = World::new(&[1]);

@@ -4,6 +4,7 @@
 use super::{LogError, checkpoints};
 use common::disk::Disk;
 use std::fmt::Write as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,10 +14,14 @@ pub const LEADER_EPOCH_FILE: &str = "leader-epoch-checkpoint";
 /// The epochs of one log in ascending order, epochs and start offsets both strictly growing. The file is replaced on
 /// each change; it is read when the log is opened, and by followers' truncation through
 /// [`EpochCache::end_offset_for`].
+///
+/// A change is not synced: a failover changes thousands of these files at once, and records behind the recovery point
+/// tell their epochs again when the log is opened. Before the recovery point rises the file is made durable.
 pub struct EpochCache {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     entries: Vec<EpochEntry>,
+    is_unsynced: bool,
 }
 
 /// An epoch and the offset of its first record.
@@ -32,6 +37,7 @@ impl EpochCache {
     /// Reads the checkpoint of a partition's directory; empty if there is none. `Malformed` if it cannot be used.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<EpochCache, LogError> {
         let mut cache = EpochCache::empty(disk, dir);
+        cache.check_whole()?;
         for line in checkpoints::read_lines(cache.disk.as_ref(), &cache.path)? {
             let entry = line.split_once(' ').and_then(|(epoch, start_offset)| {
                 Some(EpochEntry { epoch: epoch.parse().ok()?, start_offset: start_offset.parse().ok()? })
@@ -46,9 +52,30 @@ impl EpochCache {
         Ok(cache)
     }
 
+    /// A file that lost its end with the power is recognized: whole ones end with a line's end.
+    fn check_whole(&self) -> Result<(), LogError> {
+        let file = match self.disk.open(&self.path, false) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(LogError::io("open", &self.path)(error)),
+        };
+        let mut last = [0];
+        let len = file.len().map_err(LogError::io("measure", &self.path))?;
+        let read = file.read_at(&mut last, len.saturating_sub(1)).map_err(LogError::io("read", &self.path))?;
+        if read == 1 && last == *b"\n" {
+            return Ok(());
+        }
+        Err(LogError::malformed(&self.path, "its end is missing".to_owned()))
+    }
+
+    /// True if what is in memory might not survive a loss of power.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        self.is_unsynced
+    }
+
     /// A cache without entries; whatever the file holds stays until the next change.
     pub fn empty(disk: Arc<dyn Disk>, dir: &Path) -> EpochCache {
-        EpochCache { disk, path: dir.join(LEADER_EPOCH_FILE), entries: Vec::new() }
+        EpochCache { disk, path: dir.join(LEADER_EPOCH_FILE), entries: Vec::new(), is_unsynced: false }
     }
 
     /// Follows the renaming of the partition's directory.
@@ -160,12 +187,26 @@ impl EpochCache {
     }
 
     /// Replaces the file by what is in memory.
-    pub(crate) fn write(&self) -> Result<(), LogError> {
+    pub(crate) fn write(&mut self) -> Result<(), LogError> {
+        self.is_unsynced = true;
+        self.disk.write_unsynced(&self.path, self.text().as_bytes()).map_err(LogError::io("write", &self.path))
+    }
+
+    /// Makes durable what was written; to be done before the recovery point rises above a record.
+    pub(crate) fn sync(&mut self) -> Result<(), LogError> {
+        if self.is_unsynced {
+            self.disk.write_atomic(&self.path, self.text().as_bytes()).map_err(LogError::io("write", &self.path))?;
+            self.is_unsynced = false;
+        }
+        Ok(())
+    }
+
+    fn text(&self) -> String {
         let mut text = format!("0\n{}\n", self.entries.len());
         for entry in &self.entries {
             writeln!(text, "{} {}", entry.epoch, entry.start_offset).expect("a String takes all");
         }
-        self.disk.write_atomic(&self.path, text.as_bytes()).map_err(LogError::io("write", &self.path))
+        text
     }
 }
 
@@ -214,8 +255,10 @@ mod tests {
         cache(dir.path(), &[(0, 0), (4, 12)]);
         let text = std::fs::read_to_string(dir.path().join(LEADER_EPOCH_FILE)).unwrap();
         assert_eq!(text, "0\n2\n0 0\n4 12\n");
-        std::fs::write(dir.path().join(LEADER_EPOCH_FILE), "0\n1\n-3 4\n").unwrap();
-        assert!(EpochCache::open(Arc::new(StdDisk), dir.path()).is_err());
+        for bad in ["0\n1\n-3 4\n", "", "0\n1", "0\n1\n3 4"] {
+            std::fs::write(dir.path().join(LEADER_EPOCH_FILE), bad).unwrap();
+            assert!(EpochCache::open(Arc::new(StdDisk), dir.path()).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -58,6 +58,12 @@ impl LazyFile {
         self.handle.get()
     }
 
+    /// Closes the file; it is opened again when needed. Most of thousands of new partitions are not written to for long,
+    /// and must not use up the process's descriptors.
+    pub(crate) fn release(&mut self) {
+        self.handle = OnceLock::new();
+    }
+
     /// Follows a renaming of the file or its directory; an open handle stays good.
     pub(crate) fn set_path(&mut self, path: PathBuf) {
         self.path = path;

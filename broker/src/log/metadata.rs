@@ -4,14 +4,17 @@
 use super::LogError;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use common::disk::Disk;
+use common::disk::{Disk, DiskFile};
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Name of the file in the partition's directory.
 pub const PARTITION_METADATA_FILE: &str = "partition.metadata";
 const MAX_BYTES: usize = 4096;
+/// `version: 0`, `topic_id: ` and 22 characters of base64.
+const TEXT_BYTES: usize = 11 + 10 + 22;
 
 /// The topic id of a partition directory; `None` if the file is not there.
 pub fn read_topic_id(disk: &dyn Disk, dir: &Path) -> Result<Option<Uuid>, LogError> {
@@ -21,6 +24,11 @@ pub fn read_topic_id(disk: &dyn Disk, dir: &Path) -> Result<Option<Uuid>, LogErr
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(LogError::io("read", &path)(error)),
     };
+    // A machine that lost power before the first record was synced may have lost this as well.
+    if bytes.len() < TEXT_BYTES {
+        tracing::warn!(path = %path.display(), "written in part only; the controller tells the topic id again");
+        return Ok(None);
+    }
     let malformed = || LogError::malformed(&path, "not `version: 0` and `topic_id: ...`".to_owned());
     let text = std::str::from_utf8(&bytes).map_err(|_| malformed())?;
     let mut lines = text.lines().map(|line| line.split_once(": "));
@@ -33,11 +41,21 @@ pub fn read_topic_id(disk: &dyn Disk, dir: &Path) -> Result<Option<Uuid>, LogErr
     if id.is_nil() { Err(malformed()) } else { Ok(Some(id)) }
 }
 
-/// Writes the topic id of a partition directory.
+/// The file, if it is there, to be made durable.
+pub(crate) fn to_sync(disk: &dyn Disk, dir: &Path) -> Result<Option<Arc<dyn DiskFile>>, LogError> {
+    let path = dir.join(PARTITION_METADATA_FILE);
+    match disk.open(&path, false) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LogError::io("open", &path)(error)),
+    }
+}
+
+/// Writes the topic id of a partition directory, not synced.
 pub fn write_topic_id(disk: &dyn Disk, dir: &Path, topic_id: Uuid) -> Result<(), LogError> {
     let path = dir.join(PARTITION_METADATA_FILE);
     let text = format!("version: 0\ntopic_id: {}", URL_SAFE_NO_PAD.encode(topic_id.as_bytes()));
-    disk.write_atomic(&path, text.as_bytes()).map_err(LogError::io("write", &path))
+    disk.write_unsynced(&path, text.as_bytes()).map_err(LogError::io("write", &path))
 }
 
 #[cfg(test)]
@@ -55,7 +73,11 @@ mod tests {
         let text = std::fs::read_to_string(dir.path().join(PARTITION_METADATA_FILE)).unwrap();
         assert_eq!(text, "version: 0\ntopic_id: ASNFZ4mrze8BI0VniavN7w");
         assert_eq!(read_topic_id(&StdDisk, dir.path()).unwrap(), Some(id));
-        for bad in ["", "version: 0\n", "version: x\ntopic_id: ASNFZ4mrze8BI0VniavN7w", "version: 0\ntopic_id: AS"] {
+        for torn in ["", "version: 0\n", "version: 0\ntopic_id: AS"] {
+            std::fs::write(dir.path().join(PARTITION_METADATA_FILE), torn).unwrap();
+            assert_eq!(read_topic_id(&StdDisk, dir.path()).unwrap(), None, "{torn:?}");
+        }
+        for bad in ["version: x\ntopic_id: ASNFZ4mrze8BI0VniavN7w", "version: 0\ntopic_id: !!!!!4mrze8BI0VniavN7w"] {
             std::fs::write(dir.path().join(PARTITION_METADATA_FILE), bad).unwrap();
             assert!(read_topic_id(&StdDisk, dir.path()).is_err(), "{bad:?}");
         }

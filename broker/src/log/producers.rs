@@ -510,6 +510,11 @@ impl Producers {
         self.disk.open(&path, false).and_then(|file| file.sync()).map_err(LogError::io("sync", &path))
     }
 
+    /// True if there is no snapshot of the state as it is.
+    pub(crate) fn lacks_snapshot(&self) -> bool {
+        self.end_offset > self.last_snapshot
+    }
+
     /// True if there is any snapshot file.
     pub(crate) fn has_snapshot(&self) -> bool {
         !self.snapshots.is_empty()

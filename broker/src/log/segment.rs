@@ -136,6 +136,9 @@ impl Segment {
         }
         self.index.reset(disk)?;
         self.time_index.reset(disk)?;
+        self.log.release();
+        self.index.file_mut().release();
+        self.time_index.file_mut().release();
         remove_if_there(disk, self.txn_index.file().path())?;
         self.max_timestamp = OnceLock::from(TimestampOffset { timestamp: -1, offset: self.base_offset });
         Ok(())

@@ -221,6 +221,34 @@ impl Fetcher {
         }
     }
 
+    /// True if what is added now is not asked for now: a request is on its way, or the leader gave no answer just before.
+    pub fn is_busy(&self, now: Millis) -> bool {
+        self.in_flight.is_some() || self.paused_until.is_some_and(|until| now < until)
+    }
+
+    /// Takes over all that another fetcher of the same leader follows. Answers on their way to that one are ignored.
+    pub fn take_over(&mut self, other: &mut Fetcher) {
+        let keys: Vec<Key> = other.partitions.keys().cloned().collect();
+        for key in keys {
+            let Some(followed) = other.partitions.get(&key) else { continue };
+            let (partition, topic_id, epoch) = (followed.partition.clone(), followed.topic_id, followed.leader_epoch);
+            let (position, phase, delayed_until) = (followed.position, followed.phase, followed.delayed_until);
+            other.remove(&key);
+            self.add(partition, topic_id, epoch, position);
+            let Some(followed) = self.partitions.get_mut(&key) else { continue };
+            (followed.phase, followed.delayed_until) = (phase, delayed_until);
+            match delayed_until {
+                Some(until) => {
+                    self.delayed.insert((until, key));
+                }
+                None if phase != Phase::Fetching => {
+                    self.asking.insert(key);
+                }
+                None => {}
+            }
+        }
+    }
+
     /// True if it follows nothing.
     pub fn is_empty(&self) -> bool {
         self.partitions.is_empty()

@@ -23,6 +23,10 @@ const ALTER_PARTITION_RETRY_MS: u64 = 50;
 /// response, the changes are told again; telling one twice is harmless, because its partition epoch fits only once.
 const ALTER_PARTITION_LOST_MS: u64 = 60_000;
 
+/// Fetchers of one leader and number, the usual one included: leaderships that change more often than
+/// `replica.fetch.wait.max.ms` so many times in a row wait for it.
+const EXTRA_FETCHERS: u32 = 8;
+
 /// A produce request.
 pub struct ProduceCall {
     /// acks=all: answered when the records are replicated.
@@ -190,6 +194,11 @@ impl Replicas {
     pub fn claim(&self, cluster_id: &str) -> Result<(), StorageError> {
         let (disk, broker) = (self.shared.disk.as_ref(), self.shared.settings.broker);
         storage::claim(disk, self.dirs.lock().usable(), broker, cluster_id)
+    }
+
+    /// The log directories in the order of `log.dirs`, and whether each failed.
+    pub fn log_dirs(&self) -> Vec<(std::path::PathBuf, bool)> {
+        self.dirs.lock().all()
     }
 
     /// The broker epoch of the current registration, told to leaders and to the controller.
@@ -507,6 +516,9 @@ impl Replicas {
         {
             let mut fetcher = fetcher.lock();
             fetcher.on_fetch(answer, now, &mut woken);
+            if !fetcher.is_busy(now.mono) {
+                self.take_back((leader, number), &mut fetcher);
+            }
             self.send_next(&mut fetcher, (leader, number), now, effects);
         }
         self.settle(woken, now, effects);
@@ -543,7 +555,38 @@ impl Replicas {
     /// Which fetcher of a leader a partition belongs to; the same always, so that its requests stay in order.
     pub(super) fn fetcher_number(&self, key: &Key) -> u32 {
         let hash = key.0.bytes().fold(0_u32, |hash, byte| hash.wrapping_mul(31).wrapping_add(u32::from(byte)));
-        hash.wrapping_mul(31).wrapping_add(key.1.unsigned_abs()) % self.shared.settings.fetchers_per_leader.max(1)
+        hash.wrapping_mul(31).wrapping_add(key.1.unsigned_abs()) % self.fetchers_per_leader()
+    }
+
+    /// A fetcher for a partition that is followed from now on. A leader may keep the request of its usual fetcher waiting
+    /// for `replica.fetch.wait.max.ms`, and nobody can produce with acks=all meanwhile: so the partition begins with
+    /// another that has nothing on its way, and comes back with the usual one's next request.
+    pub(super) fn free_fetcher(&self, leader: i32, key: &Key, now: Millis) -> Arc<Mutex<Fetcher>> {
+        let usual = self.fetcher_number(key);
+        let others = (1..EXTRA_FETCHERS).map(|extra| usual + extra * self.fetchers_per_leader());
+        let mut all = std::iter::once(usual).chain(others).map(|number| self.fetcher(leader, number));
+        all.find(|fetcher| !fetcher.lock().is_busy(now)).unwrap_or_else(|| self.fetcher(leader, usual))
+    }
+
+    /// A usual fetcher that can ask anew takes over what began with others.
+    fn take_back(&self, (leader, number): (i32, u32), usual: &mut Fetcher) {
+        let step = self.fetchers_per_leader();
+        if number >= step {
+            return;
+        }
+        let others: Vec<_> = {
+            let fetchers = self.fetchers.lock();
+            let of_leader = fetchers.range((leader, step)..=(leader, u32::MAX));
+            of_leader.filter(|((_, other), _)| other % step == number).map(|(_, fetcher)| fetcher.clone()).collect()
+        };
+        for other in others {
+            usual.take_over(&mut other.lock());
+        }
+    }
+
+    /// Numbers below this are those of the usual fetchers.
+    pub(super) fn fetchers_per_leader(&self) -> u32 {
+        self.shared.settings.fetchers_per_leader.max(1)
     }
 
     /// The fetcher, made if it is not there.

@@ -188,6 +188,11 @@ impl LogDirs {
         self.dirs.iter().any(|dir| dir.is_failed)
     }
 
+    /// Every directory, and whether it failed.
+    pub(super) fn all(&self) -> Vec<(PathBuf, bool)> {
+        self.dirs.iter().map(|dir| (dir.path.clone(), dir.is_failed)).collect()
+    }
+
     /// The directories in use.
     pub(super) fn usable(&self) -> impl Iterator<Item = &PathBuf> {
         self.dirs.iter().filter(|dir| !dir.is_failed).map(|dir| &dir.path)

@@ -259,7 +259,7 @@ impl Replicas {
                 }
             }));
         }
-        follow.into_iter().for_each(|following| self.start_fetching(following));
+        follow.into_iter().for_each(|following| self.start_fetching(following, now));
         self.send_all(now, effects);
         drop(control);
         self.settle(woken, now, effects);
@@ -333,12 +333,12 @@ impl Replicas {
         Ok((leader >= 0).then(|| Following { partition: partition.clone(), topic_id, leader, leader_epoch }))
     }
 
-    fn start_fetching(&self, following: Following) {
+    fn start_fetching(&self, following: Following, now: Now) {
         let Following { partition, topic_id, leader, leader_epoch } = following;
         match partition.start_following(leader_epoch) {
             Ok(position) => {
                 let key = (partition.topic().clone(), partition.index());
-                let fetcher = self.fetcher(leader, self.fetcher_number(&key));
+                let fetcher = self.free_fetcher(leader, &key, now.mono);
                 fetcher.lock().add(partition, topic_id, leader_epoch, position);
             }
             Err(error) => {
@@ -348,9 +348,9 @@ impl Replicas {
     }
 
     fn stop_fetching(&self, key: &Key) {
-        let number = self.fetcher_number(key);
+        let (number, step) = (self.fetcher_number(key), self.fetchers_per_leader());
         let fetchers: Vec<_> =
-            self.fetchers.lock().iter().filter(|((_, n), _)| *n == number).map(|(_, f)| f.clone()).collect();
+            self.fetchers.lock().iter().filter(|((_, n), _)| n % step == number).map(|(_, f)| f.clone()).collect();
         for fetcher in fetchers {
             fetcher.lock().remove(key);
         }

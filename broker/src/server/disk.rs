@@ -89,6 +89,11 @@ impl Disk for StdDisk {
         fs::remove_dir_all(path)
     }
 
+    fn space(&self, path: &Path) -> io::Result<Option<(u64, u64)>> {
+        let found = rustix::fs::statvfs(path)?;
+        Ok(Some((found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)))
+    }
+
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
     }

@@ -19,7 +19,7 @@ use clock::Clock;
 use common::kafka::wire::Frame;
 use common::time::Millis;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,6 +71,10 @@ impl Outbox for Shared {
 
     fn peer(&self, to: &PeerAddress, channel: Channel, request_id: u64, frame: Bytes) {
         self.peers.send(to, channel, request_id, frame);
+    }
+
+    fn watch(&self, brokers: &BTreeSet<PeerAddress>) {
+        self.peers.watch(brokers);
     }
 
     fn zk(&self, command: ZkCommand) {

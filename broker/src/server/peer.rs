@@ -5,16 +5,22 @@ use super::Shared;
 use crate::outbox::{Channel, PeerAddress, PeerError};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 /// How long an attempt to connect may take: a host that is up answers or refuses within a round trip.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// Pause before a watched broker is connected to again; doubled while connections end at once.
+const WATCH_PAUSE_MIN: Duration = Duration::from_millis(1);
+/// The longest such pause, and the pause after an attempt that failed.
+const WATCH_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 type Requests = mpsc::UnboundedSender<(u64, Bytes)>;
 
@@ -22,11 +28,12 @@ type Requests = mpsc::UnboundedSender<(u64, Bytes)>;
 pub(super) struct Peers {
     shared: Weak<Shared>,
     open: Mutex<HashMap<(PeerAddress, Channel), Requests>>,
+    watched: Mutex<BTreeMap<PeerAddress, AbortHandle>>,
 }
 
 impl Peers {
     pub(super) fn new(shared: Weak<Shared>) -> Peers {
-        Peers { shared, open: Mutex::default() }
+        Peers { shared, open: Mutex::default(), watched: Mutex::default() }
     }
 
     pub(super) fn send(&self, to: &PeerAddress, channel: Channel, request_id: u64, frame: Bytes) {
@@ -44,6 +51,50 @@ impl Peers {
         let _ = sender.send(request);
         open.insert(key, sender);
         shared.runtime.spawn(drive(shared.clone(), to.clone(), requests));
+    }
+
+    pub(super) fn watch(&self, brokers: &BTreeSet<PeerAddress>) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let mut watched = self.watched.lock();
+        watched.retain(|address, task| {
+            let stays = brokers.contains(address);
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for address in brokers {
+            watched
+                .entry(address.clone())
+                .or_insert_with(|| shared.runtime.spawn(watch(shared.clone(), address.clone())).abort_handle());
+        }
+    }
+}
+
+/// Tells when the broker's process ends. Only a broker that was reached before can be gone: a port that refused from the
+/// beginning may be behind a wall that is there for us alone.
+async fn watch(shared: Arc<Shared>, to: PeerAddress) {
+    let mut was_reached = false;
+    let mut pause = WATCH_PAUSE_MIN;
+    loop {
+        match connect(&to).await {
+            Ok(mut stream) => {
+                was_reached = true;
+                let begun = tokio::time::Instant::now();
+                let mut nothing = [0; 16];
+                while stream.read(&mut nothing).await.is_ok_and(|count| count > 0) {}
+                // The sockets of a dying process are closed one by one, the listening one maybe last.
+                pause = if begun.elapsed() > WATCH_PAUSE_MAX { WATCH_PAUSE_MIN } else { pause * 2 };
+            }
+            Err(PeerError::Refused) if was_reached => {
+                was_reached = false;
+                shared.broker().on_peer_gone(to.broker, shared.clock.now());
+                pause = WATCH_PAUSE_MAX;
+            }
+            Err(_) => pause = WATCH_PAUSE_MAX,
+        }
+        pause = pause.min(WATCH_PAUSE_MAX);
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -53,12 +53,29 @@ pub(crate) struct Channel {
     retry_at: Option<Millis>,
     /// It answered at least once: from then on a refused connection means that it is gone.
     pub(crate) has_answered: bool,
+    /// Refusals that may still be those of a broker that is just starting; without them, it was there before the reign.
+    patience: u8,
 }
 
 impl Channel {
-    /// A broker that is to be told everything.
+    /// A broker that joins and is to be told everything.
     pub(crate) fn new() -> Channel {
-        Channel { everything: true, ..Channel::default() }
+        Channel { everything: true, patience: u8::MAX, ..Channel::default() }
+    }
+
+    /// A broker that was registered before the reign began. Brokers listen before they register, so that a port that
+    /// refuses twice is that of one that died together with the controller before.
+    pub(crate) fn of_a_registered_broker() -> Channel {
+        Channel { everything: true, patience: 1, ..Channel::default() }
+    }
+
+    /// It refused a connection: true if its process must be gone.
+    pub(crate) fn is_refused(&mut self) -> bool {
+        let is_gone = self.has_answered || self.patience == 0;
+        if self.patience != u8::MAX {
+            self.patience = self.patience.saturating_sub(1);
+        }
+        is_gone
     }
 
     /// It must learn its role in a partition.

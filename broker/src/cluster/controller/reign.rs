@@ -97,6 +97,8 @@ pub(super) struct Reign {
     loading: usize,
     is_loaded: bool,
     is_deposed: bool,
+    /// Brokers that were seen dead before the reign began.
+    gone: BTreeSet<i32>,
     /// Partitions to look at.
     pub(super) dirty: BTreeSet<Tp>,
     pub(super) wishes: BTreeMap<Tp, Wish>,
@@ -135,6 +137,7 @@ impl Reign {
             loading: 0,
             is_loaded: false,
             is_deposed: false,
+            gone: BTreeSet::new(),
             dirty: BTreeSet::new(),
             wishes: BTreeMap::new(),
             writes: Writes::default(),
@@ -166,6 +169,11 @@ impl Reign {
     /// Another controller has been elected: the fence did not hold.
     pub(super) fn is_deposed(&self) -> bool {
         self.is_deposed
+    }
+
+    /// These brokers were seen dead; what the reign finds registered of them is what they left behind.
+    pub(super) fn expect_gone(&mut self, brokers: impl Iterator<Item = i32>) {
+        self.gone.extend(brokers);
     }
 
     pub(super) fn depose(&mut self) {
@@ -261,12 +269,15 @@ impl Reign {
             "the controller knows the cluster"
         );
         for &broker in self.mirror.brokers.keys() {
-            self.channels.insert(broker, Channel::new());
+            self.channels.insert(broker, Channel::of_a_registered_broker());
         }
         let all: Vec<Tp> = self.mirror.all_partitions().map(|(topic, number, _)| (topic.to_owned(), number)).collect();
         for tp in all {
             self.tell_roles(&tp, &BTreeSet::new(), None);
             self.dirty.insert(tp);
+        }
+        for broker in std::mem::take(&mut self.gone) {
+            self.on_unreachable(broker, io);
         }
         let nameless: Vec<String> =
             self.mirror.topics.iter().filter(|(_, topic)| topic.id.is_none()).map(|(name, _)| name.clone()).collect();
@@ -450,7 +461,7 @@ impl Reign {
             Err(error) => {
                 debug!(broker, %error, "a request of the controller failed; trying again");
                 channel.crashed(io.now.mono);
-                if error == PeerError::Refused && channel.has_answered {
+                if error == PeerError::Refused && channel.is_refused() {
                     self.on_unreachable(broker, io);
                 }
                 None
