@@ -15,6 +15,8 @@ use crate::peers::Peers;
 use crate::producer_ids::ProducerIds;
 use crate::resources::ALL_BROKERS;
 use crate::shutdown::Stage;
+use crate::txn::{self, Transactions};
+use crate::txn_peers::Questions;
 use crate::wiring;
 use bytes::Bytes;
 use common::Rng;
@@ -74,6 +76,9 @@ pub struct Broker {
     pub producer_ids: ProducerIds,
     /// The groups this broker looks after.
     pub groups: Groups,
+    /// The transactional ids this broker looks after.
+    pub transactions: Transactions,
+    pub(crate) txn_questions: Questions,
     pub(crate) stage: Mutex<Stage>,
     /// On their way from the cluster's machine to the socket.
     pub(crate) zk_commands: Mutex<InOrder<ZkCommand>>,
@@ -95,6 +100,7 @@ impl Broker {
         cluster_config.remembered_session = remembered_session(&config, disk.as_ref());
         let cluster = Cluster::new(cluster_config, rng.fork(), now)?;
         let groups = Groups::new(GroupSettings::of(&config), rng.fork());
+        let transactions = Transactions::new(txn::Settings::of(&config));
         let peers = Peers::new(outbox.clone(), format!("broker-{}", config.broker_id));
         let (image, stage, config) = (RwLock::default(), Mutex::default(), Arc::new(config));
         let current = RwLock::new(config.clone());
@@ -110,6 +116,8 @@ impl Broker {
             replicas,
             producer_ids,
             groups,
+            transactions,
+            txn_questions: Questions::default(),
             stage,
             zk_commands: Mutex::default(),
         }))
@@ -179,8 +187,10 @@ impl Broker {
             self.with_replicas(now, |replicas, effects| replicas.tick(now, effects));
         }
         let groups = self.with_groups(now, |groups, io| groups.tick(io));
+        let transactions = self.with_transactions(now, |transactions, io| transactions.tick(io));
         self.tick_shutdown(now);
-        let others = [self.cluster.next_deadline(), groups, self.peers.next_deadline(), self.shutdown_deadline()];
+        let others =
+            [self.cluster.next_deadline(), groups, transactions, self.peers.next_deadline(), self.shutdown_deadline()];
         others.into_iter().flatten().chain([self.replicas.next_deadline()]).min()
     }
 

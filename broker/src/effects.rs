@@ -4,19 +4,21 @@
 use crate::api;
 use crate::broker::Broker;
 use crate::cluster::{self, Cluster};
-use crate::group::{self, Groups};
-use crate::offsets_topic::{OFFSETS_TOPIC, OffsetsTopic};
+use crate::group::{self, Groups, OFFSETS_TOPIC};
+use crate::internal_topic::InternalTopic;
 use crate::outbox::{Channel, PeerAddress, PeerError, StopReason};
 use crate::partition::follower::SessionFailure;
 use crate::partition::{self, Replicas};
 use crate::peers::{Destination, FetcherId, PeerCall};
 use crate::replication;
+use crate::txn::{self, MarkerOrder, TRANSACTION_TOPIC, Transactions};
 use bytes::Bytes;
 use common::id::BrokerId;
 use common::kafka::header;
 use common::kafka::messages::{
-    AllocateProducerIdsRequest, AlterPartitionRequest, ControlledShutdownRequest, CreateTopicsRequest, FetchRequest,
-    LeaderAndIsrRequest, ListOffsetsRequest, Request, StopReplicaRequest, UpdateMetadataRequest,
+    AddPartitionsToTxnRequest, AllocateProducerIdsRequest, AlterPartitionRequest, ControlledShutdownRequest,
+    CreateTopicsRequest, FetchRequest, LeaderAndIsrRequest, ListOffsetsRequest, Request, StopReplicaRequest,
+    UpdateMetadataRequest, WriteTxnMarkersRequest,
 };
 use common::time::{Millis, Now};
 use std::cell::RefCell;
@@ -31,6 +33,7 @@ enum Work {
     Partition(partition::Effect),
     Cluster(cluster::Effect),
     Answer(Box<dyn FnOnce() + Send>),
+    Markers(Vec<MarkerOrder>),
 }
 
 impl Broker {
@@ -72,12 +75,45 @@ impl Broker {
         work: &mut VecDeque<Work>,
         act: impl FnOnce(&Groups, &mut group::Io<'_>) -> T,
     ) -> T {
-        let journal = OffsetsTopic { broker: self, effects: RefCell::default() };
+        let journal = InternalTopic { broker: self, name: OFFSETS_TOPIC, effects: RefCell::default() };
         let mut io = group::Io::new(&journal, now);
         let outcome = act(&self.groups, &mut io);
         let (answers, wake_at) = (io.answers, io.wake_at);
         work.extend(journal.effects.into_inner().into_iter().map(Work::Partition));
         work.extend(answers.into_iter().map(Work::Answer));
+        if let Some(at) = wake_at {
+            self.outbox.wake_at(at);
+        }
+        outcome
+    }
+
+    /// Runs the transactions' machine and carries out what it wants.
+    pub fn with_transactions<T>(
+        self: &Arc<Self>,
+        now: Now,
+        act: impl FnOnce(&Transactions, &mut txn::Io<'_>) -> T,
+    ) -> T {
+        let mut work = VecDeque::new();
+        let outcome = self.run_transactions(now, &mut work, act);
+        self.carry(work, now);
+        outcome
+    }
+
+    fn run_transactions<T>(
+        self: &Arc<Self>,
+        now: Now,
+        work: &mut VecDeque<Work>,
+        act: impl FnOnce(&Transactions, &mut txn::Io<'_>) -> T,
+    ) -> T {
+        let journal = InternalTopic { broker: self, name: TRANSACTION_TOPIC, effects: RefCell::default() };
+        let mut io = txn::Io::new(&journal, now);
+        let outcome = act(&self.transactions, &mut io);
+        let txn::Io { answers, orders, wake_at, .. } = io;
+        work.extend(journal.effects.into_inner().into_iter().map(Work::Partition));
+        work.extend(answers.into_iter().map(Work::Answer));
+        if !orders.is_empty() {
+            work.push_back(Work::Markers(orders));
+        }
         if let Some(at) = wake_at {
             self.outbox.wake_at(at);
         }
@@ -90,6 +126,7 @@ impl Broker {
                 Work::Partition(effect) => self.carry_partition(effect, now, &mut work),
                 Work::Cluster(effect) => self.carry_cluster(effect, now, &mut work),
                 Work::Answer(answer) => answer(),
+                Work::Markers(orders) => self.send_markers(orders, now),
             }
         }
     }
@@ -111,6 +148,20 @@ impl Broker {
             }
             Effect::Resigned { topic, partition, leader_epoch } if &*topic == OFFSETS_TOPIC => {
                 self.run_groups(now, work, |groups, io| groups.on_resigned(partition, leader_epoch, io));
+            }
+            Effect::HighWatermark { topic, partition, offset } if &*topic == TRANSACTION_TOPIC => {
+                self.run_transactions(now, work, |txns, io| txns.on_high_watermark(partition, offset, io));
+            }
+            Effect::BecameLeader { topic, partition, leader_epoch } if &*topic == TRANSACTION_TOPIC => {
+                if self.run_transactions(now, work, |txns, io| txns.on_leader(partition, leader_epoch, io)) {
+                    let broker = self.clone();
+                    self.outbox.run(Box::new(move |now| {
+                        broker.with_transactions(now, |txns, io| txns.load(partition, leader_epoch, io));
+                    }));
+                }
+            }
+            Effect::Resigned { topic, partition, leader_epoch } if &*topic == TRANSACTION_TOPIC => {
+                self.run_transactions(now, work, |txns, io| txns.on_resigned(partition, leader_epoch, io));
             }
             Effect::HighWatermark { .. } | Effect::BecameLeader { .. } | Effect::Resigned { .. } => {}
             Effect::AlterPartition(changes) => self.send_alter_partition(&changes, now, work),
@@ -340,6 +391,12 @@ impl Broker {
             PeerCall::AllocateProducerIds => {
                 let response = decode::<AllocateProducerIdsRequest>(response, version).ok();
                 self.on_producer_ids_response(response, now);
+            }
+            PeerCall::WriteTxnMarkers(_, orders) => {
+                self.on_markers_response(&orders, decode::<WriteTxnMarkersRequest>(response, version).ok(), now);
+            }
+            PeerCall::AddPartitionsToTxn(_, question) => {
+                self.on_txn_answer(question, decode::<AddPartitionsToTxnRequest>(response, version).ok(), now);
             }
             PeerCall::ControlledShutdown => {
                 let response = decode::<ControlledShutdownRequest>(response, version);

@@ -29,6 +29,10 @@ pub enum Channel {
     Fetch(u32),
     /// From the controller to a broker: LeaderAndIsr, UpdateMetadata, StopReplica.
     Controller,
+    /// From a broker to a transaction coordinator: AddPartitionsToTxn.
+    Transactions,
+    /// From a transaction coordinator to the leaders of its partitions: WriteTxnMarkers.
+    Markers,
     /// From a broker to the controller: AlterPartition, AllocateProducerIds, ControlledShutdown.
     ToController,
 }

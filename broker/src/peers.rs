@@ -2,6 +2,7 @@
 //! sends again by itself; the machine that asked decides.
 
 use crate::outbox::{Channel, Outbox, PeerAddress};
+use crate::txn::MarkerOrder;
 use common::id::BrokerId;
 use common::kafka::header::{self, RequestHeader};
 use common::kafka::messages::Request;
@@ -31,6 +32,10 @@ pub enum PeerCall {
     ControlledShutdown,
     /// Topics that a client asked for and that are not there.
     CreateTopics,
+    /// Markers that end transactions.
+    WriteTxnMarkers(BrokerId, Vec<MarkerOrder>),
+    /// Whether partitions are in a transaction; the number of the question.
+    AddPartitionsToTxn(BrokerId, u64),
 }
 
 impl PeerCall {
@@ -41,6 +46,7 @@ impl PeerCall {
             PeerCall::LeaderAndIsr(broker) | PeerCall::UpdateMetadata(broker) | PeerCall::StopReplica(broker) => {
                 Some(*broker)
             }
+            PeerCall::WriteTxnMarkers(broker, _) | PeerCall::AddPartitionsToTxn(broker, _) => Some(*broker),
             PeerCall::AlterPartition
             | PeerCall::AllocateProducerIds
             | PeerCall::ControlledShutdown

@@ -14,6 +14,7 @@ use crate::partition::fetch_session::SessionError;
 use crate::partition::{DeleteError, PieceError, ProduceError, ReadError, StateError};
 use crate::producer_ids::NoProducerIds;
 use crate::resources::ResourceError;
+use crate::txn::TxnError;
 use common::kafka::error::ErrorCode;
 use common::kafka::wire::STRING_MAX_BYTES;
 
@@ -62,7 +63,35 @@ impl From<GroupError> for ErrorCode {
             // Kafka has no code for it either; the operator has to raise max.message.bytes of the offsets topic.
             GroupError::RecordTooLarge => ErrorCode::UnknownServerError,
             GroupError::TimedOut => ErrorCode::RequestTimedOut,
+            GroupError::ProducerFenced => ErrorCode::InvalidProducerEpoch,
         }
+    }
+}
+
+impl From<TxnError> for ErrorCode {
+    fn from(error: TxnError) -> ErrorCode {
+        match error {
+            TxnError::InvalidId => ErrorCode::InvalidRequest,
+            TxnError::InvalidTimeout => ErrorCode::InvalidTransactionTimeout,
+            TxnError::NotAvailable => ErrorCode::CoordinatorNotAvailable,
+            TxnError::Loading | TxnError::NoProducerIds => ErrorCode::CoordinatorLoadInProgress,
+            TxnError::NotCoordinator => ErrorCode::NotCoordinator,
+            TxnError::InvalidProducerIdMapping => ErrorCode::InvalidProducerIdMapping,
+            TxnError::ProducerFenced => ErrorCode::ProducerFenced,
+            TxnError::Concurrent => ErrorCode::ConcurrentTransactions,
+            TxnError::InvalidTxnState => ErrorCode::InvalidTxnState,
+            TxnError::NotFound => ErrorCode::TransactionalIdNotFound,
+            // Kafka has no code for it either.
+            TxnError::RecordTooLarge => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+/// What a transactional client of a version hears that may be too old for PRODUCER_FENCED (KIP-588).
+pub(crate) fn of_txn(error: TxnError, knows_fenced: bool) -> ErrorCode {
+    match ErrorCode::from(error) {
+        ErrorCode::ProducerFenced if !knows_fenced => ErrorCode::InvalidProducerEpoch,
+        code => code,
     }
 }
 
@@ -228,6 +257,7 @@ impl From<&ProduceError> for ErrorCode {
             ProduceError::NotEnoughReplicasAfterAppend => ErrorCode::NotEnoughReplicasAfterAppend,
             ProduceError::TimedOut => ErrorCode::RequestTimedOut,
             ProduceError::Storage => ErrorCode::KafkaStorageError,
+            ProduceError::NotInTransaction => ErrorCode::InvalidTxnState,
             ProduceError::Refused(error) => ErrorCode::from(&**error),
         }
     }

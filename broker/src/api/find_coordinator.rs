@@ -1,9 +1,9 @@
 //! FindCoordinator (10), versions 0 to 6: KIP-98, 699 (several keys), 890, 932. COORDINATOR_NOT_AVAILABLE while the
-//! internal topic is being made or has no leader, and for transactional ids and share partitions, which nobody looks
-//! after; INVALID_REQUEST for a key type that does not exist or that the version does not have.
+//! internal topic is being made or has no leader, and for share partitions, which nobody looks after; INVALID_REQUEST for a key type that does not exist or that the version does not have.
 
 use super::{Context, Endpoint, Reply};
 use crate::group::{OFFSETS_TOPIC, partition_for};
+use crate::txn::TRANSACTION_TOPIC;
 use common::id::BrokerId;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
@@ -49,19 +49,19 @@ fn find(ctx: &Context<'_>, key_type: i8, key: String) -> Coordinator {
 
 /// The leader of the key's partition, as reached on the client's listener.
 fn locate(ctx: &Context<'_>, key_type: i8, key: &str) -> Result<(i32, String, i32), ErrorCode> {
-    match key_type {
-        GROUP => {}
-        TRANSACTION => return Err(ErrorCode::CoordinatorNotAvailable),
+    let topic = match key_type {
+        GROUP => OFFSETS_TOPIC,
+        TRANSACTION => TRANSACTION_TOPIC,
         SHARE if ctx.version >= 6 => return Err(ErrorCode::CoordinatorNotAvailable),
         _ => return Err(ErrorCode::InvalidRequest),
-    }
+    };
     let image = ctx.broker.image.read();
-    let Some(count) = image.partition_count(OFFSETS_TOPIC) else {
+    let Some(count) = image.partition_count(topic) else {
         drop(image);
-        ctx.broker.create_internal_topic(OFFSETS_TOPIC, ctx.now);
+        ctx.broker.create_internal_topic(topic, ctx.now);
         return Err(ErrorCode::CoordinatorNotAvailable);
     };
-    let partition = image.partition(OFFSETS_TOPIC, partition_for(key, count.max(1)));
+    let partition = image.partition(topic, partition_for(key, count.max(1)));
     let leader = partition.map(|partition| BrokerId(partition.leader)).filter(|leader| leader.0 >= 0);
     let endpoint = leader.and_then(|leader| Some((leader, image.endpoint(leader, &ctx.connection.listener)?)));
     let (leader, endpoint) = endpoint.ok_or(ErrorCode::CoordinatorNotAvailable)?;

@@ -1,16 +1,26 @@
-//! InitProducerId (22), versions 0 to 5: a producer id for an idempotent producer, always a fresh one with epoch 0, out of
-//! the blocks that the controller allocates (KIP-730). With a transactional id it is COORDINATOR_NOT_AVAILABLE: there is no
-//! transaction coordinator, and a client finds none through FindCoordinator either.
+//! InitProducerId (22), versions 0 to 5: a producer id and epoch. An idempotent producer always gets a fresh id with epoch
+//! 0, out of the blocks that the controller allocates (KIP-730). One with a transactional id gets the id's next epoch, which
+//! fences all earlier instances of it, and an open transaction of theirs is aborted first (KIP-98); a producer that names
+//! what it has goes on with the next epoch after an error (KIP-360).
 //!
-//! Errors: INVALID_REQUEST (id without epoch, epoch without id, empty transactional id), COORDINATOR_LOAD_IN_PROGRESS (no
-//! ids at the moment; clients try again), COORDINATOR_NOT_AVAILABLE.
+//! Errors: INVALID_REQUEST (id without epoch, epoch without id, empty transactional id), INVALID_TRANSACTION_TIMEOUT,
+//! CONCURRENT_TRANSACTIONS (the last transaction is being ended; clients try again), PRODUCER_FENCED
+//! (INVALID_PRODUCER_EPOCH before version 4), NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS (also: no ids at the moment),
+//! COORDINATOR_NOT_AVAILABLE.
 
-use super::{Context, Endpoint, Reply};
+use super::error::of_txn;
+use super::{Context, Endpoint, Reply, Ticket};
+use crate::broker::Broker;
 use crate::producer_ids::{Done, NoProducerIds};
+use crate::txn::{InitInput, Producer, ProducerWaiter, TxnError};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{InitProducerIdRequest, InitProducerIdResponse};
+use common::time::Now;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
+/// First version that knows PRODUCER_FENCED (KIP-588).
+const FENCED_FROM: i16 = 4;
 /// Producer id and epoch of a producer that has none.
 const NONE: i64 = -1;
 
@@ -27,7 +37,18 @@ impl Endpoint for InitProducerId {
         match request.transactional_id.as_deref() {
             _ if has_id != has_epoch => return Reply::Now(refused(ErrorCode::InvalidRequest)),
             Some("") => return Reply::Now(refused(ErrorCode::InvalidRequest)),
-            Some(_) => return Reply::Now(refused(ErrorCode::CoordinatorNotAvailable)),
+            Some(id) => {
+                let expected = has_id.then_some((request.producer_id, request.producer_epoch));
+                let timeout_ms = request.transaction_timeout_ms;
+                let input = InitInput { transactional_id: id.to_owned(), timeout_ms, expected };
+                let ticket: Ticket<InitProducerIdRequest> = ctx.ticket();
+                let waiter = Box::new(move |result| {
+                    let response = respond_to_transactional(result, ticket.version());
+                    ticket.answer(&response);
+                });
+                attempt(ctx.broker, input, None, waiter, ctx.now);
+                return Reply::Parked;
+            }
             None => {}
         }
         let done = || -> Done {
@@ -38,6 +59,29 @@ impl Endpoint for InitProducerId {
             Some(id) => Reply::Now(respond(id)),
             None => Reply::Parked,
         }
+    }
+}
+
+fn attempt(broker: &Arc<Broker>, input: InitInput, fresh_id: Option<i64>, waiter: ProducerWaiter, now: Now) {
+    let waiter = broker.with_transactions(now, |txns, io| {
+        io.fresh_id = fresh_id;
+        txns.init(&input, waiter, io)
+    });
+    let Some(waiter) = waiter else { return };
+    let next = broker.clone();
+    let then = Box::new(move |id, now| match id {
+        Ok(id) => attempt(&next, input, Some(id), waiter, now),
+        Err(_) => waiter(Err(TxnError::NoProducerIds)),
+    });
+    broker.with_producer_id(then, now);
+}
+
+fn respond_to_transactional(result: Result<Producer, TxnError>, version: i16) -> InitProducerIdResponse {
+    match result {
+        Ok((producer_id, producer_epoch)) => {
+            InitProducerIdResponse { producer_id, producer_epoch, ..InitProducerIdResponse::default() }
+        }
+        Err(error) => refused(of_txn(error, version >= FENCED_FROM)),
     }
 }
 

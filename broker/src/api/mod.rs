@@ -1,6 +1,8 @@
 //! The table of every Kafka API served: dispatch and the answer to ApiVersions derive from it. A handler gets a decoded
 //! request and returns its reply, or takes a ticket and lets a machine answer later. It never encodes, never sends.
 
+pub mod add_offsets_to_txn;
+pub mod add_partitions_to_txn;
 pub mod allocate_producer_ids;
 pub mod alter_configs;
 pub mod alter_partition;
@@ -16,7 +18,10 @@ pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
 pub mod describe_log_dirs;
+pub mod describe_producers;
+pub mod describe_transactions;
 pub mod elect_leaders;
+pub mod end_txn;
 pub mod error;
 pub mod fetch;
 pub mod find_coordinator;
@@ -29,6 +34,7 @@ pub mod leave_group;
 pub mod list_groups;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
+pub mod list_transactions;
 pub mod metadata;
 pub mod offset_commit;
 pub mod offset_delete;
@@ -37,7 +43,9 @@ pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod stop_replica;
 pub mod sync_group;
+pub mod txn_offset_commit;
 pub mod update_metadata;
+pub mod write_txn_markers;
 
 #[cfg(test)]
 mod tests;
@@ -222,6 +230,11 @@ pub const TABLE: &[Row] = &[
     row::<delete_records::DeleteRecords>(),
     row::<init_producer_id::InitProducerId>(),
     row::<offset_for_leader_epoch::OffsetForLeaderEpoch>(),
+    row::<add_partitions_to_txn::AddPartitionsToTxn>(),
+    row::<add_offsets_to_txn::AddOffsetsToTxn>(),
+    row::<end_txn::EndTxn>(),
+    row::<write_txn_markers::WriteTxnMarkers>(),
+    row::<txn_offset_commit::TxnOffsetCommit>(),
     row::<describe_configs::DescribeConfigs>(),
     row::<alter_configs::AlterConfigs>(),
     row::<describe_log_dirs::DescribeLogDirs>(),
@@ -234,6 +247,9 @@ pub const TABLE: &[Row] = &[
     row::<offset_delete::OffsetDelete>(),
     row::<alter_partition::AlterPartition>(),
     row::<describe_cluster::DescribeCluster>(),
+    row::<describe_producers::DescribeProducers>(),
+    row::<describe_transactions::DescribeTransactions>(),
+    row::<list_transactions::ListTransactions>(),
     row::<allocate_producer_ids::AllocateProducerIds>(),
 ];
 

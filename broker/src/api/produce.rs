@@ -4,15 +4,20 @@
 //!
 //! Errors by partition: UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID, NOT_LEADER_OR_FOLLOWER (from version 10 on with the
 //! leader, KIP-951), INVALID_REQUIRED_ACKS, NOT_ENOUGH_REPLICAS, NOT_ENOUGH_REPLICAS_AFTER_APPEND, REQUEST_TIMED_OUT,
-//! INVALID_TOPIC_EXCEPTION (internal topic), and what the log finds wrong with a batch. Transactional batches are refused
-//! with INVALID_TXN_STATE: there is no transaction coordinator to ask.
+//! INVALID_TOPIC_EXCEPTION (internal topic), and what the log finds wrong with a batch. Before the first batch of a
+//! transaction in a partition its coordinator is asked (KIP-890): TRANSACTION_ABORTABLE (INVALID_TXN_STATE before version
+//! 11) if the partition is not part of it, INVALID_PRODUCER_EPOCH, INVALID_PRODUCER_ID_MAPPING, CONCURRENT_TRANSACTIONS (12
+//! on), NETWORK_EXCEPTION; NOT_ENOUGH_REPLICAS where it cannot tell yet. TRANSACTIONAL_ID_AUTHORIZATION_FAILED without an id.
 
 use super::error::text;
-use super::{Context, Endpoint, Reply};
+use super::{Context, Endpoint, Reply, Ticket};
 use crate::broker::Broker;
 use crate::leaders::{CurrentLeader, current_leader};
-use crate::log::AppendOrigin;
+use crate::log::{AppendOrigin, Verification};
 use crate::partition::{Append, Appended, ProduceCall, ProduceError, is_internal};
+use crate::txn::Producer;
+use crate::txn::records::Place;
+use crate::txn_peers::{Question, Verdicts};
 use bytes::Bytes;
 use common::kafka::batch::{BatchHeader, HEADER_BYTES};
 use common::kafka::compression::Compression;
@@ -21,7 +26,8 @@ use common::kafka::messages::produce::{
     LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse, TopicProduceResponse,
 };
 use common::kafka::messages::{ProduceRequest, ProduceResponse};
-use std::collections::BTreeMap;
+use common::time::Now;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -32,6 +38,10 @@ const ADMIN_CLIENT_ID: &str = "__admin_client";
 const ZSTD_FROM: i16 = 7;
 /// First version that tells the leader.
 const LEADER_FROM: i16 = 10;
+/// First version that knows TRANSACTION_ABORTABLE (KIP-1050).
+const ABORTABLE_FROM: i16 = 11;
+/// First version of transaction.version 2: a partition joins the transaction by being written to.
+const ADDS_FROM: i16 = 12;
 /// First version that names topics by id.
 const TOPIC_ID_FROM: i16 = 13;
 
@@ -48,9 +58,24 @@ impl Endpoint for Produce {
     fn handle(ctx: &Context<'_>, request: ProduceRequest) -> Reply<ProduceResponse> {
         let acks = request.acks;
         let timeout_ms = u64::try_from(request.timeout_ms).unwrap_or(0);
-        let (mut answer, parts) = sort(ctx, request);
+        let transactional_id = request.transactional_id.clone();
+        let (mut answer, mut parts) = sort(ctx, request);
         if parts.is_empty() {
             return reply(acks, answer);
+        }
+        if let Some((producer, places)) = begin_verification(ctx, &mut parts)
+            && let (Some(transactional_id), true) = (transactional_id, acks != 0)
+        {
+            let verify_only = ctx.version < ADDS_FROM;
+            let question = Question { transactional_id, producer, places, verify_only };
+            let (broker, ticket) = (ctx.broker.clone(), ctx.ticket::<ProduceRequest>());
+            let then = Box::new(move |verdicts: Verdicts, now: Now| {
+                let parts = answer.refuse(parts, &verdicts);
+                let call = ProduceCall { acks_all: acks == -1, timeout_ms, origin: AppendOrigin::Client, parts };
+                append(&broker, (ticket, answer), call, now);
+            });
+            ctx.broker.ask_coordinator(question, then, ctx.now);
+            return Reply::Parked;
         }
         let call = ProduceCall { acks_all: acks == -1, timeout_ms, origin: AppendOrigin::Client, parts };
         let outcomes = ctx.broker.with_replicas(ctx.now, |replicas, effects| {
@@ -71,6 +96,46 @@ impl Endpoint for Produce {
             None => Reply::Parked,
         }
     }
+}
+
+/// Appends what the coordinator of its transaction did not object to, and answers.
+fn append(broker: &Arc<Broker>, waiting: (Ticket<ProduceRequest>, Answer), call: ProduceCall, now: Now) {
+    let mut waiting = Some(waiting);
+    let outcomes = broker.with_replicas(now, |replicas, effects| {
+        let done = || -> crate::partition::waiting::Done<_> {
+            let (ticket, mut answer) = waiting.take().expect("called once");
+            Box::new(move |outcomes| {
+                answer.fill(outcomes);
+                ticket.answer(&answer.into_response());
+            })
+        };
+        replicas.produce(call, done, now, effects)
+    });
+    if let (Some(outcomes), Some((ticket, mut answer))) = (outcomes, waiting) {
+        answer.fill(outcomes);
+        ticket.answer(&answer.into_response());
+    }
+}
+
+/// Notes what each transactional batch needs to be appended (KIP-890): the producer, and the partitions about which its
+/// transaction's coordinator is to be asked, if there are any.
+fn begin_verification(ctx: &Context<'_>, parts: &mut [Append]) -> Option<(Producer, BTreeSet<Place>)> {
+    let mut asked: Option<(Producer, BTreeSet<Place>)> = None;
+    for part in parts {
+        let Ok(header) = BatchHeader::parse(&part.records) else { continue };
+        if !header.is_transactional() || !ctx.broker.current.read().transaction_partition_verification_enable {
+            continue;
+        }
+        let producer = (header.producer_id, header.producer_epoch);
+        let held = ctx.broker.replicas.get(&part.topic, part.partition);
+        let needed = held.and_then(|held| held.begin_verification(producer, header.base_sequence, ctx.now));
+        part.verification = needed.unwrap_or_default();
+        if let Verification::Asked(_) = part.verification {
+            let (_, places) = asked.get_or_insert_with(|| (producer, BTreeSet::new()));
+            places.insert((part.topic.to_string(), part.partition));
+        }
+    }
+    asked
 }
 
 fn reply(acks: i16, answer: Answer) -> Reply<ProduceResponse> {
@@ -94,6 +159,7 @@ fn sort(ctx: &Context<'_>, request: ProduceRequest) -> (Answer, Vec<Append>) {
     };
     let mut parts = Vec::new();
     let are_acks_valid = matches!(request.acks, -1..=1);
+    let has_id = request.transactional_id.is_some();
     let image = ctx.broker.image.read();
     for topic in request.topic_data {
         let name = if ctx.version >= TOPIC_ID_FROM { image.topic_name(topic.topic_id) } else { Some(&*topic.name) };
@@ -112,8 +178,9 @@ fn sort(ctx: &Context<'_>, request: ProduceRequest) -> (Answer, Vec<Append>) {
                     let records = records.map_or(Ok(Bytes::new()), |records| records.to_bytes());
                     let records = records.map_err(|_| ErrorCode::InvalidRecord);
                     records.and_then(|records| {
-                        check(&records, ctx.version)?;
-                        Ok(Append { topic: name.clone(), partition: index, records })
+                        check(&records, ctx.version, has_id)?;
+                        let (topic, verification) = (name.clone(), Verification::Off);
+                        Ok(Append { topic, partition: index, records, verification })
                     })
                 }
             };
@@ -130,7 +197,7 @@ fn sort(ctx: &Context<'_>, request: ProduceRequest) -> (Answer, Vec<Append>) {
 }
 
 /// Produce carries one whole batch of format 2 for each partition.
-fn check(records: &Bytes, version: i16) -> Result<(), ErrorCode> {
+fn check(records: &Bytes, version: i16, has_transactional_id: bool) -> Result<(), ErrorCode> {
     if records.len() < HEADER_BYTES {
         return Err(ErrorCode::InvalidRecord);
     }
@@ -140,8 +207,25 @@ fn check(records: &Bytes, version: i16) -> Result<(), ErrorCode> {
     }
     match header.compression() {
         Ok(Compression::Zstd) if version < ZSTD_FROM => Err(ErrorCode::UnsupportedCompressionType),
-        Ok(_) if header.is_transactional() => Err(ErrorCode::InvalidTxnState),
+        Ok(_) if header.is_transactional() && !has_transactional_id => {
+            Err(ErrorCode::TransactionalIdAuthorizationFailed)
+        }
         _ => Ok(()),
+    }
+}
+
+/// What the coordinator of a transaction says, as a producer understands it.
+fn unverified(code: ErrorCode, version: i16) -> ErrorCode {
+    match code {
+        ErrorCode::ProducerFenced => ErrorCode::InvalidProducerEpoch,
+        ErrorCode::TransactionAbortable if version < ABORTABLE_FROM => ErrorCode::InvalidTxnState,
+        ErrorCode::ConcurrentTransactions if version >= ADDS_FROM => code,
+        // Nothing that a producer would wait for comes from the leader of a partition; that, however, it tries again.
+        ErrorCode::ConcurrentTransactions
+        | ErrorCode::CoordinatorLoadInProgress
+        | ErrorCode::CoordinatorNotAvailable
+        | ErrorCode::NotCoordinator => ErrorCode::NotEnoughReplicas,
+        other => other,
     }
 }
 
@@ -163,6 +247,22 @@ struct Answer {
 }
 
 impl Answer {
+    /// Takes those parts away that the coordinator of their transaction objects to.
+    fn refuse(&mut self, parts: Vec<Append>, verdicts: &Verdicts) -> Vec<Append> {
+        let version = self.version;
+        let open = self.partitions.iter_mut().filter(|(_, _, response)| response.is_none());
+        let mut kept = Vec::new();
+        for ((_, index, response), part) in open.zip(parts) {
+            match verdicts.get(&(part.topic.to_string(), part.partition)) {
+                Some(code) if matches!(part.verification, Verification::Asked(_)) => {
+                    *response = Some(failure(*index, unverified(*code, version)));
+                }
+                _ => kept.push(part),
+            }
+        }
+        kept
+    }
+
     fn fill(&mut self, outcomes: Vec<Result<Appended, ProduceError>>) {
         let mut outcomes = outcomes.into_iter();
         for (place, index, response) in &mut self.partitions {

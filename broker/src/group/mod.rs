@@ -17,6 +17,7 @@ pub use turn::{Answer, GroupSettings, Journal, StoreError, Waiter};
 use bytes::Bytes;
 use classic::Group;
 use common::Rng;
+use common::kafka::control::TxnMarker;
 use common::time::{Millis, Now};
 use parking_lot::{ArcMutexGuard, Mutex, RawMutex, RwLock};
 use records::OffsetValue;
@@ -92,6 +93,9 @@ pub enum GroupError {
     /// Not replicated in time.
     #[error("timed out")]
     TimedOut,
+    /// A later instance of the transactional producer has written.
+    #[error("the producer's epoch is old")]
+    ProducerFenced,
 }
 
 impl GroupError {
@@ -102,6 +106,7 @@ impl GroupError {
             StoreError::NotEnoughReplicas => GroupError::NotAvailable,
             StoreError::TooLarge => GroupError::RecordTooLarge,
             StoreError::TimedOut => GroupError::RebalanceInProgress,
+            StoreError::FencedProducer | StoreError::FencedCoordinator => GroupError::ProducerFenced,
         }
     }
 
@@ -112,6 +117,7 @@ impl GroupError {
             StoreError::NotEnoughReplicas => GroupError::NotAvailable,
             StoreError::TooLarge => GroupError::CommitTooLarge,
             StoreError::TimedOut => GroupError::TimedOut,
+            StoreError::FencedProducer | StoreError::FencedCoordinator => GroupError::ProducerFenced,
         }
     }
 }
@@ -139,17 +145,6 @@ impl CommitInput {
 pub type CommitResult = Vec<(Place, Result<(), GroupError>)>;
 /// What is committed for each partition asked for.
 pub type FetchResult = Vec<(Place, Result<Option<OffsetValue>, GroupError>)>;
-
-/// A transaction marker in a partition of the offsets topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Marker {
-    /// Offset of the marker.
-    pub offset: i64,
-    /// Producer whose transaction ends.
-    pub producer_id: i64,
-    /// Whether its offsets count.
-    pub is_commit: bool,
-}
 
 /// A group as tools show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -319,14 +314,23 @@ impl Groups {
         io.wake(shard.next_deadline());
     }
 
-    /// A transaction marker was appended to a partition of the offsets topic; it takes effect when it is replicated.
-    pub fn on_marker(&self, partition: i32, marker: Marker, io: &mut Io<'_>) {
-        let Some(shard) = self.shards.read().get(&partition).cloned() else { return };
+    /// Appends a transaction marker to a partition of the offsets topic. It takes effect when it is replicated, and
+    /// `waiter` hears of it. While the partition is being read this broker counts as not leading it.
+    pub fn write_marker(
+        &self,
+        partition: i32,
+        marker: &TxnMarker,
+        waiter: Waiter<Result<(), StoreError>>,
+        io: &mut Io<'_>,
+    ) {
+        let shard = self.shards.read().get(&partition).cloned();
+        let Some(shard) = shard else { return io.answer(waiter, Err(StoreError::NotLeader)) };
         let mut shard = shard.lock();
-        shard.on_marker(marker);
-        if let Some(high_watermark) = io.journal.high_watermark(partition) {
-            shard.on_high_watermark(high_watermark, &self.settings, io);
+        match shard.stage {
+            Stage::Serving => shard.write_marker(marker, waiter, &self.settings, io),
+            Stage::Loading | Stage::Over => io.answer(waiter, Err(StoreError::NotLeader)),
         }
+        io.wake(shard.next_deadline());
     }
 
     /// Partition of the offsets topic that a group belongs to: Java's hash of the id, so that every broker agrees.

@@ -5,7 +5,8 @@ use super::classic::{Group, State};
 use super::offsets::Place;
 use super::records::{GroupRecord, OffsetKey, OffsetValue};
 use super::turn::{GroupSettings, Pending, StoreError, Then, Turn, Waiter};
-use super::{CommitInput, CommitResult, GroupError, Io, Marker};
+use super::{CommitInput, CommitResult, GroupError, Io};
+use common::kafka::control::{self, TxnMarker};
 use common::time::{Millis, Now};
 use common::{Rng, mutants};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -178,18 +179,26 @@ impl Shard {
         }
     }
 
-    /// A transaction ends.
-    pub(super) fn on_marker(&mut self, Marker { offset, producer_id, is_commit }: Marker) {
-        let marker = Pending {
-            offset,
-            records: Vec::new(),
-            producer_id: Some(producer_id),
-            ends_with_commit: Some(is_commit),
-            then: Then::Nothing,
-            deadline: Millis(u64::MAX),
-        };
-        let at = self.pending.partition_point(|pending| pending.offset < offset);
-        self.pending.insert(at, marker);
+    /// A transaction ends: appends its marker.
+    pub(super) fn write_marker(
+        &mut self,
+        marker: &TxnMarker,
+        waiter: Waiter<Result<(), StoreError>>,
+        settings: &GroupSettings,
+        io: &mut Io<'_>,
+    ) {
+        let batch = control::marker_batch(marker, 0, -1, io.now.wall.0).map_err(|_| StoreError::TooLarge);
+        match batch.and_then(|batch| io.journal.append(self.partition, batch, io.now)) {
+            Ok(offset) => self.pending.push_back(Pending {
+                offset,
+                records: Vec::new(),
+                producer_id: Some(marker.producer_id),
+                ends_with_commit: Some(marker.is_commit),
+                then: Then::Answer(waiter),
+                deadline: io.now.mono + settings.commit_timeout_ms,
+            }),
+            Err(error) => io.answer(waiter, Err(error)),
+        }
     }
 
     // ---- records
@@ -203,6 +212,7 @@ impl Shard {
                 for group in self.groups.values_mut() {
                     group.offsets.end_transaction(producer_id, is_commit);
                 }
+                self.finish(then, Ok(()), settings, io);
                 continue;
             }
             let first = offset - records.len() as i64 + 1;

@@ -169,9 +169,9 @@ impl Bench {
                 self.call(|groups, io| groups.delete_group("g", waiter, io));
             }
             "end" => {
-                let marker = Marker { offset: *self.log.next.lock(), producer_id: 7, is_commit: tag == "commit" };
-                *self.log.next.lock() += 1;
-                self.call(|groups, io| groups.on_marker(0, marker, io));
+                let is_commit = tag == "commit";
+                let marker = TxnMarker { producer_id: 7, producer_epoch: 0, is_commit, coordinator_epoch: 1 };
+                self.call(|groups, io| groups.write_marker(0, &marker, Box::new(|_| {}), io));
             }
             "wait" => self.wait(tag.parse().unwrap()),
             "hold" => self.is_held = true,

@@ -3,55 +3,13 @@
 
 use super::records::GroupRecord;
 use crate::config::BrokerConfig;
-use bytes::Bytes;
+pub use crate::journal::{Answer, Journal, StoreError, Waiter};
 use common::Rng;
 use common::kafka::batch::{self, BatchSpec, Record};
 use common::kafka::compression::Compression;
 use common::kafka::wire::STRING_MAX_BYTES;
 use common::time::{Millis, Now};
 use std::collections::VecDeque;
-use thiserror::Error;
-
-/// Takes the one answer to a parked request.
-pub type Waiter<T> = Box<dyn FnOnce(T) + Send>;
-/// An answer on its way: to be called when no lock is held.
-pub type Answer = Box<dyn FnOnce() + Send>;
-
-/// The partitions of `__consumer_offsets` as the groups see them. An implementation must not call back into
-/// [`super::Groups`]; what its appends cause (a new high watermark) it reports after the call into `Groups` returned.
-pub trait Journal {
-    /// Partitions of `__consumer_offsets`, `None` before the topic exists.
-    fn partition_count(&self) -> Option<i32>;
-    /// Appends one batch as the leader; offset of its last record. acks=all: too few in-sync replicas is an error.
-    fn append(&self, partition: i32, batch: Bytes, now: Now) -> Result<i64, StoreError>;
-    /// First and next offset of a partition that this broker leads.
-    fn bounds(&self, partition: i32) -> Option<(i64, i64)>;
-    /// Whole batches from `offset` on, at least one if any is left, else about `max_bytes`; also beyond the high
-    /// watermark.
-    fn read(&self, partition: i32, offset: i64, max_bytes: usize) -> Result<Bytes, StoreError>;
-    /// The first offset that is not yet replicated to all in-sync replicas.
-    fn high_watermark(&self, partition: i32) -> Option<i64>;
-}
-
-/// Why a record did not get into the log, or is not known to be safe there.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum StoreError {
-    /// This broker does not lead the partition (any more).
-    #[error("not the leader of the offsets partition")]
-    NotLeader,
-    /// Fewer in-sync replicas than `min.insync.replicas`, or no such partition.
-    #[error("not enough in-sync replicas of the offsets partition")]
-    NotEnoughReplicas,
-    /// The batch is larger than the partition takes.
-    #[error("the record is too large")]
-    TooLarge,
-    /// The log directory failed.
-    #[error("the log of the offsets partition failed")]
-    Storage,
-    /// Appended, but not replicated within `offsets.commit.timeout.ms`. It may still be.
-    #[error("the record was not replicated in time")]
-    TimedOut,
-}
 
 /// The settings that groups look at; times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]

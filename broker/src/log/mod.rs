@@ -30,6 +30,7 @@ pub use common::kafka::batch::TimestampType;
 pub use config::LogConfig;
 pub use flush::{FlushWork, is_deleted_dir, remove_deleted_dir};
 pub use index::AbortedTxn;
+pub use producers::Verification;
 pub use read::{ReadError, ReadResult, TimestampedOffset};
 
 use common::Rng;
@@ -237,6 +238,11 @@ impl Log {
     /// Whether a producer has a transaction open here.
     pub fn has_ongoing_transaction(&self, producer_id: i64, epoch: i16) -> bool {
         self.producers.get(producer_id).is_some_and(|entry| entry.epoch == epoch && entry.txn_first_offset.is_some())
+    }
+
+    /// What a transactional batch needs to be appended (KIP-890); `producer` is its id and epoch.
+    pub fn begin_verification(&mut self, producer: (i64, i16), sequence: i32, now: Now) -> Verification {
+        self.producers.begin_verification(producer, sequence, now.wall)
     }
 
     /// Forgets producers that were idle too long; to be called every `producer.id.expiration.check.interval.ms`.

@@ -285,6 +285,32 @@ pub struct Producers {
     end_offset: i64,
     last_snapshot: i64,
     snapshots: BTreeSet<i64>,
+    /// Producers of whom the transaction coordinator is being asked whether this partition is in their transaction.
+    verifying: BTreeMap<i64, Verifying>,
+    next_guard: u64,
+}
+
+/// A question to the transaction coordinator that is not done with (KIP-890): lives until the first record, or a marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Verifying {
+    guard: u64,
+    epoch: i16,
+    /// Least sequence that was asked about: the transaction begins with it here.
+    sequence: i32,
+    since: WallMillis,
+}
+
+/// What must hold for a transactional batch of a client, so that none comes into the log behind its transaction's marker
+/// and holds back the last stable offset for ever (KIP-890).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verification {
+    /// Nothing: the batch is not transactional, or `transaction.partition.verification.enable` is false.
+    #[default]
+    Off,
+    /// The transaction is open here.
+    Ongoing,
+    /// It is open here, or the coordinator said since this question that it is open, and no marker came.
+    Asked(u64),
 }
 
 impl Producers {
@@ -300,6 +326,46 @@ impl Producers {
             end_offset: 0,
             last_snapshot: 0,
             snapshots,
+            verifying: BTreeMap::new(),
+            next_guard: 0,
+        }
+    }
+
+    /// What a transactional batch needs to be appended: nothing more while its transaction is open here, otherwise the
+    /// coordinator's word.
+    pub(crate) fn begin_verification(
+        &mut self,
+        (producer_id, epoch): (i64, i16),
+        sequence: i32,
+        now: WallMillis,
+    ) -> Verification {
+        if self.get(producer_id).is_some_and(|entry| entry.epoch == epoch && entry.txn_first_offset.is_some()) {
+            return Verification::Ongoing;
+        }
+        match self.verifying.get_mut(&producer_id) {
+            Some(known) if known.epoch == epoch => {
+                known.sequence = known.sequence.min(sequence);
+                Verification::Asked(known.guard)
+            }
+            // A late request of an earlier instance must not take the question away from the later one.
+            Some(known) if known.epoch > epoch => Verification::Ongoing,
+            _ => {
+                self.next_guard += 1;
+                let guard = self.next_guard;
+                self.verifying.insert(producer_id, Verifying { guard, epoch, sequence, since: now });
+                Verification::Asked(guard)
+            }
+        }
+    }
+
+    /// Whether a transactional batch may be appended.
+    pub(crate) fn is_verified(&self, header: &BatchHeader, verification: Verification) -> bool {
+        let is_ongoing = self.get(header.producer_id).is_some_and(|entry| entry.txn_first_offset.is_some());
+        let verifying = self.verifying.get(&header.producer_id);
+        match verification {
+            Verification::Off => true,
+            Verification::Ongoing => is_ongoing,
+            Verification::Asked(guard) => is_ongoing || verifying.is_some_and(|verifying| verifying.guard == guard),
         }
     }
 
@@ -375,6 +441,8 @@ impl Producers {
     pub(crate) fn apply(&mut self, prepared: &Prepared, end_offset: i64) {
         for entry in prepared.updates.iter().filter(|_| !mutants::is_on("producers-not-kept")) {
             self.entries.insert(entry.producer_id, *entry);
+            // Either its transaction is open here now, or it has just ended.
+            self.verifying.remove(&entry.producer_id);
         }
         self.ongoing.extend(prepared.started.iter().copied());
         self.end_offset = end_offset;
@@ -428,6 +496,8 @@ impl Producers {
         for producer_id in expired {
             self.entries.remove(&producer_id);
         }
+        let expiration_ms = self.expiration_ms;
+        self.verifying.retain(|_, verifying| now.0.saturating_sub(verifying.since.0) < expiration_ms);
     }
 
     /// Forgets everything and removes all snapshots.

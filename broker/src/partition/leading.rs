@@ -4,7 +4,9 @@
 use super::isr::{FollowerFetch, Proposal, Verdict};
 use super::waiting::{ParkedDelete, ParkedFetch};
 use super::*;
-use crate::log::{AppendOrigin, ReadError as LogReadError};
+use crate::log::producers::ProducerEntry;
+use crate::log::{AppendOrigin, ReadError as LogReadError, Verification};
+use common::kafka::batch::BatchHeader;
 use common::mutants;
 
 /// An offset found by a timestamp.
@@ -46,6 +48,8 @@ pub(super) struct AppendCall<'a> {
     pub origin: AppendOrigin,
     /// acks=all.
     pub acks_all: bool,
+    /// What must hold for a transactional batch.
+    pub verification: Verification,
     /// The request to park, and the partition's place in it, if the append must be replicated before the answer.
     pub parked: Option<(&'a Arc<ParkedProduce>, usize)>,
 }
@@ -83,6 +87,12 @@ impl Partition {
         if call.acks_all && state.is_under_min_isr() {
             return Err(ProduceError::NotEnoughReplicas);
         }
+        if call.verification != Verification::Off
+            && let Ok(header) = BatchHeader::parse(call.records)
+            && !state.log.producers().is_verified(&header, call.verification)
+        {
+            return Err(ProduceError::NotInTransaction);
+        }
         let epoch = state.leader_epoch;
         let info = match state.log.append_as_leader(call.records, epoch, call.origin, now) {
             Ok(info) => info,
@@ -101,6 +111,18 @@ impl Partition {
         self.wake_fetches(state, Isolation::LogEnd, woken);
         self.advance(state, now, woken);
         Ok(appended)
+    }
+
+    /// What a transactional batch of a client needs to be appended here (KIP-890); `None` if this broker does not lead.
+    pub fn begin_verification(&self, producer: (i64, i16), sequence: i32, now: Now) -> Option<Verification> {
+        let mut state = self.state.lock();
+        self.is_leader(&state).then(|| state.log.begin_verification(producer, sequence, now))
+    }
+
+    /// The producers that the log knows; `None` if this broker does not lead.
+    pub fn producers(&self) -> Option<Vec<ProducerEntry>> {
+        let state = self.state.lock();
+        self.is_leader(&state).then(|| state.log.producers().entries().copied().collect())
     }
 
     /// Moves the high watermark as far as the replicas in sync allow. Not while fewer than `min.insync.replicas` are.

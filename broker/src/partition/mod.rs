@@ -321,6 +321,9 @@ pub enum ProduceError {
     /// The log directory failed.
     #[error("log directory failed")]
     Storage,
+    /// A transactional batch of a transaction that this partition is not, or no longer, part of; nothing was appended.
+    #[error("the partition is not part of the transaction")]
+    NotInTransaction,
     /// The log refused the records.
     #[error(transparent)]
     Refused(Arc<AppendError>),

@@ -15,7 +15,7 @@ use super::storage::{self, LogDirs, StorageError};
 use super::upkeep::Chores;
 use super::waiting::{Deadlines, Done, Joined, Parked, ParkedFetch};
 use super::*;
-use crate::log::AppendOrigin;
+use crate::log::{AppendOrigin, Verification};
 
 /// Pause before AlterPartition is sent again (Kafka 3.9: 50 ms).
 const ALTER_PARTITION_RETRY_MS: u64 = 50;
@@ -48,6 +48,8 @@ pub struct Append {
     pub partition: i32,
     /// Record batches.
     pub records: Bytes,
+    /// What must hold for a transactional batch.
+    pub verification: Verification,
 }
 
 /// One partition of a fetch or of DeleteRecords.
@@ -287,7 +289,13 @@ impl Replicas {
     ) -> Result<Appended, ProduceError> {
         let partition = self.get(&part.topic, part.partition).ok_or(ProduceError::UnknownPartition)?;
         let mut woken = Woken::default();
-        let call = AppendCall { records: &part.records, origin, acks_all: true, parked: None };
+        let call = AppendCall {
+            records: &part.records,
+            origin,
+            acks_all: true,
+            verification: part.verification,
+            parked: None,
+        };
         let outcome = partition.append(call, now, &mut woken);
         self.settle(woken, now, effects);
         outcome
@@ -310,7 +318,8 @@ impl Replicas {
             let parked = Joined::new(self.deadlines.next_id(), call.parts.len(), &initial, deadline);
             for (slot, (part, partition)) in call.parts.iter().zip(&partitions).enumerate() {
                 let Some(partition) = partition else { continue };
-                let call = AppendCall { records: &part.records, origin, acks_all, parked: Some((&parked, slot)) };
+                let (verification, parked) = (part.verification, Some((&parked, slot)));
+                let call = AppendCall { records: &part.records, origin, acks_all, verification, parked };
                 // The outcome is with the parked request.
                 let _ = partition.append(call, now, &mut woken);
             }
@@ -323,7 +332,8 @@ impl Replicas {
         } else {
             let append = |(part, partition): (&Append, &Option<Arc<Partition>>)| match partition {
                 Some(partition) => {
-                    let call = AppendCall { records: &part.records, origin, acks_all, parked: None };
+                    let verification = part.verification;
+                    let call = AppendCall { records: &part.records, origin, acks_all, verification, parked: None };
                     partition.append(call, now, &mut woken)
                 }
                 None => Err(ProduceError::UnknownPartition),

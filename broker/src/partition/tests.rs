@@ -327,7 +327,7 @@ impl World {
     fn produce(&mut self, to: i32, values: &[&str], acks_all: bool) -> Pending {
         let records: Vec<Record> = values.iter().enumerate().map(|(i, value)| record(i, value, self.now)).collect();
         let records = batch::build(&BatchSpec::default(), &records).unwrap();
-        let part = Append { topic: TOPIC.into(), partition: 0, records };
+        let part = Append { topic: TOPIC.into(), partition: 0, records, verification: Default::default() };
         let call = ProduceCall { acks_all, timeout_ms: 5000, origin: AppendOrigin::Client, parts: vec![part] };
         let pending = Pending::default();
         let slot = pending.0.clone();
@@ -770,7 +770,7 @@ fn a_compacted_topic_keeps_the_last_value_of_each_key() {
         let key = Some(Bytes::from_static(if round % 2 == 0 { b"even" } else { b"odd" }));
         let record = Record { key, ..record(0, &format!("{round}"), world.now) };
         let records = batch::build(&BatchSpec::default(), &[record]).unwrap();
-        let part = Append { topic: TOPIC.into(), partition: 0, records };
+        let part = Append { topic: TOPIC.into(), partition: 0, records, verification: Default::default() };
         let node = world.nodes.get_mut(&1).unwrap();
         node.replicas.append(part, AppendOrigin::Coordinator, world.now, &mut node.effects).unwrap();
     }

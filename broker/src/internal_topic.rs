@@ -1,33 +1,33 @@
-//! The partitions of `__consumer_offsets` as the group coordinators see them. What an append causes is kept until the
-//! call into the groups has returned.
+//! The partitions of `__consumer_offsets` and `__transaction_state` as their coordinators see them. What an append causes
+//! is kept until the call into the coordinator has returned.
 
 use crate::broker::Broker;
-use crate::group::{Journal, StoreError};
-use crate::log::AppendOrigin;
+use crate::journal::{Journal, StoreError};
+use crate::log::producers::ProducerError;
+use crate::log::{AppendError, AppendOrigin, Verification};
 use crate::partition::{self, Append, ProduceError, ReadError};
 use bytes::Bytes;
 use common::time::Now;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// The topic's name.
-pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
-
-/// The topic, for one call into the groups.
-pub(crate) struct OffsetsTopic<'a> {
+/// The topic, for one call into its coordinator.
+pub(crate) struct InternalTopic<'a> {
     /// Whose.
     pub(crate) broker: &'a Arc<Broker>,
+    /// Which.
+    pub(crate) name: &'static str,
     /// What the appends caused.
     pub(crate) effects: RefCell<Vec<partition::Effect>>,
 }
 
-impl Journal for OffsetsTopic<'_> {
+impl Journal for InternalTopic<'_> {
     fn partition_count(&self) -> Option<i32> {
-        self.broker.image.read().partition_count(OFFSETS_TOPIC)
+        self.broker.image.read().partition_count(self.name)
     }
 
     fn append(&self, partition: i32, batch: Bytes, now: Now) -> Result<i64, StoreError> {
-        let append = Append { topic: OFFSETS_TOPIC.into(), partition, records: batch };
+        let append = Append { topic: self.name.into(), partition, records: batch, verification: Verification::Off };
         let mut effects = self.effects.borrow_mut();
         match self.broker.replicas.append(append, AppendOrigin::Coordinator, now, &mut effects) {
             Ok(appended) => Ok(appended.last_offset),
@@ -36,13 +36,19 @@ impl Journal for OffsetsTopic<'_> {
                 Err(StoreError::NotEnoughReplicas)
             }
             Err(ProduceError::TimedOut) => Err(StoreError::TimedOut),
+            // Only asked of clients.
+            Err(ProduceError::NotInTransaction) => Err(StoreError::FencedProducer),
             Err(ProduceError::Storage) => Err(StoreError::Storage),
-            Err(ProduceError::Refused(_)) => Err(StoreError::TooLarge),
+            Err(ProduceError::Refused(error)) => Err(match &*error {
+                AppendError::Producer(ProducerError::CoordinatorFenced { .. }) => StoreError::FencedCoordinator,
+                AppendError::Producer(_) => StoreError::FencedProducer,
+                _ => StoreError::TooLarge,
+            }),
         }
     }
 
     fn bounds(&self, partition: i32) -> Option<(i64, i64)> {
-        let held = self.broker.replicas.get(OFFSETS_TOPIC, partition)?;
+        let held = self.broker.replicas.get(self.name, partition)?;
         held.leader_epoch_if_leader()?;
         let view = held.view();
         Some((view.start_offset, view.end_offset))
@@ -50,7 +56,7 @@ impl Journal for OffsetsTopic<'_> {
 
     fn read(&self, partition: i32, offset: i64, max_bytes: usize) -> Result<Bytes, StoreError> {
         let max_bytes = u32::try_from(max_bytes).unwrap_or(u32::MAX);
-        match self.broker.replicas.read(OFFSETS_TOPIC, partition, offset, max_bytes) {
+        match self.broker.replicas.read(self.name, partition, offset, max_bytes) {
             Ok(records) => records.to_bytes().map_err(|_| StoreError::Storage),
             Err(ReadError::Storage) => Err(StoreError::Storage),
             Err(_) => Err(StoreError::NotLeader),
@@ -58,6 +64,6 @@ impl Journal for OffsetsTopic<'_> {
     }
 
     fn high_watermark(&self, partition: i32) -> Option<i64> {
-        self.broker.replicas.high_watermark(OFFSETS_TOPIC, partition)
+        self.broker.replicas.high_watermark(self.name, partition)
     }
 }

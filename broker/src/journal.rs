@@ -1,0 +1,53 @@
+//! An internal topic as its coordinators see it: where they record what they decided, and from where they read it back. A
+//! coordinator answers once its record is replicated; it watches the high watermark itself. Decides nothing.
+
+use bytes::Bytes;
+use common::time::Now;
+use thiserror::Error;
+
+/// Takes the one answer to a parked request.
+pub type Waiter<T> = Box<dyn FnOnce(T) + Send>;
+/// An answer on its way: to be called when no lock is held.
+pub type Answer = Box<dyn FnOnce() + Send>;
+
+/// The partitions of an internal topic. An implementation must not call back into the coordinator; what its appends cause
+/// (a new high watermark) it reports after the call into the coordinator returned.
+pub trait Journal {
+    /// Partitions of the topic, `None` before it exists.
+    fn partition_count(&self) -> Option<i32>;
+    /// Appends one batch as the leader; offset of its last record. acks=all: too few in-sync replicas is an error.
+    fn append(&self, partition: i32, batch: Bytes, now: Now) -> Result<i64, StoreError>;
+    /// First and next offset of a partition that this broker leads.
+    fn bounds(&self, partition: i32) -> Option<(i64, i64)>;
+    /// Whole batches from `offset` on, at least one if any is left, else about `max_bytes`; also beyond the high
+    /// watermark.
+    fn read(&self, partition: i32, offset: i64, max_bytes: usize) -> Result<Bytes, StoreError>;
+    /// The first offset that is not yet replicated to all in-sync replicas.
+    fn high_watermark(&self, partition: i32) -> Option<i64>;
+}
+
+/// Why a record did not get into the log, or is not known to be safe there.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum StoreError {
+    /// This broker does not lead the partition (any more).
+    #[error("not the leader of the coordinator's partition")]
+    NotLeader,
+    /// Fewer in-sync replicas than `min.insync.replicas`, or no such partition.
+    #[error("not enough in-sync replicas of the coordinator's partition")]
+    NotEnoughReplicas,
+    /// The batch is larger than the partition takes.
+    #[error("the record is too large")]
+    TooLarge,
+    /// The log directory failed.
+    #[error("the log of the coordinator's partition failed")]
+    Storage,
+    /// Appended, but not replicated in time. It may still be.
+    #[error("the record was not replicated in time")]
+    TimedOut,
+    /// A later epoch of the producer in whose transaction the records stand has written.
+    #[error("the producer's epoch is old")]
+    FencedProducer,
+    /// A later transaction coordinator has written.
+    #[error("the transaction coordinator's epoch is old")]
+    FencedCoordinator,
+}
