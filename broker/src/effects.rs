@@ -78,11 +78,14 @@ impl Broker {
         let journal = InternalTopic { broker: self, name: OFFSETS_TOPIC, effects: RefCell::default() };
         let mut io = group::Io::new(&journal, now);
         let outcome = act(&self.groups, &mut io);
-        let (answers, wake_at) = (io.answers, io.wake_at);
+        let group::Io { answers, wake_at, loads, .. } = io;
         work.extend(journal.effects.into_inner().into_iter().map(Work::Partition));
         work.extend(answers.into_iter().map(Work::Answer));
         if let Some(at) = wake_at {
             self.outbox.wake_at(at);
+        }
+        for (partition, leader_epoch) in loads {
+            self.load_groups(partition, leader_epoch);
         }
         outcome
     }
@@ -120,6 +123,14 @@ impl Broker {
         outcome
     }
 
+    /// Reading a large partition must keep nobody waiting.
+    fn load_groups(self: &Arc<Self>, partition: i32, leader_epoch: i32) {
+        let broker = self.clone();
+        self.outbox.run(Box::new(move |now| {
+            broker.with_groups(now, |groups, io| groups.load(partition, leader_epoch, io));
+        }));
+    }
+
     fn carry(self: &Arc<Self>, mut work: VecDeque<Work>, now: Now) {
         while let Some(next) = work.pop_front() {
             match next {
@@ -139,11 +150,7 @@ impl Broker {
             }
             Effect::BecameLeader { topic, partition, leader_epoch } if &*topic == OFFSETS_TOPIC => {
                 if self.run_groups(now, work, |groups, io| groups.on_leader(partition, leader_epoch, io)) {
-                    let broker = self.clone();
-                    // Reading a large partition must not keep the controller's connection waiting.
-                    self.outbox.run(Box::new(move |now| {
-                        broker.with_groups(now, |groups, io| groups.load(partition, leader_epoch, io));
-                    }));
+                    self.load_groups(partition, leader_epoch);
                 }
             }
             Effect::Resigned { topic, partition, leader_epoch } if &*topic == OFFSETS_TOPIC => {

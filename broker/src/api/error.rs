@@ -33,6 +33,7 @@ impl From<StateError> for ErrorCode {
             StateError::StaleController | StateError::StaleLeaderEpoch => ErrorCode::StaleControllerEpoch,
             StateError::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
             StateError::InconsistentTopicId => ErrorCode::InconsistentTopicId,
+            StateError::NoLogName => ErrorCode::InvalidTopicException,
             StateError::NotAReplica => ErrorCode::UnknownTopicOrPartition,
             StateError::Storage => ErrorCode::KafkaStorageError,
         }

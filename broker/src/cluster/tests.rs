@@ -635,6 +635,39 @@ fn leaders_change_their_isr() {
 }
 
 #[test]
+fn a_leader_is_told_of_its_isr_although_the_first_answer_was_lost() {
+    for lost in [false, true] {
+        let mut world = World::new(&[1, 2, 3]);
+        world.create("t", &[&[2, 3]]);
+        let epoch = world.members[&2].core.registry.broker_epoch().unwrap();
+        if lost {
+            world.zk.lose_answer_after(0);
+        } else {
+            // Somebody else has written, and the write is refused for good.
+            let state = world.state("t", 0).encode();
+            world.zk.force_set("/brokers/topics/t/partitions/0/state", &state);
+        }
+        let change = IsrChange {
+            topic: TopicRef::Name("t".into()),
+            partition: 0,
+            leader_epoch: 0,
+            isr: vec![2],
+            recovering: false,
+            partition_epoch: 0,
+        };
+        let answered = world.act(1, |core, io, done: Waiter<Vec<IsrOutcome>>| {
+            core.controller.alter_partitions((2, epoch), vec![change], done, io).unwrap();
+        });
+        world.member(1).core.store.ask_again();
+        world.run();
+        let outcome = answered.try_recv().unwrap().remove(0).outcome;
+        let isr = outcome.map(|done| (done.partition_epoch, done.state.isr));
+        let expected = if lost { Ok((1, vec![2])) } else { Err(AlterPartitionError::StalePartitionEpoch) };
+        assert_eq!(isr, expected);
+    }
+}
+
+#[test]
 fn a_broker_shuts_down_in_order() {
     let mut world = World::new(&[1, 2, 3]);
     world.create("t", &[&[2, 3], &[3, 2]]);

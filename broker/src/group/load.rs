@@ -10,10 +10,27 @@ use common::kafka::batch::{self, Batch, BatchError};
 use common::kafka::control::{ControlKind, control_kind};
 use common::time::Now;
 use std::collections::BTreeMap;
+use thiserror::Error;
 use tracing::warn;
 
 /// A batch of the offsets topic never decompresses to more; the largest request is a tenth of this.
 const DECOMPRESSED_BYTES: usize = 1 << 30;
+
+/// Why the groups of a partition are not known. To serve those that could be read would take committed offsets back.
+#[derive(Debug, Error)]
+pub(super) enum LoadError {
+    /// The log cannot be read, or is another broker's.
+    #[error(transparent)]
+    Log(#[from] StoreError),
+    /// The bytes are no batch, or its checksum is wrong.
+    #[error("the batch at or after offset {offset} cannot be read: {problem}")]
+    Batch {
+        /// Next offset to be read.
+        offset: i64,
+        /// What is wrong.
+        problem: BatchError,
+    },
+}
 
 /// What has been read so far.
 #[derive(Debug, Default)]
@@ -22,28 +39,29 @@ pub(super) struct Loaded {
     offsets: BTreeMap<String, Offsets>,
 }
 
-/// Reads the whole partition. An error of the log ends it; a record that cannot be read is passed over.
-pub(super) fn read_all(journal: &dyn Journal, partition: i32, max_bytes: usize) -> Result<Loaded, StoreError> {
+/// Reads the whole partition. A batch that cannot be read ends it; a record that is not understood, which may be a newer
+/// broker's, is passed over.
+pub(super) fn read_all(journal: &dyn Journal, partition: i32, max_bytes: usize) -> Result<Loaded, LoadError> {
     let mut loaded = Loaded::default();
     let (mut offset, end) = journal.bounds(partition).ok_or(StoreError::NotLeader)?;
     while offset < end {
         let chunk = journal.read(partition, offset, max_bytes)?;
         let before = offset;
+        // Compaction may have left nothing up to the end.
+        if chunk.is_empty() {
+            break;
+        }
         for batch in batch::batches(chunk) {
             match batch {
                 Ok(batch) => {
+                    let added = batch::check_crc(&batch.bytes).and_then(|()| loaded.add_batch(&batch));
+                    added.map_err(|problem| LoadError::Batch { offset, problem })?;
                     offset = offset.max(batch.header.next_offset());
-                    if let Err(error) = loaded.add_batch(&batch) {
-                        warn!(partition, offset, %error, "a batch of the offsets topic cannot be read");
-                    }
                 }
                 // The last batch of a chunk may be cut; the next chunk begins with it.
-                Err(BatchError::Truncated { .. }) => {}
-                Err(error) => warn!(partition, offset, %error, "a batch of the offsets topic cannot be read"),
+                Err(BatchError::Truncated { .. }) if offset > before => {}
+                Err(problem) => return Err(LoadError::Batch { offset, problem }),
             }
-        }
-        if offset == before {
-            break;
         }
     }
     Ok(loaded)

@@ -19,6 +19,7 @@ use classic::Group;
 use common::Rng;
 use common::kafka::control::TxnMarker;
 use common::time::{Millis, Now};
+use load::LoadError;
 use parking_lot::{ArcMutexGuard, Mutex, RawMutex, RwLock};
 use records::OffsetValue;
 use shard::{Removal, Shard, Stage};
@@ -198,12 +199,14 @@ pub struct Io<'a> {
     pub answers: Vec<Answer>,
     /// When [`Groups::tick`] has to be called at the latest, if the call made that earlier than it was.
     pub wake_at: Option<Millis>,
+    /// Partitions with their leader epochs for which [`Groups::load`] is to be called, off this thread.
+    pub loads: Vec<(i32, i32)>,
 }
 
 impl<'a> Io<'a> {
     /// Nothing to carry out yet.
     pub fn new(journal: &'a dyn Journal, now: Now) -> Io<'a> {
-        Io { journal, now, answers: Vec::new(), wake_at: None }
+        Io { journal, now, answers: Vec::new(), wake_at: None, loads: Vec::new() }
     }
 
     fn answer<T: Send + 'static>(&mut self, waiter: Waiter<T>, value: T) {
@@ -214,6 +217,10 @@ impl<'a> Io<'a> {
         self.wake_at = self.wake_at.into_iter().chain(at).min();
     }
 }
+
+/// A partition that could not be read is tried again after this: a disk does not heal sooner, and each attempt may read
+/// all of it.
+const LOAD_RETRY_MS: u64 = 10_000;
 
 /// All groups this broker looks after.
 pub struct Groups {
@@ -255,19 +262,22 @@ impl Groups {
     /// Reads the partition and begins to serve its groups. May take long; requests hear meanwhile that the coordinator
     /// is loading.
     pub fn load(&self, partition: i32, epoch: i32, io: &mut Io<'_>) {
-        let loaded = match load::read_all(io.journal, partition, self.settings.load_buffer_bytes) {
-            Ok(loaded) => loaded,
-            Err(StoreError::NotLeader) => return,
-            Err(problem) => {
-                error!(partition, %problem, "groups cannot be loaded");
-                return;
-            }
-        };
+        let loaded = load::read_all(io.journal, partition, self.settings.load_buffer_bytes);
         let Some(shard) = self.shards.read().get(&partition).cloned() else { return };
         let mut shard = shard.lock();
         if shard.epoch != epoch || shard.stage != Stage::Loading {
             return;
         }
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(LoadError::Log(StoreError::NotLeader)) => return,
+            Err(problem) => {
+                error!(partition, %problem, "groups cannot be loaded; their consumers are sent away until they can");
+                let retry_at = io.now.mono + LOAD_RETRY_MS;
+                shard.stage = Stage::Failed { retry_at };
+                return io.wake(Some(retry_at));
+            }
+        };
         shard.groups = loaded.into_groups(io.now);
         shard.stage = Stage::Serving;
         info!(partition, epoch, groups = shard.groups.len(), "groups are loaded");
@@ -328,7 +338,7 @@ impl Groups {
         let mut shard = shard.lock();
         match shard.stage {
             Stage::Serving => shard.write_marker(marker, waiter, &self.settings, io),
-            Stage::Loading | Stage::Over => io.answer(waiter, Err(StoreError::NotLeader)),
+            Stage::Loading | Stage::Failed { .. } | Stage::Over => io.answer(waiter, Err(StoreError::NotLeader)),
         }
         io.wake(shard.next_deadline());
     }
@@ -567,7 +577,7 @@ impl Groups {
         match shard.stage {
             Stage::Serving => Ok(shard),
             Stage::Loading => Err(GroupError::Loading),
-            Stage::Over => Err(GroupError::NotCoordinator),
+            Stage::Failed { .. } | Stage::Over => Err(GroupError::NotCoordinator),
         }
     }
 

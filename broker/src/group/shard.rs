@@ -24,11 +24,17 @@ pub(super) struct Removal<'a> {
     pub with_group: bool,
 }
 
-/// Loading -> Serving when the partition is read; Over from both when another broker leads it.
+/// Loading -> Serving when the partition is read, Loading -> Failed when it cannot be, and Failed -> Loading to try again;
+/// Over from all when another broker leads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Loading,
     Serving,
+    /// The partition could not be read.
+    Failed {
+        /// When to try again.
+        retry_at: Millis,
+    },
     /// Taken out of the table; whoever still holds it must not put anything in.
     Over,
 }
@@ -268,8 +274,10 @@ impl Shard {
 
     /// When [`Shard::tick`] has something to do at the earliest.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
-        if self.stage != Stage::Serving {
-            return None;
+        match self.stage {
+            Stage::Serving => {}
+            Stage::Failed { retry_at } => return Some(retry_at),
+            Stage::Loading | Stage::Over => return None,
         }
         let waiting = self.pending.iter().find(|pending| !matches!(pending.then, Then::Nothing));
         let timer = self.timers.first().map(|(at, _)| *at);
@@ -277,10 +285,15 @@ impl Shard {
     }
 
     pub(super) fn tick(&mut self, settings: &GroupSettings, io: &mut Io<'_>) {
-        if self.stage != Stage::Serving {
-            return;
-        }
         let now = io.now.mono;
+        match self.stage {
+            Stage::Serving => {}
+            Stage::Failed { retry_at } if retry_at <= now => {
+                self.stage = Stage::Loading;
+                return io.loads.push((self.partition, self.epoch));
+            }
+            Stage::Failed { .. } | Stage::Loading | Stage::Over => return,
+        }
         while self.timers.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, group_id)) = self.timers.pop_first() else { break };
             if let Some(group) = self.groups.get_mut(&group_id) {

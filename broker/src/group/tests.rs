@@ -73,6 +73,45 @@ fn settings() -> GroupSettings {
     GroupSettings::of(&crate::config::BrokerConfig::parse(&properties).unwrap().0)
 }
 
+#[test]
+fn a_partition_that_cannot_be_read_serves_no_group_until_it_can() {
+    let mut bench = Bench::new();
+    let place = ("t".to_owned(), 0);
+    for offset in 1..=3 {
+        let value = OffsetValue { offset, ..OffsetValue::default() };
+        let input = CommitInput {
+            group_id: "g".into(),
+            sender: Sender { member_id: String::new(), instance_id: None, generation: -1 },
+            producer: None,
+            offsets: vec![(place.clone(), value)],
+        };
+        bench.call(|groups, io| groups.commit(input, Box::new(|_| {}), io));
+    }
+    let whole = bench.log.batches.lock()[1].clone();
+    let wounds: [fn(&mut Vec<u8>); 3] =
+        [|bytes| *bytes.last_mut().unwrap() ^= 1, |bytes| bytes[16] = 9, |bytes| bytes.truncate(70)];
+    for (epoch, wound) in (2..).zip(wounds) {
+        let mut bytes = whole.1.to_vec();
+        wound(&mut bytes);
+        bench.log.batches.lock()[1].1 = bytes.into();
+        bench.lead(epoch);
+        let fetch =
+            |groups: &Groups, io: &mut Io<'_>| groups.fetch_offsets("g", Some(std::slice::from_ref(&place)), false, io);
+        assert_eq!(bench.call(fetch), Err(GroupError::NotCoordinator), "{epoch}");
+        bench.log.batches.lock()[1].1 = whole.1.clone();
+        bench.now.mono = bench.now.mono + LOAD_RETRY_MS;
+        let loads = bench.call(|groups, io| {
+            groups.tick(io);
+            std::mem::take(&mut io.loads)
+        });
+        assert_eq!(loads, [(0, epoch)]);
+        assert_eq!(bench.call(fetch), Err(GroupError::Loading), "{epoch}");
+        bench.call(|groups, io| groups.load(0, epoch, io));
+        let found = bench.call(fetch).unwrap().remove(0).1.unwrap().unwrap();
+        assert_eq!(found.offset, 3, "{epoch}");
+    }
+}
+
 impl Bench {
     fn new() -> Bench {
         let mut bench = Bench {

@@ -151,6 +151,8 @@ pub struct Replicas {
     pub(super) control: Mutex<Control>,
     pub(super) isr_queue: Mutex<IsrQueue>,
     pub(super) chores: Mutex<Chores>,
+    /// Held while checkpoint files are replaced, and while all logs are closed.
+    pub(super) checkpointing: Mutex<()>,
     broker_epoch: AtomicI64,
 }
 
@@ -183,6 +185,7 @@ impl Replicas {
             fetchers: Mutex::default(),
             sessions,
             deadlines: Deadlines::default(),
+            checkpointing: Mutex::default(),
             dirs: Mutex::new(dirs),
             control: Mutex::new(Control { controller_epoch: 0, rng, is_closed: false }),
             isr_queue: Mutex::default(),
@@ -466,12 +469,16 @@ impl Replicas {
         }
     }
 
-    fn fail_dir(&self, dir: &std::path::Path, woken: &mut Woken, effects: &mut Vec<Effect>) {
+    pub(super) fn fail_dir(&self, dir: &std::path::Path, woken: &mut Woken, effects: &mut Vec<Effect>) {
         if !self.dirs.lock().fail(dir) {
             return;
         }
         for partition in self.all() {
-            partition.go_offline(dir, woken);
+            if partition.go_offline(dir, woken) && partition.is_internal {
+                // Its coordinator must not go on with what it has in memory: nothing of it can be written down any more.
+                let (topic, partition) = (partition.topic().clone(), partition.index());
+                effects.push(Effect::Resigned { topic, partition, leader_epoch: None });
+            }
         }
         effects.push(Effect::LogDirFailed(dir.to_owned()));
         if self.dirs.lock().usable().next().is_none() {

@@ -244,6 +244,16 @@ pub(super) fn remove_deleted(disk: &dyn Disk, dir: &Path) {
     }
 }
 
+/// As Kafka's: with the number behind it, and the suffix of a deleted one, it is still a file name.
+const TOPIC_NAME_BYTES_MAX: usize = 249;
+
+/// The directory of a partition's log; `None` for what Kafka allows no topic to be called: it could lie elsewhere.
+pub(super) fn dir_name(topic: &str, partition: i32) -> Option<String> {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let is_name = !topic.is_empty() && topic.len() <= TOPIC_NAME_BYTES_MAX && topic.chars().all(is_legal);
+    (is_name && !matches!(topic, "." | "..") && partition >= 0).then(|| format!("{topic}-{partition}"))
+}
+
 /// `topic-3` is partition 3 of `topic`; anything that no partition can be named is `None`.
 fn parse_dir_name(name: &str) -> Option<TopicPartition> {
     let (topic, partition) = name.rsplit_once('-')?;

@@ -868,3 +868,45 @@ fn nothing_acknowledged_is_lost() {
         }
     }
 }
+
+#[test]
+fn a_checkpoint_begun_before_the_logs_were_closed_does_not_replace_that_of_the_closing() {
+    let world = World::new(&[1], 1);
+    let node = &world.nodes[&1];
+    node.replicas.shutdown();
+    let read = || {
+        let files = ["a", "b"].map(|dir| node.dir.path().join(dir).join("replication-offset-checkpoint"));
+        files.map(|file| crate::log::checkpoints::read_offsets(&StdDisk, &file).unwrap())
+    };
+    let before = read();
+    assert_eq!(before.iter().map(|offsets| offsets.len()).sum::<usize>(), 1);
+    node.replicas.checkpoint(storage::Checkpoint::HighWatermarks, &mut Woken::default());
+    assert_eq!(read(), before);
+}
+
+#[test]
+fn nothing_is_written_outside_the_log_directories() {
+    let mut world = World::new(&[1], 1);
+    let state = world.state();
+    for (topic, partition) in [("../x", 0), ("a/b", 0), ("..", 0), ("", 0), ("t", -1), ("a b", 1), ("/tmp/x", 0)] {
+        let new = NewState { topic: topic.into(), topic_id: Uuid::nil(), partition, is_new: true, ..state.clone() };
+        let node = world.nodes.get_mut(&1).unwrap();
+        let outcome = node.replicas.become_leader_or_follower(1, &[new], world.now, &mut node.effects);
+        assert_eq!(outcome, Ok(vec![Err(StateError::NoLogName)]), "{topic} {partition}");
+    }
+    let names = StdDisk.read_dir(world.nodes[&1].dir.path()).unwrap();
+    assert_eq!(names.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn an_internal_partition_whose_directory_failed_is_given_up() {
+    let mut world = World::new(&[1], 1);
+    let new = NewState { topic: "__consumer_offsets".into(), topic_id: Uuid::nil(), is_new: true, ..world.state() };
+    world.tell(1, &new);
+    let node = &world.nodes[&1];
+    let dir = node.replicas.get("__consumer_offsets", 0).unwrap().view().log_dir;
+    let mut effects = Vec::new();
+    node.replicas.fail_dir(&dir, &mut Woken::default(), &mut effects);
+    let resigned = |effect: &Effect| matches!(effect, Effect::Resigned { topic, partition: 0, leader_epoch: None } if &**topic == "__consumer_offsets");
+    assert_eq!(effects.iter().filter(|effect| resigned(effect)).count(), 1, "{effects:?}");
+}

@@ -75,6 +75,9 @@ pub enum StateError {
     /// This broker is none of the replicas.
     #[error("not among the replicas")]
     NotAReplica,
+    /// The log's directory would have a name that is none, or lie elsewhere.
+    #[error("no log can have this name")]
+    NoLogName,
     /// The log directory failed.
     #[error("log directory failed")]
     Storage,
@@ -274,6 +277,7 @@ impl Replicas {
         if !new.replicas.contains(&self.shared.settings.broker) {
             return Err(StateError::NotAReplica);
         }
+        let name = storage::dir_name(&new.topic, new.partition).ok_or(StateError::NoLogName)?;
         let log_dir = {
             let mut dirs = self.dirs.lock();
             // The log may be in the directory that failed: a second, empty one would be elected and lose records.
@@ -282,7 +286,7 @@ impl Replicas {
             }
             dirs.take_place().ok_or(StateError::Storage)?
         };
-        let dir = log_dir.join(format!("{}-{}", new.topic, new.partition));
+        let dir = log_dir.join(name);
         let config = self.configs.read().as_ref().and_then(|configs| configs.get(&*new.topic).cloned());
         let config = config.unwrap_or_else(|| self.shared.default_log.read().clone());
         let start = OpenState { clean_shutdown: false, recovery_point: 0, log_start_offset: 0 };

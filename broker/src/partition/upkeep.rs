@@ -306,7 +306,16 @@ impl Replicas {
         }
     }
 
-    fn checkpoint(&self, which: Checkpoint, woken: &mut Woken) {
+    /// Not any more once the logs are being closed: a closed log has nothing to say, and a file without it would have the
+    /// next start read everything anew.
+    pub(super) fn checkpoint(&self, which: Checkpoint, woken: &mut Woken) {
+        let _alone = self.checkpointing.lock();
+        if !self.control.lock().is_closed {
+            self.write_checkpoint(which, woken);
+        }
+    }
+
+    fn write_checkpoint(&self, which: Checkpoint, woken: &mut Woken) {
         let mut dirs: BTreeMap<PathBuf, BTreeMap<TopicPartition, i64>> =
             self.dirs.lock().usable().map(|dir| (dir.clone(), BTreeMap::new())).collect();
         for partition in self.all() {
@@ -333,6 +342,7 @@ impl Replicas {
             }
         }
         let mut woken = Woken::default();
+        let _alone = self.checkpointing.lock();
         // The offsets are read before the logs are closed; flushing raises the recovery points to the ends.
         let partitions = self.all();
         let mut unclean: BTreeSet<PathBuf> = BTreeSet::new();
@@ -343,7 +353,7 @@ impl Replicas {
             }
         }
         for which in [Checkpoint::HighWatermarks, Checkpoint::RecoveryPoints, Checkpoint::StartOffsets] {
-            self.checkpoint(which, &mut woken);
+            self.write_checkpoint(which, &mut woken);
         }
         for partition in &partitions {
             if let Err(error) = partition.close() {

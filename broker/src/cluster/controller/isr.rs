@@ -3,7 +3,7 @@
 
 use super::mirror::{IsrProposal, Tp};
 use super::reign::Reign;
-use super::writes::Cause;
+use super::writes::{Cause, StateWrite};
 use crate::cluster::json::PartitionState;
 use crate::cluster::{Io, Waiter};
 use std::collections::BTreeMap;
@@ -213,9 +213,20 @@ impl Reign {
         self.isr_outcome(request, tp, Ok(IsrState { state, partition_epoch }), io);
     }
 
-    /// The state in ZooKeeper had another version.
-    pub(super) fn isr_refused(&mut self, request: u64, tp: &Tp, io: &mut Io<'_>) {
-        self.isr_outcome(request, tp, Err(AlterPartitionError::StalePartitionEpoch), io);
+    /// The state in ZooKeeper had another version. It may be this very write's, if its answer was lost with a connection:
+    /// only what stands there can tell, so the proposal waits for the reading and is judged by it. A leader that was told of
+    /// a stale epoch in vain would wait for news that nobody sends, and count a dead follower for ever.
+    pub(super) fn judge_again(&mut self, request: u64, write: &StateWrite) {
+        let Some(partition) = self.mirror.partition_mut(&write.tp) else { return };
+        let state = &write.state;
+        partition.proposals.push_front(IsrProposal {
+            request,
+            leader: state.leader,
+            leader_epoch: state.leader_epoch,
+            isr: state.isr.clone(),
+            recovering: state.recovering,
+            partition_epoch: write.version.unwrap_or(partition.version),
+        });
     }
 
     /// The topic is being deleted: nothing about it changes any more.

@@ -178,7 +178,7 @@ impl Reign {
                 continue;
             }
             if let Cause::Isr { request } = write.cause {
-                self.isr_refused(request, &write.tp, io);
+                self.judge_again(request, &write);
             }
             if matches!(problem, ZkError::BadVersion | ZkError::NoNode) {
                 info!(topic = write.tp.0, partition = write.tp.1, %problem, "the state was changed by another");
