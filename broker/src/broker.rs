@@ -6,6 +6,7 @@ use crate::cluster::image::Image;
 use crate::cluster::{self, Cluster, ClusterConfig, ClusterError, StoredClusterId};
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::connection::ConnectionInfo;
+use crate::features::Features;
 use crate::group::{GroupSettings, Groups};
 use crate::in_order::InOrder;
 use crate::log::LogConfig;
@@ -79,6 +80,8 @@ pub struct Broker {
     /// The transactional ids this broker looks after.
     pub transactions: Transactions,
     pub(crate) txn_questions: Questions,
+    /// Features that all live brokers serve.
+    pub(crate) features: Features,
     pub(crate) stage: Mutex<Stage>,
     /// On their way from the cluster's machine to the socket.
     pub(crate) zk_commands: Mutex<InOrder<ZkCommand>>,
@@ -118,6 +121,7 @@ impl Broker {
             groups,
             transactions,
             txn_questions: Questions::default(),
+            features: Features::default(),
             stage,
             zk_commands: Mutex::default(),
         }))
@@ -188,9 +192,16 @@ impl Broker {
         }
         let groups = self.with_groups(now, |groups, io| groups.tick(io));
         let transactions = self.with_transactions(now, |transactions, io| transactions.tick(io));
+        self.ask_for_features(now);
         self.tick_shutdown(now);
-        let others =
-            [self.cluster.next_deadline(), groups, transactions, self.peers.next_deadline(), self.shutdown_deadline()];
+        let others = [
+            self.cluster.next_deadline(),
+            groups,
+            transactions,
+            self.peers.next_deadline(),
+            self.shutdown_deadline(),
+            self.features.next_deadline(),
+        ];
         others.into_iter().flatten().chain([self.replicas.next_deadline()]).min()
     }
 

@@ -16,9 +16,9 @@ use bytes::Bytes;
 use common::id::BrokerId;
 use common::kafka::header;
 use common::kafka::messages::{
-    AddPartitionsToTxnRequest, AllocateProducerIdsRequest, AlterPartitionRequest, ControlledShutdownRequest,
-    CreateTopicsRequest, FetchRequest, LeaderAndIsrRequest, ListOffsetsRequest, Request, StopReplicaRequest,
-    UpdateMetadataRequest, WriteTxnMarkersRequest,
+    AddPartitionsToTxnRequest, AllocateProducerIdsRequest, AlterPartitionRequest, ApiVersionsRequest,
+    ControlledShutdownRequest, CreateTopicsRequest, FetchRequest, LeaderAndIsrRequest, ListOffsetsRequest, Request,
+    StopReplicaRequest, UpdateMetadataRequest, WriteTxnMarkersRequest,
 };
 use common::time::{Millis, Now};
 use std::cell::RefCell;
@@ -401,6 +401,9 @@ impl Broker {
             }
             PeerCall::WriteTxnMarkers(_, orders) => {
                 self.on_markers_response(&orders, decode::<WriteTxnMarkersRequest>(response, version).ok(), now);
+            }
+            PeerCall::ApiVersions(broker) => {
+                self.on_features(broker, decode::<ApiVersionsRequest>(response, version).ok(), now);
             }
             PeerCall::AddPartitionsToTxn(_, question) => {
                 self.on_txn_answer(question, decode::<AddPartitionsToTxnRequest>(response, version).ok(), now);

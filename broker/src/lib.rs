@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod config;
 pub mod connection;
 mod effects;
+mod features;
 pub mod group;
 mod in_order;
 mod internal_topic;

@@ -34,6 +34,8 @@ pub enum PeerCall {
     CreateTopics,
     /// Markers that end transactions.
     WriteTxnMarkers(BrokerId, Vec<MarkerOrder>),
+    /// Which features another broker serves.
+    ApiVersions(BrokerId),
     /// Whether partitions are in a transaction; the number of the question.
     AddPartitionsToTxn(BrokerId, u64),
 }
@@ -46,7 +48,9 @@ impl PeerCall {
             PeerCall::LeaderAndIsr(broker) | PeerCall::UpdateMetadata(broker) | PeerCall::StopReplica(broker) => {
                 Some(*broker)
             }
-            PeerCall::WriteTxnMarkers(broker, _) | PeerCall::AddPartitionsToTxn(broker, _) => Some(*broker),
+            PeerCall::WriteTxnMarkers(broker, _)
+            | PeerCall::AddPartitionsToTxn(broker, _)
+            | PeerCall::ApiVersions(broker) => Some(*broker),
             PeerCall::AlterPartition
             | PeerCall::AllocateProducerIds
             | PeerCall::ControlledShutdown

@@ -22,8 +22,9 @@ use std::sync::Arc;
 
 /// How long another broker may take; as `request.timeout.ms` between brokers by default.
 const TIMEOUT_MS: u64 = 30_000;
-/// WriteTxnMarkers as Kafka 3.9 speaks it.
+/// WriteTxnMarkers as Kafka 3.9 speaks it, and with the client's transaction.version.
 const WRITE_TXN_MARKERS: i16 = 1;
+const WRITE_TXN_MARKERS_OF_VERSION_2: i16 = 2;
 /// AddPartitionsToTxn as brokers speak it.
 const ADD_PARTITIONS_TO_TXN: i16 = 4;
 
@@ -92,7 +93,8 @@ impl Broker {
             return write_txn_markers::apply(self, request, Box::new(done), now);
         }
         let call = PeerCall::WriteTxnMarkers(leader, orders.clone());
-        let request = (request, WRITE_TXN_MARKERS);
+        let is_second = self.transactions.version() >= 2;
+        let request = (request, if is_second { WRITE_TXN_MARKERS_OF_VERSION_2 } else { WRITE_TXN_MARKERS });
         if !self.send((leader, Channel::Markers), call, &request, now.mono + TIMEOUT_MS) {
             for order in orders {
                 self.later(order, BTreeMap::new());

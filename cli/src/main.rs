@@ -26,6 +26,7 @@ mod produce;
 mod reassign;
 mod start;
 mod topics;
+mod transactions;
 mod up;
 mod uuid_text;
 mod zk_shell;
@@ -48,6 +49,7 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("kafka-reassign-partitions", "move partitions to other brokers", reassign::reassign),
     ("kafka-leader-election", "elect preferred or unclean leaders", leader_election::leader_election),
     ("kafka-log-dirs", "what lies in the brokers' log directories", log_dirs::log_dirs),
+    ("kafka-transactions", "list, describe and abort transactions", transactions::transactions),
     ("zookeeper-shell", "look at and change nodes", zk_shell::zookeeper_shell),
     ("zkCli", "the same, as ZooKeeper calls it", zk_shell::zk_cli),
     ("kafka-server-start", "run a broker", start::kafka),

@@ -1,4 +1,5 @@
-//! ApiVersions (key 18, KIP-35, KIP-511): which APIs and versions this broker serves, read off the dispatch table.
+//! ApiVersions (key 18, KIP-35, KIP-511, KIP-584): which APIs and versions this broker serves, read off the dispatch
+//! table, and features: transaction.version (KIP-890), in force when all live brokers serve it.
 //! A request version that is not served is answered with a version 0 body and UNSUPPORTED_VERSION, and the connection
 //! stays open: that is how a newer client learns to step down. Errors: INVALID_REQUEST for a malformed software name.
 
@@ -28,7 +29,14 @@ impl Endpoint for ApiVersions {
                 ..Default::default()
             });
         }
-        Reply::Now(ApiVersionsResponse { api_keys: served(), ..Default::default() })
+        let (supported_features, finalized_features, finalized_features_epoch) = ctx.broker.features.told();
+        Reply::Now(ApiVersionsResponse {
+            api_keys: served(),
+            supported_features,
+            finalized_features,
+            finalized_features_epoch,
+            ..Default::default()
+        })
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn apply(broker: &Arc<Broker>, request: UpdateMetadataRequest, now: N
         }
     };
     broker.replicas.set_alive(alive);
+    broker.on_live_brokers(now);
     broker.watch_others();
     let gone: Vec<String> = {
         let image = broker.image.read();

@@ -72,9 +72,9 @@ impl Gathered {
 
 /// Writes the markers; `then` gets the answer, perhaps before this returns. It may send, but must not call a machine.
 pub(crate) fn apply(broker: &Arc<Broker>, request: WriteTxnMarkersRequest, then: Then, now: Now) {
-    let mut markers = Vec::new();
     let mut response = WriteTxnMarkersResponse::default();
-    let (mut offsets, mut parts, mut slots) = (Vec::new(), Vec::new(), Vec::new());
+    // Those of transaction.version 2 are held to a stricter rule.
+    let (mut offsets, mut parts, mut slots) = (Vec::new(), [Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for (number, asked) in request.markers.into_iter().enumerate() {
         let marker = TxnMarker {
             producer_id: asked.producer_id,
@@ -91,16 +91,16 @@ pub(crate) fn apply(broker: &Arc<Broker>, request: WriteTxnMarkersRequest, then:
                     offsets.push(((number, place, at), index, marker));
                 } else if let Ok(records) = control::marker_batch(&marker, 0, -1, now.wall.0) {
                     let topic = topic.name.as_str().into();
-                    parts.push(Append { topic, partition: index, records, verification: Verification::Off });
-                    slots.push((number, place, at));
+                    let kind = usize::from(asked.transaction_version >= 2);
+                    parts[kind].push(Append { topic, partition: index, records, verification: Verification::Off });
+                    slots[kind].push((number, place, at));
                 }
             }
             result.topics.push(WritableTxnMarkerTopicResult { name: topic.name, partitions });
         }
         response.markers.push(result);
-        markers.push(marker);
     }
-    let left = offsets.len() + parts.len();
+    let left = offsets.len() + parts[0].len() + parts[1].len();
     let gathered = Arc::new(Mutex::new(Gathered { response, left, then: Some(then) }));
     if left == 0 {
         return Gathered::put(&gathered, []);
@@ -112,11 +112,23 @@ pub(crate) fn apply(broker: &Arc<Broker>, request: WriteTxnMarkersRequest, then:
         };
         broker.with_groups(now, |groups, io| groups.write_marker(partition, &marker, Box::new(waiter), io));
     }
-    if parts.is_empty() {
-        return;
+    let origins = [AppendOrigin::Coordinator, AppendOrigin::LaterEpochMarker];
+    for ((origin, parts), slots) in origins.into_iter().zip(parts).zip(slots) {
+        if !parts.is_empty() {
+            append(broker, (origin, parts), slots, gathered.clone(), now);
+        }
     }
+}
+
+fn append(
+    broker: &Arc<Broker>,
+    (origin, parts): (AppendOrigin, Vec<Append>),
+    slots: Vec<Slot>,
+    gathered: Arc<Mutex<Gathered>>,
+    now: Now,
+) {
     let timeout_ms = u64::try_from(broker.config.request_timeout_ms).unwrap_or(0);
-    let call = ProduceCall { acks_all: true, timeout_ms, origin: AppendOrigin::Coordinator, parts };
+    let call = ProduceCall { acks_all: true, timeout_ms, origin, parts };
     let finish = move |outcomes: Vec<ProduceOutcome>| {
         let codes = outcomes.iter().map(|outcome| outcome.as_ref().err().map_or(ErrorCode::None, ErrorCode::from));
         Gathered::put(&gathered, slots.into_iter().zip(codes));

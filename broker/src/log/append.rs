@@ -23,6 +23,9 @@ pub enum AppendOrigin {
     /// A group or transaction coordinator of this broker, or a transaction marker: sequences are not checked, control
     /// batches are allowed.
     Coordinator,
+    /// A marker that ends a transaction of transaction.version 2: its epoch is later than that of the records, so that one
+    /// that arrives twice ends no later transaction (KIP-1228).
+    LaterEpochMarker,
     /// The leader's log: only checksums and offsets are checked, the leader has done the rest.
     Replication,
 }

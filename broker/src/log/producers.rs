@@ -223,6 +223,16 @@ impl ProducerEntry {
                 current_epoch: self.coordinator_epoch,
             });
         }
+        if origin == AppendOrigin::LaterEpochMarker
+            && header.producer_epoch == self.epoch
+            && self.txn_first_offset.is_some()
+        {
+            return Err(ProducerError::InvalidProducerEpoch {
+                producer_id: self.producer_id,
+                epoch: header.producer_epoch,
+                current_epoch: self.epoch,
+            });
+        }
         // A marker without records before it changes nothing that a consumer could see.
         let completed = self.txn_first_offset.take().map(|first_offset| CompletedTxn {
             producer_id: self.producer_id,

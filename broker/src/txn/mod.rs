@@ -21,6 +21,7 @@ use shard::{Shard, Stage};
 use state::{Decision, Means};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI16, Ordering};
 use thiserror::Error;
 use tracing::{error, info};
 
@@ -97,8 +98,6 @@ pub struct Settings {
     pub topic_partitions: i32,
     /// `request.timeout.ms`: how long a record may take to be replicated.
     pub append_timeout_ms: u64,
-    /// transaction.version in force: 0, 1 (records of version 1), 2 (KIP-890 part 2).
-    pub transaction_version: i16,
 }
 
 impl Settings {
@@ -115,7 +114,6 @@ impl Settings {
             load_buffer_bytes: usize::try_from(config.transaction_state_log_load_buffer_size).unwrap_or(0),
             topic_partitions: config.transaction_state_log_num_partitions,
             append_timeout_ms: unsigned(config.request_timeout_ms),
-            transaction_version: 0,
         }
     }
 }
@@ -233,6 +231,8 @@ type LockedShard = ArcMutexGuard<RawMutex, Shard>;
 /// All transactional ids this broker looks after.
 pub struct Transactions {
     settings: Arc<Settings>,
+    /// transaction.version in force: from 1 on records have version 1, which keeps what version 2 needs.
+    version: Arc<AtomicI16>,
     shards: RwLock<BTreeMap<i32, Arc<Mutex<Shard>>>>,
     /// Newest leader epoch heard of by partition, so that late news changes nothing.
     epochs: Mutex<BTreeMap<i32, i32>>,
@@ -241,7 +241,22 @@ pub struct Transactions {
 impl Transactions {
     /// No transaction yet.
     pub fn new(settings: Settings) -> Transactions {
-        Transactions { settings: Arc::new(settings), shards: RwLock::default(), epochs: Mutex::default() }
+        Transactions {
+            settings: Arc::new(settings),
+            version: Arc::default(),
+            shards: RwLock::default(),
+            epochs: Mutex::default(),
+        }
+    }
+
+    /// transaction.version in force from now on.
+    pub fn set_version(&self, version: i16) {
+        self.version.store(version, Ordering::Relaxed);
+    }
+
+    /// transaction.version in force.
+    pub fn version(&self) -> i16 {
+        self.version.load(Ordering::Relaxed)
     }
 
     // ---- leadership of the partitions
@@ -255,7 +270,7 @@ impl Transactions {
             }
             epochs.insert(partition, epoch);
         }
-        let shard = Shard::new(partition, epoch, self.settings.clone(), io.now.mono);
+        let shard = Shard::new((partition, epoch), self.settings.clone(), self.version.clone(), io.now.mono);
         let before = self.shards.write().insert(partition, Arc::new(Mutex::new(shard)));
         if let Some(before) = before {
             before.lock().unload(io);

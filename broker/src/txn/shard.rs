@@ -9,6 +9,7 @@ use common::kafka::batch::{self, BatchSpec, Record};
 use common::time::Millis;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI16, Ordering};
 use tracing::{debug, info, warn};
 
 /// Pause before a marker, or the record that all are written, is tried again; as Kafka's `retry.backoff.ms` between brokers.
@@ -74,10 +75,17 @@ pub(super) struct Shard {
     next_abort_check: Millis,
     next_expiry_check: Millis,
     settings: Arc<Settings>,
+    /// transaction.version in force.
+    version: Arc<AtomicI16>,
 }
 
 impl Shard {
-    pub(super) fn new(partition: i32, epoch: i32, settings: Arc<Settings>, now: Millis) -> Shard {
+    pub(super) fn new(
+        (partition, epoch): (i32, i32),
+        settings: Arc<Settings>,
+        version: Arc<AtomicI16>,
+        now: Millis,
+    ) -> Shard {
         Shard {
             partition,
             epoch,
@@ -88,6 +96,7 @@ impl Shard {
             next_abort_check: now + settings.abort_check_interval_ms,
             next_expiry_check: now + settings.expiry_check_interval_ms,
             settings,
+            version,
         }
     }
 
@@ -128,7 +137,7 @@ impl Shard {
         let timestamp = io.now.wall.0;
         let mut encoded = Vec::with_capacity(records.len());
         for (offset, record) in (0..).zip(&records) {
-            let is_flexible = self.settings.transaction_version >= 1;
+            let is_flexible = self.version.load(Ordering::Relaxed) >= 1;
             let (key, value) = record.encode(is_flexible).map_err(|_| StoreError::TooLarge)?;
             encoded.push(Record { offset, timestamp, key: Some(key), value, headers: Vec::new() });
         }

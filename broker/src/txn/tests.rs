@@ -66,7 +66,6 @@ fn settings() -> Settings {
         load_buffer_bytes: 1000,
         topic_partitions: 1,
         append_timeout_ms: 30_000,
-        transaction_version: 2,
     }
 }
 
@@ -121,6 +120,7 @@ impl Bench {
     }
 
     fn lead(&mut self) {
+        self.transactions.set_version(2);
         let epoch = self.coordinator_epoch;
         assert!(self.call(|txns, io| txns.on_leader(0, epoch, io)));
         self.call(|txns, io| txns.load(0, epoch, io));

@@ -1,0 +1,180 @@
+//! Which cluster-wide features are in force: transaction.version 2 (KIP-890 part 2) as soon as every live broker is one that
+//! serves it, which each broker asks of each other with ApiVersions. So a cluster that has Apache Kafka 3.9 brokers stays
+//! with the older protocol, without a setting. Never in force while a live broker has not answered.
+
+use crate::broker::Broker;
+use crate::outbox::Channel;
+use crate::peers::PeerCall;
+use common::id::BrokerId;
+use common::kafka::messages::api_versions::{FinalizedFeatureKey, SupportedFeatureKey};
+use common::kafka::messages::{ApiVersionsRequest, ApiVersionsResponse};
+use common::time::{Millis, Now};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The feature's name.
+const TRANSACTION_VERSION: &str = "transaction.version";
+/// What this broker serves of it.
+const SERVED: i16 = 2;
+/// ApiVersions with features (KIP-584).
+const VERSION: i16 = 3;
+/// How long another broker may take to answer, and the pause before it is asked again.
+const TIMEOUT_MS: u64 = 10_000;
+const RETRY_MS: u64 = 1_000;
+
+/// What is known of another broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Peer {
+    /// To be asked at this moment.
+    AskAt(Millis),
+    Asked,
+    Serves(i16),
+}
+
+/// What is known of the live brokers.
+#[derive(Default)]
+pub(crate) struct Features(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    peers: BTreeMap<BrokerId, Peer>,
+    /// transaction.version in force.
+    level: i16,
+    /// When that changed, milliseconds since the epoch: of what several brokers say the latest counts for a client.
+    epoch: i64,
+}
+
+impl State {
+    /// The version that all serve. True if it changed.
+    fn decide(&mut self, now: Now) -> bool {
+        let level = self.peers.values().map(|peer| if let Peer::Serves(level) = peer { *level } else { 0 });
+        let level = level.fold(SERVED, i16::min);
+        if level == self.level && self.epoch > 0 {
+            return false;
+        }
+        self.epoch = now.wall.0.max(self.epoch + 1);
+        let is_change = level != self.level;
+        self.level = level;
+        is_change
+    }
+}
+
+impl Features {
+    /// When another broker is to be asked again.
+    pub(crate) fn next_deadline(&self) -> Option<Millis> {
+        let state = self.0.lock();
+        let at = |peer: &Peer| if let Peer::AskAt(at) = peer { Some(*at) } else { None };
+        state.peers.values().filter_map(at).min()
+    }
+
+    /// What ApiVersions says: features served, those in force, and since when.
+    pub(crate) fn told(&self) -> (Vec<SupportedFeatureKey>, Vec<FinalizedFeatureKey>, i64) {
+        let state = self.0.lock();
+        let name = TRANSACTION_VERSION.to_owned();
+        let supported = SupportedFeatureKey { name: name.clone(), min_version: 0, max_version: SERVED };
+        let finalized = FinalizedFeatureKey { name, max_version_level: state.level, min_version_level: state.level };
+        (vec![supported], if state.level > 0 { vec![finalized] } else { Vec::new() }, state.epoch)
+    }
+}
+
+impl Broker {
+    /// The set of live brokers may have changed: whoever is new is asked.
+    pub(crate) fn on_live_brokers(self: &Arc<Self>, now: Now) {
+        let me = BrokerId(self.config.broker_id);
+        let live: Vec<BrokerId> = self.image.read().brokers().map(|(id, _)| id).filter(|id| *id != me).collect();
+        {
+            let mut state = self.features.0.lock();
+            // Whoever comes back may be another program.
+            state.peers.retain(|id, _| live.contains(id));
+            for id in live {
+                state.peers.entry(id).or_insert(Peer::AskAt(now.mono));
+            }
+        }
+        self.ask_for_features(now);
+        self.decide_features(now);
+    }
+
+    /// Asks those whose turn it is.
+    pub(crate) fn ask_for_features(self: &Arc<Self>, now: Now) {
+        let due: Vec<BrokerId> = {
+            let mut state = self.features.0.lock();
+            let is_due = |peer: &Peer| matches!(peer, Peer::AskAt(at) if *at <= now.mono);
+            let due = state.peers.iter_mut().filter(|(_, peer)| is_due(peer));
+            due.map(|(id, peer)| {
+                *peer = Peer::Asked;
+                *id
+            })
+            .collect()
+        };
+        for id in due {
+            let request = ApiVersionsRequest {
+                client_software_name: "castellan".to_owned(),
+                client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            };
+            let call = PeerCall::ApiVersions(id);
+            if !self.send((id, Channel::Transactions), call, &(request, VERSION), now.mono + TIMEOUT_MS) {
+                self.on_features(id, None, now);
+            }
+        }
+    }
+
+    /// Another broker's answer, or none.
+    pub(crate) fn on_features(self: &Arc<Self>, id: BrokerId, response: Option<ApiVersionsResponse>, now: Now) {
+        {
+            let mut state = self.features.0.lock();
+            let Some(peer) = state.peers.get_mut(&id) else { return };
+            *peer = match response {
+                None => {
+                    let at = now.mono + RETRY_MS;
+                    self.outbox.wake_at(at);
+                    Peer::AskAt(at)
+                }
+                Some(response) => {
+                    let served = response.supported_features.iter().find(|key| key.name == TRANSACTION_VERSION);
+                    Peer::Serves(served.map_or(0, |key| key.max_version))
+                }
+            };
+        }
+        self.decide_features(now);
+    }
+
+    fn decide_features(&self, now: Now) {
+        let level = {
+            let mut state = self.features.0.lock();
+            if !state.decide(now) {
+                return;
+            }
+            state.level
+        };
+        tracing::info!(level, "transaction.version");
+        self.transactions.set_version(level);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::time::WallMillis;
+
+    #[test]
+    fn the_level_is_what_all_live_brokers_serve() {
+        let mut state = State::default();
+        let mut at = |wall: i64, peers: &[Peer]| {
+            state.peers = (1..).map(BrokerId).zip(peers.iter().copied()).collect();
+            state.decide(Now { mono: Millis(0), wall: WallMillis(wall) });
+            (state.level, state.epoch)
+        };
+        for (wall, peers, expected) in [
+            (5, &[Peer::Asked][..], (0, 5)),
+            (6, &[Peer::Serves(2)], (2, 6)),
+            (7, &[Peer::Serves(2), Peer::Serves(3)], (2, 6)),
+            (7, &[Peer::Serves(2), Peer::AskAt(Millis(1))], (0, 7)),
+            // The clock was set back.
+            (1, &[], (2, 8)),
+            (9, &[Peer::Serves(0)], (0, 9)),
+        ] {
+            assert_eq!(at(wall, peers), expected, "{peers:?}");
+        }
+    }
+}
