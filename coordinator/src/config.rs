@@ -28,12 +28,10 @@ const WITHOUT_EFFECT: &[&str] = &[
     "jvm.pause.monitor",
     "jvm.pause.sleep.time.ms",
     "jvm.pause.warn-threshold.ms",
-    "peerType",
     "preAllocSize",
     "quorum.cnxn.threads.size",
     "snapCount",
     "snapSizeLimitInKb",
-    "standaloneEnabled",
     "syncEnabled",
     "localSessionsEnabled",
     "localSessionsUpgradingEnabled",
@@ -138,6 +136,15 @@ pub struct Config {
     pub servers: BTreeMap<u64, Server>,
     /// The servers' port is bound on all addresses instead of the one on this server's line (`quorumListenOnAllIPs`).
     pub listens_on_all: bool,
+    /// Clients may change the ensemble's membership (`reconfigEnabled`).
+    pub reconfig_enabled: bool,
+    /// A single server line means a server alone (`standaloneEnabled`, true unless set).
+    pub standalone_enabled: bool,
+    /// The version of the membership in the file, from the name of the dynamic file; 0 without one.
+    pub dynamic_version: i64,
+    /// A new server whose data directory is empty may help to found an ensemble before it has seen all others: unless
+    /// `db.autocreate` is false and there is no file `initialize` in the directory.
+    pub trusts_empty_store: bool,
     /// This server's id: 1 for a server alone without `myid`.
     pub my_id: u64,
     /// All settings as given: what other parts (authentication, quotas, metrics) look up by name.
@@ -189,8 +196,10 @@ impl Config {
             return Err(properties.error("tickTime", "expected 1 to 3600000 milliseconds").into());
         }
         let (min_session_timeout_ms, max_session_timeout_ms) = session_timeouts(&properties, tick_time_ms)?;
-        let servers = servers(&properties, &mut warnings)?;
+        let standalone_enabled = is_true_or(&properties, "standaloneEnabled", true)?;
+        let servers = servers(&properties, standalone_enabled, &mut warnings)?;
         let my_id = my_id(&data_dir, &servers, file, read)?;
+        warn_role(&properties, servers.get(&my_id), &mut warnings);
         let (client_address, client_port) = client_port(&properties, servers.get(&my_id), file)?;
         let max_buffer_bytes: usize =
             properties.parse_or("jute.maxbuffer", DEFAULT_MAX_BUFFER, "bytes as a decimal number")?;
@@ -212,6 +221,11 @@ impl Config {
             global_outstanding_limit: properties.parse_or("globalOutstandingLimit", 1000, "a number, 1 or more")?,
             four_letter_words: words(&properties),
             listens_on_all: is_true(&properties, "quorumListenOnAllIPs")?,
+            reconfig_enabled: is_true(&properties, "reconfigEnabled")?,
+            standalone_enabled,
+            dynamic_version: dynamic_version(&properties)?,
+            trusts_empty_store: is_true_or(&properties, "db.autocreate", true)?
+                || read(&data_dir.join("initialize")).is_ok(),
             servers,
             my_id,
             data_dir,
@@ -223,7 +237,8 @@ impl Config {
 
     /// True for a server that has no ensemble to ask.
     pub fn is_standalone(&self) -> bool {
-        self.servers.values().filter(|server| !server.is_observer).count() <= 1
+        let voters = self.servers.values().filter(|server| !server.is_observer).count();
+        self.servers.is_empty() || (voters <= 1 && self.standalone_enabled)
     }
 
     /// True if the four-letter word is answered; `srvr` always is, as ZooKeeper's own scripts ask it.
@@ -233,10 +248,33 @@ impl Config {
 }
 
 fn is_true(properties: &Properties, key: &str) -> Result<bool, PropertyError> {
+    is_true_or(properties, key, false)
+}
+
+fn is_true_or(properties: &Properties, key: &str, default: bool) -> Result<bool, PropertyError> {
     match properties.get(key).map(|value| value.trim().to_lowercase()).as_deref() {
-        None | Some("false") => Ok(false),
+        None => Ok(default),
+        Some("false") => Ok(false),
         Some("true") => Ok(true),
         Some(_) => Err(properties.error(key, "expected true or false")),
+    }
+}
+
+/// ZooKeeper writes the version of the membership into the name of the file: `zoo.cfg.dynamic.100000000`, in hex.
+fn dynamic_version(properties: &Properties) -> Result<i64, PropertyError> {
+    let Some(name) = properties.get("dynamicConfigFile") else { return Ok(0) };
+    let Some((_, version)) = name.trim().rsplit_once(".dynamic.") else { return Ok(0) };
+    i64::from_str_radix(version, 16)
+        .map_err(|_| properties.error("dynamicConfigFile", "expected a version in hex behind .dynamic."))
+}
+
+/// As ZooKeeper: the server lines say what a server is, `peerType` only repeats it.
+fn warn_role(properties: &Properties, me: Option<&Server>, warnings: &mut Vec<String>) {
+    let (Some(role), Some(me)) = (properties.get("peerType"), me) else { return };
+    let observes = role.trim().eq_ignore_ascii_case("observer");
+    if observes != me.is_observer {
+        let line = if me.is_observer { "observer" } else { "participant" };
+        warnings.push(format!("peerType={} is ignored: server.{} is a {line}", role.trim(), me.id));
     }
 }
 
@@ -295,7 +333,11 @@ fn words(properties: &Properties) -> BTreeSet<String> {
     }
 }
 
-fn servers(properties: &Properties, warnings: &mut Vec<String>) -> Result<BTreeMap<u64, Server>, PropertyError> {
+fn servers(
+    properties: &Properties,
+    standalone_enabled: bool,
+    warnings: &mut Vec<String>,
+) -> Result<BTreeMap<u64, Server>, PropertyError> {
     let mut servers = BTreeMap::new();
     for (key, entry) in properties.iter() {
         let Some(id) = key.strip_prefix("server.") else { continue };
@@ -315,6 +357,7 @@ fn servers(properties: &Properties, warnings: &mut Vec<String>) -> Result<BTreeM
             let key = format!("server.{}", servers.keys().next().expect("not empty"));
             return Err(properties.error(&key, "observers without participants make no ensemble"));
         }
+        (1, _) if !standalone_enabled => {}
         (1, 1) => warnings.push("only one server is specified: it runs alone".to_owned()),
         (1, _) => {
             let observer = servers.values().find(|server| server.is_observer).expect("more servers than voters");
@@ -329,7 +372,11 @@ fn servers(properties: &Properties, warnings: &mut Vec<String>) -> Result<BTreeM
     Ok(servers)
 }
 
-fn parse_server(id: u64, text: &str) -> Result<Server, String> {
+/// Reads what stands behind `server.N=`.
+///
+/// # Errors
+/// What is wrong with it, for whoever wrote it.
+pub fn parse_server(id: u64, text: &str) -> Result<Server, String> {
     const FORM: &str = "expected host:port:port[:participant|observer][;[address:]client-port]";
     let (server, client) = match text.split_once(';') {
         Some((server, client)) => (server, Some(client)),
@@ -425,6 +472,9 @@ const KNOWN: &[&str] = &[
     "quorumListenOnAllIPs",
     "linearizableReads",
     "reconfigEnabled",
+    "standaloneEnabled",
+    "peerType",
+    "db.autocreate",
     "extendedTypesEnabled",
     "skipACL",
     "enforceQuota",

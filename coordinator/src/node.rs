@@ -5,11 +5,12 @@
 mod clients;
 mod forward;
 mod lead;
+mod membership;
 mod replicate;
 mod status;
 mod transfer;
 
-use crate::config::Config;
+use crate::config::{Config, Server};
 use crate::connection::ConnectionSettings;
 use crate::ensemble::message::{self, MessageError, PeerBody, PeerMessage, Touched};
 use crate::ensemble::{Ensemble, EnsembleConfig, EnsembleError, Recovered};
@@ -27,6 +28,7 @@ use common::time::{Millis, Now};
 use common::{Rng, mutants};
 use forward::Outbox;
 use lead::{Early, Lead};
+use membership::Circle;
 use status::Standing;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -152,6 +154,11 @@ pub enum Output {
         /// For which server.
         to: u64,
     },
+    /// The servers to keep a connection to, all of them, by id.
+    Peers {
+        /// Which, and where they are.
+        peers: BTreeMap<u64, Server>,
+    },
 }
 
 /// The node cannot start.
@@ -206,6 +213,8 @@ pub struct Node {
     outbox: Outbox,
     clients: Clients,
     transfers: Transfers,
+    circle: Circle,
+    rng: Rng,
     /// Term of the last applied entry.
     applied_term: u64,
     /// How far the store follows the tree, and when it last did.
@@ -224,14 +233,11 @@ pub struct Node {
 impl Node {
     /// A server with what its store held. A server alone serves at once, others when they have found a leader.
     pub fn new(config: &Config, persisted: Persisted, mut rng: Rng, now: Now) -> Result<Node, NodeError> {
+        let circle = Circle::new(config, &persisted, &mut rng);
         let tree = Tree::load(persisted.tree)?;
-        let (observers, voters): (Vec<_>, Vec<_>) = config.servers.values().partition(|server| server.is_observer);
-        let ids = |servers: Vec<&crate::config::Server>| servers.iter().map(|server| server.id).collect::<Vec<_>>();
-        let voters = if voters.is_empty() { vec![config.my_id] } else { ids(voters) };
         let shape = EnsembleConfig {
             id: config.my_id,
-            voters,
-            learners: ids(observers),
+            configuration: circle.configuration(),
             election_ticks: ELECTION_TICKS,
             heartbeat_ticks: HEARTBEAT_TICKS,
         };
@@ -244,13 +250,16 @@ impl Node {
         let ensemble = Ensemble::new(&shape, recovered, rng.fork())?;
         let settings = settings(config);
         let applied_term = ensemble.applied_position().term;
-        let mut outbox = Outbox::new(persisted.boot);
+        let life = circle.life(persisted.boot);
+        let mut outbox = Outbox::new(life);
         // The leader of that term may lead still, and its first entry is applied.
         outbox.begin_term(applied_term, now.mono);
-        Ok(Node {
+        let mut node = Node {
             id: config.my_id,
             applied_term,
-            clients: Clients::new(config, &settings, persisted.boot, rng, now),
+            clients: Clients::new(config, &settings, life, rng.fork(), now),
+            circle,
+            rng,
             settings,
             config: config.clone(),
             ensemble,
@@ -267,7 +276,9 @@ impl Node {
             facts: Facts::default(),
             started_at: now.mono,
             ticked_at: now.mono,
-        })
+        };
+        node.settle_voting(now.mono);
+        Ok(node)
     }
 
     /// Takes an input. What comes of it may be left for [`Node::flush`], which the caller calls when no further input is
@@ -293,12 +304,19 @@ impl Node {
                 }
             }
             Input::PeerConnected { peer } => {
+                self.peer_connected(peer);
                 if self.ensemble.leader() == Some(peer) {
                     self.outbox.resend();
                 }
             }
-            Input::PeerLost { peer } => self.ensemble.unreachable(peer),
-            Input::PeerRefused { peer } => self.ensemble.leader_lost(peer),
+            Input::PeerLost { peer } => {
+                self.peer_gone(peer);
+                self.ensemble.unreachable(peer);
+            }
+            Input::PeerRefused { peer } => {
+                self.peer_gone(peer);
+                self.ensemble.leader_lost(peer);
+            }
             Input::Persisted { number } => self.ensemble.persisted(number),
             Input::Exported { to, content } => {
                 self.transfers.begin(to, content, now.mono);
@@ -310,7 +328,9 @@ impl Node {
     }
 
     fn tick(&mut self, now: Now) {
+        self.settle_voting(now.mono);
         self.ensemble.tick();
+        self.tend_membership(now);
         self.outbox.tick(now.mono);
         self.poll_transfers(now.mono);
         let pause_ms = now.mono - std::mem::replace(&mut self.ticked_at, now.mono);
@@ -352,11 +372,15 @@ impl Node {
     fn peer_message(&mut self, from: u64, body: PeerBody, now: Now) -> Result<(), MessageError> {
         let term = self.ensemble.term();
         match body {
-            PeerBody::Raft(message) => self.ensemble.step(from, message)?,
+            PeerBody::Greeting(greeting) => self.greeted(from, greeting, now.mono),
+            PeerBody::Raft(message) if self.heeds(from) => self.ensemble.step(from, message)?,
+            PeerBody::Raft(_) => {}
             PeerBody::Forward(forward)
                 if (forward.term == term || mutants::is_on("old-term-heard")) && self.ensemble.is_leader() =>
             {
-                self.early.push(from, forward);
+                if self.circle.is_life_of(from, forward.boot) {
+                    self.early.push(from, forward);
+                }
             }
             PeerBody::ForwardGap(gap) => self.outbox.fill_gap(gap),
             PeerBody::Touched(touched) => {
@@ -364,21 +388,23 @@ impl Node {
                     lead.touch(touched.sessions, now.mono);
                 }
             }
-            PeerBody::Commit(commit) => self.ensemble.step_commit(from, commit),
+            PeerBody::Commit(commit) if self.heeds(from) => self.ensemble.step_commit(from, commit),
             PeerBody::Behind(behind) => self.ensemble.step_behind(from, behind),
             PeerBody::SnapshotChunk(chunk) if chunk.term == term => {
                 let applied = self.ensemble.applied_position().index;
                 let received = self.transfers.receive(from, &chunk, applied);
                 let (ack, whole) = received.map_err(|error| MessageError::Malformed(error.to_string()))?;
                 self.tell_peer(from, PeerBody::SnapshotAck(ack));
-                if let Some(position) = whole {
-                    self.ensemble.restore(from, chunk.term, position);
+                if let Some((position, configuration)) = whole {
+                    self.ensemble.restore(from, chunk.term, position, &configuration);
                 }
             }
             PeerBody::SnapshotAck(ack) => {
                 self.transfers.acknowledge(from, ack, now.mono);
                 self.poll_transfers(now.mono);
             }
+            // From a server that does not count yet.
+            PeerBody::Commit(_) => {}
             // Of another term: whoever sent it will see that and send anew.
             PeerBody::Forward(_) | PeerBody::SnapshotChunk(_) => {}
             PeerBody::Hello(_) => return Err(MessageError::Empty),
@@ -389,6 +415,7 @@ impl Node {
     /// Lets everything that was taken in have its effects.
     pub fn flush(&mut self, now: Now, out: &mut Vec<Output>) {
         self.clients.now = now;
+        self.save_identity(out);
         loop {
             self.drive(now, out);
             self.settle(now);
@@ -396,6 +423,7 @@ impl Node {
                 break;
             }
         }
+        self.announce_peers(out);
         self.clients.flush(out);
         for (peer, buffer) in &mut self.peer_buffers {
             if !buffer.is_empty() {
@@ -422,6 +450,8 @@ impl Node {
         if self.lead.is_none() && leads && self.applied_term == term {
             let settings = self.settings.prepare.clone();
             self.lead = Some(Lead::new(term, &self.tree, settings, &self.config, now));
+            self.circle.begin_lead();
+            self.tend_membership(now);
         }
         // Before the first entry of a term is applied, this server may lack what clients were told by an earlier leader.
         let serves = leader.is_some() && self.applied_term == term;
@@ -485,14 +515,19 @@ impl Node {
             lead.push(Origin { server: self.id, request }, what);
         }
         let mut has_proposed = false;
-        while !lead.is_idle() && self.ensemble.may_propose() {
-            let (bytes, txns) = lead.next_proposal(&self.tree, now);
-            self.clients.metrics.proposals += txns.len() as u64;
-            let size = bytes.len();
-            let index = self.ensemble.propose(bytes);
-            self.standing.proposed(index, size, now);
-            lead.proposed(index, txns);
+        while let Some(lead) = self.lead.as_mut().filter(|lead| !lead.is_idle()) {
+            if !self.ensemble.may_propose() || (lead.is_reconfig_next() && !self.reconfigure(now)) {
+                break;
+            }
             has_proposed = true;
+            if let Some(lead) = self.lead.as_mut().filter(|lead| !lead.is_idle() && !lead.is_reconfig_next()) {
+                let (bytes, txns) = lead.next_proposal(&self.tree, now);
+                self.clients.metrics.proposals += txns.len() as u64;
+                let size = bytes.len();
+                let index = self.ensemble.propose(bytes);
+                self.standing.proposed(index, size, now);
+                lead.proposed(index, txns);
+            }
         }
         for (to, gap) in gaps {
             self.tell_peer(to, PeerBody::ForwardGap(gap));

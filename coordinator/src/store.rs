@@ -1,6 +1,7 @@
 //! What the node asks the disk to keep and what it finds there at start, as plain data, and the same in memory for
 //! tests and the simulator. The real disk is `server/disk.rs`; nothing here touches one.
 
+use crate::ensemble::membership::{Identity, Membership};
 use crate::ensemble::message::{HardState, LogEntry, LogPosition};
 use crate::tree::snapshot::encode_entries;
 use std::collections::BTreeMap;
@@ -26,6 +27,10 @@ pub struct StoreWrite {
     pub applied: Option<u64>,
     /// Entries up to and with this one go.
     pub compacted: Option<LogPosition>,
+    /// Which life of the store this is.
+    pub identity: Option<Identity>,
+    /// The ensemble as of `applied`.
+    pub membership: Option<Box<Membership>>,
 }
 
 /// What a store holds at start.
@@ -33,6 +38,10 @@ pub struct StoreWrite {
 pub struct Persisted {
     /// How often this store has been opened, this time included. Tells a server's lives apart.
     pub boot: u64,
+    /// Which life of the store this is; incarnation 0 for a store that was just made.
+    pub identity: Identity,
+    /// The ensemble as of `applied`, if it was ever told.
+    pub membership: Option<Membership>,
     /// Consensus state.
     pub hard_state: HardState,
     /// Position before the first entry.
@@ -49,6 +58,8 @@ pub struct Persisted {
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     boot: u64,
+    identity: Identity,
+    membership: Option<Box<Membership>>,
     hard_state: HardState,
     compacted: LogPosition,
     entries: BTreeMap<u64, LogEntry>,
@@ -78,6 +89,10 @@ impl MemoryStore {
             }
         }
         self.applied = write.applied.unwrap_or(self.applied);
+        self.identity = write.identity.unwrap_or(self.identity);
+        if let Some(membership) = &write.membership {
+            self.membership = Some(membership.clone());
+        }
         if let Some(position) = write.compacted {
             self.entries = self.entries.split_off(&(position.index + 1));
             self.compacted = position;
@@ -94,6 +109,8 @@ impl MemoryStore {
         self.boot += 1;
         Persisted {
             boot: self.boot,
+            identity: self.identity,
+            membership: self.membership.as_deref().cloned(),
             hard_state: self.hard_state,
             compacted: self.compacted,
             entries: self.entries.values().cloned().collect(),

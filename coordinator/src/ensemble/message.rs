@@ -2,6 +2,7 @@
 //! the consensus library's types. Bytes from the network are only ever parsed here, by prost, and each field is checked
 //! before the library sees it. Never sends anything.
 
+use super::membership::ConfigurationChange;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message as _;
 use raft::eraftpb;
@@ -9,7 +10,7 @@ use raft::eraftpb::{EntryType, MessageType};
 use thiserror::Error;
 
 /// Version of the peer protocol; the greeting carries it and a different one is refused.
-pub const PEER_PROTOCOL: u32 = 1;
+pub const PEER_PROTOCOL: u32 = 2;
 
 /// Bytes of the length in front of each peer message.
 pub const FRAME_HEADER_BYTES: usize = 4;
@@ -218,6 +219,9 @@ pub struct SnapshotChunk {
     /// Content.
     #[prost(bytes = "bytes", tag = "5")]
     pub data: Bytes,
+    /// With the last chunk: the ensemble at that position.
+    #[prost(message, optional, tag = "6")]
+    pub membership: Option<super::membership::Membership>,
 }
 
 /// How much of a snapshot has arrived.
@@ -229,6 +233,26 @@ pub struct SnapshotAck {
     /// Bytes received in order.
     #[prost(uint64, tag = "2")]
     pub received: u64,
+}
+
+/// Who a server is, the first thing it says on a new connection to another.
+#[derive(Clone, PartialEq, Eq, ::prost::Message)]
+pub struct Greeting {
+    /// Which life of its store: see [`super::membership::Identity`].
+    #[prost(fixed64, tag = "1")]
+    pub incarnation: u64,
+    /// The ensemble it belongs to, 0 for none yet.
+    #[prost(fixed64, tag = "2")]
+    pub ensemble: u64,
+    /// True if its log holds anything.
+    #[prost(bool, tag = "3")]
+    pub has_entries: bool,
+    /// Who votes, if nothing in its log may have changed that.
+    #[prost(uint64, repeated, tag = "4")]
+    pub voters: Vec<u64>,
+    /// What stands in its own configuration behind `server.N=`.
+    #[prost(string, tag = "5")]
+    pub line: String,
 }
 
 /// First message of a connection between servers.
@@ -249,7 +273,7 @@ pub struct Hello {
 #[derive(Clone, PartialEq, Eq, ::prost::Message)]
 pub struct PeerMessage {
     /// What it is.
-    #[prost(oneof = "PeerBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "PeerBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub body: Option<PeerBody>,
 }
 
@@ -283,6 +307,9 @@ pub enum PeerBody {
     /// New committed index.
     #[prost(message, tag = "9")]
     Commit(Commit),
+    /// Who the sender is.
+    #[prost(message, tag = "10")]
+    Greeting(Greeting),
 }
 
 impl PeerMessage {
@@ -434,6 +461,9 @@ impl RaftMessage {
             }
             if entry.term < term.max(1) || entry.term > self.term {
                 return Err(MessageError::EntryTerm(index));
+            }
+            if entry.kind == EntryType::EntryConfChangeV2 as u32 {
+                ConfigurationChange::parse(entry.data.clone())?;
             }
             term = entry.term;
         }

@@ -2,14 +2,17 @@
 //! what to keep on disk, what to send and what is committed. Knows nothing of znodes, and never waits for the disk
 //! itself: keeping is work for the caller, who reports back with [`Ensemble::persisted`].
 
+pub mod membership;
 pub mod message;
 pub mod snapshot;
 mod storage;
 
 use bytes::Bytes;
 use common::{Rng, mutants};
+use membership::{Configuration, ConfigurationChange};
 use message::{Behind, Commit, HardState, LogEntry, LogPosition, MessageError, PeerBody, RaftMessage};
-use raft::eraftpb::{ConfState, EntryType, Message, MessageType};
+use prost::Message as _;
+use raft::eraftpb::{EntryType, Message, MessageType};
 use raft::{RawNode, ReadOnlyOption, SnapshotStatus, StateRole};
 use std::collections::{BTreeMap, VecDeque};
 use storage::LogStorage;
@@ -29,10 +32,8 @@ const TURN_TICKS: usize = 4;
 pub struct EnsembleConfig {
     /// This server.
     pub id: u64,
-    /// Servers that vote, this one included unless it is an observer.
-    pub voters: Vec<u64>,
-    /// Observers.
-    pub learners: Vec<u64>,
+    /// Who takes part.
+    pub configuration: Configuration,
     /// A follower that hears nothing for one to two times this many ticks seeks election.
     pub election_ticks: usize,
     /// Ticks between a leader's heartbeats.
@@ -90,6 +91,19 @@ pub struct Committed {
     pub position: LogPosition,
     /// Its data; empty for a leader's first entry.
     pub data: Bytes,
+    /// A change of who takes part: it counts from [`Ensemble::apply_change`] on.
+    pub change: Option<ConfigurationChange>,
+}
+
+/// Whom this server may give its vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voting {
+    /// Any server, itself included.
+    Any,
+    /// This server only, which has a part in every majority.
+    Only(u64),
+    /// Nobody: its store was lost or is new, and it does not know yet what it once promised.
+    Nobody,
 }
 
 /// What came of the inputs since the last call.
@@ -130,6 +144,7 @@ pub struct Ensemble {
     told_commit: BTreeMap<u64, u64>,
     told_term: u64,
     leaving: bool,
+    voting: Voting,
 }
 
 impl Ensemble {
@@ -143,9 +158,7 @@ impl Ensemble {
         let mut hard_state = recovered.hard_state;
         // The committed index is written with the next entries, so it may lag behind what was applied.
         hard_state.commit = hard_state.commit.max(recovered.applied).max(recovered.compacted.index).min(last);
-        let conf_state =
-            ConfState { voters: config.voters.clone(), learners: config.learners.clone(), ..Default::default() };
-        let mut storage = LogStorage::new(hard_state, conf_state, recovered.compacted);
+        let mut storage = LogStorage::new(hard_state, config.configuration.to_raft(), recovered.compacted);
         storage::restore_entries(&mut storage, recovered.entries);
         let term = storage.term_at(recovered.applied).unwrap_or(0);
         storage.set_applied(LogPosition { index: recovered.applied, term });
@@ -186,19 +199,36 @@ impl Ensemble {
             told_commit: BTreeMap::new(),
             told_term: 0,
             leaving: false,
+            voting: Voting::Nobody,
         };
         ensemble.settle_timeout();
-        if config.voters == [config.id] {
-            ensemble.raw.campaign()?;
-            ensemble.settle_timeout();
-        }
         Ok(ensemble)
+    }
+
+    /// Says whom this server may vote for; nobody until this was called. An ensemble of one leads at once.
+    pub fn set_voting(&mut self, voting: Voting) {
+        self.voting = voting;
+        let is_alone = self.raw.store().conf_state().voters == [self.id]
+            && self.raw.store().conf_state().voters_outgoing.is_empty();
+        if is_alone && voting == Voting::Any && self.role() == Role::Follower {
+            // Refused while a change of the configuration is not applied yet; then time does it.
+            let _ = self.raw.campaign();
+            self.settle_timeout();
+        }
     }
 
     /// Time goes on by one tick.
     pub fn tick(&mut self) {
+        if self.voting != Voting::Any {
+            self.raw.raft.election_elapsed = 0;
+        }
         self.raw.tick();
         self.settle_timeout();
+        if self.leaving && self.raw.raft.lead_transferee.is_none() {
+            // The chosen one did not take over in time.
+            self.leaving = false;
+            self.hand_over();
+        }
     }
 
     /// A peer's connection broke or refuses to open: if it led, a new leader is sought without waiting for silence.
@@ -223,6 +253,9 @@ impl Ensemble {
     /// A message from a peer whose name the transport has checked.
     pub fn step(&mut self, from: u64, message: RaftMessage) -> Result<(), MessageError> {
         let message = message.into_raft(from, self.id)?;
+        if !self.may_answer(from, message.get_msg_type()) {
+            return Ok(());
+        }
         if !self.fits_log(&message)? {
             return Ok(());
         }
@@ -231,6 +264,18 @@ impl Ensemble {
         match outcome {
             Ok(()) | Err(raft::Error::StepPeerNotFound | raft::Error::ProposalDropped) => Ok(()),
             Err(error) => Err(MessageError::Refused(error.to_string())),
+        }
+    }
+
+    fn may_answer(&self, from: u64, kind: MessageType) -> bool {
+        match kind {
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => match self.voting {
+                Voting::Any => true,
+                Voting::Only(candidate) => candidate == from,
+                Voting::Nobody => false,
+            },
+            MessageType::MsgTimeoutNow => self.voting == Voting::Any,
+            _ => true,
         }
     }
 
@@ -295,6 +340,87 @@ impl Ensemble {
         self.last_index()
     }
 
+    /// True if a change of who takes part may be proposed: none is under way.
+    pub fn can_change(&self) -> bool {
+        self.may_propose() && !self.raw.raft.has_pending_conf() && !self.is_joint()
+    }
+
+    /// True between the two halves of a change, while the old and the new majority both count.
+    pub fn is_joint(&self) -> bool {
+        !self.raw.store().conf_state().voters_outgoing.is_empty()
+    }
+
+    /// Proposes a change and says where in the log it stands. Only while [`Ensemble::can_change`], or to end a joint
+    /// configuration.
+    pub fn propose_change(&mut self, change: &ConfigurationChange) -> u64 {
+        assert!(self.may_propose() && !self.raw.raft.has_pending_conf(), "one change at a time");
+        let mut entry = raft::eraftpb::Entry { data: change.encode_to_vec().into(), ..Default::default() };
+        entry.set_entry_type(EntryType::EntryConfChangeV2);
+        let mut message = Message { from: self.id, ..Default::default() };
+        message.set_msg_type(MessageType::MsgPropose);
+        message.set_entries(vec![entry].into());
+        self.raw.raft.step(message).expect("a leader that hands nothing over takes every proposal");
+        self.last_index()
+    }
+
+    /// True if the leader should end a joint configuration: the library does it, unless the lead changed meanwhile.
+    pub fn must_leave_joint(&self) -> bool {
+        self.may_propose() && self.is_joint() && !self.raw.raft.has_pending_conf()
+    }
+
+    /// A committed change takes effect. False if it makes no sense at this place, which is the same on every server.
+    pub fn apply_change(&mut self, change: &ConfigurationChange) -> bool {
+        match self.raw.apply_conf_change(&change.to_raft()) {
+            Ok(state) => {
+                self.raw.mut_store().set_conf_state(state);
+                self.settle_timeout();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a change of the configuration has no effect");
+                false
+            }
+        }
+    }
+
+    /// Puts a whole configuration in the place of the one this server started with.
+    pub fn set_configuration(&mut self, configuration: &Configuration) {
+        let changes = self.configuration().changes_to(&configuration.voters, &configuration.learners);
+        if changes.is_empty() {
+            return;
+        }
+        let transition = raft::eraftpb::ConfChangeTransition::Explicit as i32;
+        let change = ConfigurationChange { transition, changes, context: Bytes::new() };
+        if self.apply_change(&change) {
+            self.apply_change(&ConfigurationChange::default());
+        }
+    }
+
+    /// Who takes part, as far as it is applied here.
+    pub fn configuration(&self) -> Configuration {
+        Configuration::from_raft(self.raw.store().conf_state())
+    }
+
+    /// The voters, if nothing in the log of this server may have changed them.
+    pub fn settled_voters(&self) -> Vec<u64> {
+        let is_settled = !self.is_joint() && !self.raw.store().has_change_after(self.applied_position().index);
+        if is_settled { self.configuration().voters } else { Vec::new() }
+    }
+
+    /// As leader: whether a server was heard of lately, and up to where it has the log.
+    pub fn reach(&self, id: u64) -> Option<(bool, u64)> {
+        self.raw.raft.prs().get(id).map(|progress| (progress.recent_active, progress.matched))
+    }
+
+    /// As leader: a server's store is another one, so nothing is known of what it has.
+    pub fn forget_progress(&mut self, id: u64) {
+        let last = self.last_index();
+        let Some(progress) = self.raw.raft.mut_prs().get_mut(id).filter(|_| id != self.id) else { return };
+        progress.matched = 0;
+        progress.become_probe();
+        progress.next_idx = last + 1;
+    }
+
     /// Asks the leader how far a read that begins now must look; answered in [`Progress::reads`], or never (no leader,
     /// a lost message), so the caller asks again. `context` is unique in the ensemble.
     pub fn read_index(&mut self, context: u64) {
@@ -355,13 +481,13 @@ impl Ensemble {
 
     /// Hands in a snapshot whose content the node holds ready. True if it will be installed: it then comes back as
     /// [`Append::installed`].
-    pub fn restore(&mut self, from: u64, term: u64, position: LogPosition) -> bool {
+    pub fn restore(&mut self, from: u64, term: u64, position: LogPosition, configuration: &Configuration) -> bool {
         if term < self.term() || position.index <= self.raw.raft.raft_log.committed {
             return false;
         }
         let mut message = Message { from, to: self.id, term, ..Default::default() };
         message.set_msg_type(MessageType::MsgSnapshot);
-        message.set_snapshot(storage::snapshot_at(position, self.raw.store().conf_state()));
+        message.set_snapshot(storage::snapshot_at(position, &configuration.to_raft()));
         let stepped = self.raw.step(message).is_ok();
         self.settle_timeout();
         stepped && self.raw.snap().is_some_and(|snapshot| snapshot.get_metadata().index == position.index)
@@ -455,7 +581,8 @@ impl Ensemble {
         let snapshot = ready.snapshot().get_metadata();
         if snapshot.index != 0 {
             let position = LogPosition { index: snapshot.index, term: snapshot.term };
-            self.raw.mut_store().install(position);
+            let state = snapshot.get_conf_state().clone();
+            self.raw.mut_store().install(position, state);
             append.installed = Some(position);
         }
         let entries = ready.take_entries();
@@ -485,8 +612,14 @@ impl Ensemble {
         }
         for entry in ready.take_committed_entries() {
             let position = LogPosition { index: entry.index, term: entry.term };
-            let data = if entry.get_entry_type() == EntryType::EntryNormal { entry.data } else { Bytes::new() };
-            progress.committed.push(Committed { position, data });
+            let is_change = entry.get_entry_type() != EntryType::EntryNormal;
+            let mut change = is_change.then(|| match ConfigurationChange::parse(entry.data.clone()) {
+                Ok(change) => change,
+                // As for transactions: a leader wrote it and a majority has it.
+                Err(error) => unreachable!("log entry {} does not decode: {error}", position.index),
+            });
+            let data = change.as_mut().map_or(entry.data, |change| std::mem::take(&mut change.context));
+            progress.committed.push(Committed { position, data, change });
         }
         self.raw.advance_append_async(ready);
         if self.in_flight.is_empty() {
@@ -510,6 +643,7 @@ impl Ensemble {
         let now = (self.raw.raft.term, self.raw.raft.state, self.raw.raft.leader_id);
         if now != self.seen {
             self.seen = now;
+            self.leaving &= self.raw.raft.state == StateRole::Leader;
             self.timeout_ticks = self.rng.usize(self.election_ticks..2 * self.election_ticks);
         }
         self.raw.raft.set_randomized_election_timeout(self.timeout_ticks);

@@ -1,6 +1,7 @@
 //! A snapshot on its way to a lagging follower: cut into chunks, sent in a window, resent from the last acknowledged
 //! byte, and put together again on the other side. Does not know what is in it, and never sends anything itself.
 
+use super::membership::Membership;
 use super::message::{LogPosition, SnapshotAck, SnapshotChunk};
 use bytes::{Bytes, BytesMut};
 use common::time::Millis;
@@ -21,6 +22,7 @@ const GIVE_UP_AFTER_MS: u64 = 15_000;
 #[derive(Debug)]
 pub struct Outgoing {
     position: LogPosition,
+    membership: Membership,
     content: Bytes,
     acknowledged: usize,
     sent: usize,
@@ -41,8 +43,8 @@ pub enum SendState {
 
 impl Outgoing {
     /// A snapshot that reflects `position`.
-    pub fn new(position: LogPosition, content: Bytes, now: Millis) -> Outgoing {
-        Outgoing { position, content, acknowledged: 0, sent: 0, last_progress: now, last_send: now }
+    pub fn new(position: LogPosition, membership: Membership, content: Bytes, now: Millis) -> Outgoing {
+        Outgoing { position, membership, content, acknowledged: 0, sent: 0, last_progress: now, last_send: now }
     }
 
     /// Takes an acknowledgement; one of another snapshot is ignored.
@@ -78,6 +80,7 @@ impl Outgoing {
                 offset: self.sent as u64,
                 last: end == self.content.len(),
                 data: self.content.slice(self.sent..end),
+                membership: (end == self.content.len()).then(|| self.membership.clone()),
             });
             self.sent = end;
             self.last_send = now;
@@ -124,7 +127,7 @@ mod tests {
     #[test]
     fn arrives_whole_although_chunks_get_lost() {
         let content = Bytes::from((0..3_000_000u32).map(|i| i as u8).collect::<Vec<u8>>());
-        let mut outgoing = Outgoing::new(POSITION, content.clone(), Millis(0));
+        let mut outgoing = Outgoing::new(POSITION, Membership::default(), content.clone(), Millis(0));
         let mut incoming = Incoming::default();
         let mut now = Millis(0);
         let mut lost = 0;
@@ -149,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_silent_follower_is_given_up() {
-        let mut outgoing = Outgoing::new(POSITION, Bytes::from_static(b"x"), Millis(0));
+        let mut outgoing = Outgoing::new(POSITION, Membership::default(), Bytes::from_static(b"x"), Millis(0));
         assert!(matches!(outgoing.poll(1, Millis(0)), SendState::Send(chunks) if chunks.len() == 1));
         assert_eq!(outgoing.poll(1, Millis(GIVE_UP_AFTER_MS)), SendState::GivenUp);
     }

@@ -2,7 +2,7 @@
 //! started from. Written before the disk is (the library asks for that); never touches the disk itself.
 
 use super::message::{HardState, LogEntry, LogPosition};
-use raft::eraftpb::{ConfState, Entry, Snapshot, SnapshotMetadata};
+use raft::eraftpb::{ConfState, Entry, EntryType, Snapshot, SnapshotMetadata};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 use std::collections::VecDeque;
 
@@ -40,7 +40,8 @@ impl LogStorage {
     }
 
     /// Starts again behind a snapshot.
-    pub(super) fn install(&mut self, position: LogPosition) {
+    pub(super) fn install(&mut self, position: LogPosition, conf_state: ConfState) {
+        self.conf_state = conf_state;
         self.entries.clear();
         self.bytes = 0;
         self.compacted = position;
@@ -67,6 +68,19 @@ impl LogStorage {
 
     pub(super) fn conf_state(&self) -> &ConfState {
         &self.conf_state
+    }
+
+    pub(super) fn set_conf_state(&mut self, conf_state: ConfState) {
+        self.conf_state = conf_state;
+    }
+
+    /// True if an entry behind `index` changes who takes part.
+    pub(super) fn has_change_after(&self, index: u64) -> bool {
+        self.entries
+            .iter()
+            .rev()
+            .take_while(|entry| entry.index > index)
+            .any(|entry| entry.get_entry_type() != EntryType::EntryNormal)
     }
 
     pub(super) fn compacted(&self) -> LogPosition {

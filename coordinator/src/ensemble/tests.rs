@@ -7,12 +7,13 @@ const CONFIG_IDS: [u64; 3] = [1, 2, 3];
 fn ensemble(seed: u64) -> Ensemble {
     let config = EnsembleConfig {
         id: 1,
-        voters: CONFIG_IDS.to_vec(),
-        learners: Vec::new(),
+        configuration: Configuration { voters: CONFIG_IDS.to_vec(), ..Default::default() },
         election_ticks: 10,
         heartbeat_ticks: 2,
     };
-    Ensemble::new(&config, Recovered::default(), Rng::with_seed(seed)).unwrap()
+    let mut ensemble = Ensemble::new(&config, Recovered::default(), Rng::with_seed(seed)).unwrap();
+    ensemble.set_voting(Voting::Any);
+    ensemble
 }
 
 /// Does the disk work and gives what was to be sent and applied.
@@ -111,8 +112,11 @@ fn no_bytes_of_a_peer_end_the_process() {
 
 #[test]
 fn an_ensemble_of_one_commits_when_its_disk_has_it() {
-    let config = EnsembleConfig { id: 7, voters: vec![7], learners: vec![], election_ticks: 10, heartbeat_ticks: 2 };
+    let configuration = Configuration { voters: vec![7], ..Default::default() };
+    let config = EnsembleConfig { id: 7, configuration, election_ticks: 10, heartbeat_ticks: 2 };
     let mut ensemble = Ensemble::new(&config, Recovered::default(), Rng::with_seed(1)).unwrap();
+    assert_eq!(ensemble.leader(), None, "nobody said that it may vote");
+    ensemble.set_voting(Voting::Any);
     assert_eq!(ensemble.leader(), Some(7));
     let first = ensemble.progress().unwrap();
     assert_eq!((first.committed.len(), ensemble.progress().is_none()), (0, true));
@@ -122,7 +126,7 @@ fn an_ensemble_of_one_commits_when_its_disk_has_it() {
     assert_eq!(ensemble.propose(Bytes::from_static(b"x")), 2);
     let (_, applied) = settle(&mut ensemble);
     let position = LogPosition { index: 2, term: 1 };
-    assert_eq!(applied, [Committed { position, data: Bytes::from_static(b"x") }]);
+    assert_eq!(applied, [Committed { position, data: Bytes::from_static(b"x"), change: None }]);
 }
 
 #[test]

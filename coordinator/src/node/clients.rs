@@ -9,9 +9,9 @@ use crate::ensemble::message;
 use crate::metrics::Metrics;
 use crate::tree::Tree;
 use crate::tree::session::SessionIds;
-use crate::tree::txn::{Applied, CreateSession, EventKind, Refusal, Txn, TxnBody};
+use crate::tree::txn::{Applied, CreateSession, EventKind, Outcome, Refusal, Txn, TxnBody};
 use crate::tree::watch::{ConnectionId, Watches};
-use crate::tree::write::{Write, WriteBody};
+use crate::tree::write::{ReconfigWrite, Write, WriteBody};
 use bytes::Bytes;
 use common::time::{Millis, Now};
 use common::zk::{ConnectRequest, Reader};
@@ -84,7 +84,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(config: &Config, settings: &Settings, boot: u64, rng: Rng, now: Now) -> Clients {
+    pub(super) fn new(config: &Config, settings: &Settings, life: u64, rng: Rng, now: Now) -> Clients {
         Clients {
             connections: BTreeMap::new(),
             sessions: BTreeMap::new(),
@@ -104,7 +104,7 @@ impl Clients {
             now,
             metrics: Metrics::default(),
             digests: VecDeque::new(),
-            next_context: (config.my_id << 56) | ((boot & 0xff_ffff) << 32),
+            next_context: (config.my_id << 56) | ((life & 0xff_ffff) << 32),
         }
     }
 
@@ -427,12 +427,17 @@ impl Node {
                 self.outbox.push(id, request, what, now.mono);
             }
             Action::Sync { request } => self.clients.asking.push((id, request)),
-            Action::Reconfig { request, .. } => {
-                let refused = Err(Refusal::ReconfigDisabled);
-                let actions = self
-                    .clients
-                    .call(id, &self.tree, |connection, serving| connection.complete(request, &refused, serving));
-                self.act_all(id, actions.unwrap_or_default(), now);
+            Action::Reconfig { request, cxid, change } => {
+                let auth = client.connection.auth().to_vec();
+                let session = client.connection.session();
+                let body = WriteBody::Reconfig(ReconfigWrite {
+                    joining: change.joining,
+                    leaving: change.leaving,
+                    new_members: change.new_members,
+                    version: change.config_version,
+                });
+                let what = Request { session, cxid, auth, write: Some(body.into()), ..Default::default() };
+                self.outbox.push(id, request, what, now.mono);
             }
             Action::Close(reason) => self.clients.closing(id, reason),
         }
@@ -462,13 +467,7 @@ impl Node {
         }
         match waiter.map(|waiter| (waiter.connection, waiter.number)) {
             Some((id, HANDSHAKE)) => self.end_handshake(id, txn, applied, now),
-            Some((id, request)) => {
-                let result = &applied.result;
-                let actions = self
-                    .clients
-                    .call(id, &self.tree, |connection, serving| connection.complete(request, result, serving));
-                self.act_all(id, actions.unwrap_or_default(), now);
-            }
+            Some((id, request)) => self.complete(id, request, &applied.result, now),
             None => {}
         }
         if mutants::is_on("watch-behind-reply") {
@@ -477,6 +476,13 @@ impl Node {
         if let Some(id) = applied.closed_session.and_then(|session| self.clients.sessions.get(&session).copied()) {
             self.clients.close(id, CloseReason::SessionInvalid);
         }
+    }
+
+    /// A client's write has this outcome.
+    pub(super) fn complete(&mut self, id: ConnectionId, request: u64, result: &Result<Outcome, Refusal>, now: Now) {
+        let actions =
+            self.clients.call(id, &self.tree, |connection, serving| connection.complete(request, result, serving));
+        self.act_all(id, actions.unwrap_or_default(), now);
     }
 
     fn end_handshake(&mut self, id: ConnectionId, txn: &Txn, applied: &Applied, now: Now) {

@@ -16,7 +16,7 @@ use common::time::Millis;
 use prost::Message;
 use std::collections::{BTreeMap, VecDeque};
 
-/// Bits of a request number that count within one life of a server; the bits above tell its lives apart.
+/// Bits of a request number that count within one life of a server; the 24 bits above tell its lives apart.
 const COUNT_BITS: u32 = 40;
 
 /// Requests in one forwarded message.
@@ -97,7 +97,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// `boot` counts the lives of this server's store.
+    /// `boot` tells the lives of this server apart, in 24 bits: the last eight count.
     pub(super) fn new(boot: u64) -> Outbox {
         Outbox {
             boot,
@@ -244,7 +244,7 @@ impl Inbox {
             Some(sender) if sender.boot == forward.boot => {
                 Sender { expected: sender.expected.max(forward.base), ..sender }
             }
-            Some(sender) if sender.boot > forward.boot => return Ok(Vec::new()),
+            Some(sender) if is_earlier(forward.boot, sender.boot) => return Ok(Vec::new()),
             _ => Sender { boot: forward.boot, expected: forward.base },
         };
         self.senders.insert(from, sender);
@@ -259,6 +259,12 @@ impl Inbox {
         }
         Ok(new)
     }
+}
+
+/// True if a store was opened less often in one life than in the other. Lives of different stores are told apart before
+/// this.
+fn is_earlier(life: u64, than: u64) -> bool {
+    life >> 8 == than >> 8 && life.wrapping_sub(than) & 0xff >= 0x80
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 
 use super::forward::{Inbox, Request};
 use crate::config::Config;
+use crate::ensemble::membership::Membership;
 use crate::ensemble::message::Forward;
 use crate::tree::pending::{Pending, PrepareRequest, PrepareSettings};
 use crate::tree::session::Expiry;
-use crate::tree::txn::{CloseSession, Origin, Txn, TxnBody};
+use crate::tree::txn::{CloseSession, Origin, Refusal, Txn, TxnBody};
 use crate::tree::write::{DeleteWrite, Write, WriteBody};
 use crate::tree::{CONFIG_PATH, Tree};
 use bytes::{Bytes, BytesMut};
@@ -33,6 +34,9 @@ const OUTLIVED_AT_ONCE: usize = 1_000;
 pub(super) struct TxnBatch {
     #[prost(message, repeated, tag = "1")]
     pub(super) txns: Vec<Txn>,
+    /// Who belongs to the ensemble from here on, if that changes.
+    #[prost(message, optional, tag = "2")]
+    pub(super) membership: Option<Membership>,
 }
 
 /// A proposal that is not applied yet, so that the leader need not parse what it wrote itself.
@@ -52,6 +56,8 @@ pub(super) struct Lead {
     queue: VecDeque<(Option<Origin>, Request)>,
     proposals: VecDeque<Proposal>,
     next_outlived: Millis,
+    /// The text last written to the znode of the configuration.
+    described: Option<String>,
 }
 
 impl Lead {
@@ -69,9 +75,9 @@ impl Lead {
             queue: VecDeque::new(),
             proposals: VecDeque::new(),
             next_outlived: now.mono + OUTLIVED_EVERY_MS,
+            described: None,
         };
         lead.restart_clocks(tree, now.mono);
-        lead.describe_ensemble(tree, config);
         lead
     }
 
@@ -82,19 +88,56 @@ impl Lead {
         }
     }
 
-    /// Clients find the ensemble's members in a znode.
-    fn describe_ensemble(&mut self, tree: &Tree, config: &Config) {
-        if config.servers.len() < 2 {
-            return;
-        }
-        let mut text = String::new();
-        for server in config.servers.values() {
-            text.push_str(&format!("server.{}={}\n", server.id, server.line()));
-        }
-        text.push_str("version=0");
-        if tree.node(CONFIG_PATH).and_then(|node| node.data()) != Some(text.as_bytes()) {
+    /// Writes the configuration for clients, if it is not what they read.
+    pub(super) fn describe_ensemble(&mut self, tree: &Tree, text: String) {
+        let is_there = tree.node(CONFIG_PATH).and_then(|node| node.data()) == Some(text.as_bytes());
+        if !is_there && self.described.as_ref() != Some(&text) {
+            self.described = Some(text.clone());
             self.push_own(0, WriteBody::Config(Bytes::from(text.into_bytes())));
         }
+    }
+
+    /// True if what waits first changes the membership.
+    pub(super) fn is_reconfig_next(&self) -> bool {
+        self.queue.front().is_some_and(|(_, request)| is_reconfig(request))
+    }
+
+    /// Takes what waits first.
+    pub(super) fn take_first(&mut self) -> Option<(Option<Origin>, Request)> {
+        self.queue.pop_front()
+    }
+
+    /// The id that the next transaction will have.
+    pub(super) fn peek_zxid(&self) -> i64 {
+        self.next_zxid
+    }
+
+    /// The transaction that a change of membership is to clients, and whether it was refused.
+    pub(super) fn judge_config(
+        &mut self,
+        tree: &Tree,
+        (origin, request): (Option<Origin>, Request),
+        text: Result<Bytes, Refusal>,
+        now: Now,
+    ) -> (Txn, bool) {
+        let zxid = self.next_zxid;
+        self.next_zxid += 1;
+        self.last_time = now.wall.0.max(self.last_time);
+        let Request { session, cxid, auth, .. } = request;
+        let server = origin.map_or(0, |origin| origin.server);
+        let body = match text {
+            Ok(text) => {
+                let write = Write { body: Some(WriteBody::Config(text)) };
+                let request = PrepareRequest { server, session, auth: &auth, write, time: self.last_time };
+                self.pending.prepare(tree, request, zxid)
+            }
+            Err(refusal) => TxnBody::refused(refusal),
+        };
+        let is_refused = matches!(body, TxnBody::Error(_));
+        if let (false, TxnBody::SetData(set)) = (is_refused, &body) {
+            self.described = set.data.as_ref().and_then(|data| String::from_utf8(data.to_vec()).ok());
+        }
+        (Txn { zxid, time: self.last_time, origin, session, cxid, body: Some(body) }, is_refused)
     }
 
     /// A request of this server's own clients or of another server's, in order.
@@ -148,6 +191,9 @@ impl Lead {
         let mut txns = Vec::with_capacity(self.queue.len());
         self.last_time = now.wall.0.max(self.last_time);
         while bytes.len() < PROPOSAL_BYTES {
+            if self.is_reconfig_next() {
+                break;
+            }
             let Some((origin, request)) = self.queue.pop_front() else { break };
             let zxid = self.next_zxid;
             self.next_zxid += 1;
@@ -199,6 +245,10 @@ impl Lead {
             Some(_) => {}
         }
     }
+}
+
+fn is_reconfig(request: &Request) -> bool {
+    matches!(&request.write, Some(Write { body: Some(WriteBody::Reconfig(_)) }))
 }
 
 /// Messages for a leader that is not ready, because it has not applied what earlier leaders left. Bounded; a server

@@ -4,10 +4,12 @@
 use super::lead::TxnBatch;
 use super::transfer::ToSend;
 use super::{Node, Output};
+use crate::ensemble::membership::Membership;
 use crate::ensemble::message::{LogPosition, PeerBody};
 use crate::ensemble::{Append, Committed, Progress};
 use crate::store::StoreWrite;
-use crate::tree::txn::Txn;
+use crate::tree::CONFIG_PATH;
+use crate::tree::txn::{Txn, TxnBody};
 use common::time::{Millis, Now};
 use prost::Message;
 
@@ -32,7 +34,7 @@ impl Node {
             }
             for to in snapshots_wanted {
                 // Making a large tree into bytes takes longer than an election timeout: the store does it.
-                if self.transfers.prepare(to, self.ensemble.applied_position()) {
+                if self.transfers.prepare(to, self.ensemble.applied_position(), self.whole_membership()) {
                     self.store_tree(now.mono, out);
                     out.push(Output::Export { to });
                 }
@@ -57,7 +59,9 @@ impl Node {
             ..Default::default()
         };
         if let Some(position) = append.installed {
-            self.tree = self.transfers.take_staged(position).expect("consensus installs only what was handed in");
+            let staged = self.transfers.take_staged(position);
+            let (tree, membership) = staged.expect("consensus installs only what was handed in");
+            self.tree = tree;
             tracing::info!(index = position.index, "a snapshot has taken the place of the log");
             write.installed = Some(position);
             write.applied = Some(position.index);
@@ -69,18 +73,26 @@ impl Node {
             self.outbox.abandon();
             self.outbox.begin_term(position.term, now);
             self.clients.close_all();
+            self.forget_held();
+            self.adopt(Membership { configuration: None, ..membership }, now);
+            write.membership = self.unsaved_membership();
         }
         out.push(Output::Store(write));
     }
 
     fn apply_all(&mut self, committed: Vec<Committed>, now: Now) {
         let Some(last) = committed.last().map(|committed| committed.position) else { return };
-        for Committed { position, data } in committed {
+        for Committed { position, data, change } in committed {
             if position.term > self.applied_term {
                 self.applied_term = position.term;
                 self.outbox.begin_term(position.term, now.mono);
             }
-            for txn in self.transactions(position, &data) {
+            let has_effect = change.is_none_or(|change| self.apply_change(&change, now));
+            let TxnBatch { txns, membership } = self.batch(position, data);
+            if let Some(membership) = membership.filter(|_| has_effect) {
+                self.adopt(membership, now.mono);
+            }
+            for txn in txns {
                 self.apply(&txn, now);
             }
         }
@@ -88,13 +100,13 @@ impl Node {
         self.standing.applied(last.index, &mut self.clients.metrics, now);
     }
 
-    fn transactions(&mut self, position: LogPosition, data: &bytes::Bytes) -> Vec<Txn> {
+    fn batch(&mut self, position: LogPosition, data: bytes::Bytes) -> TxnBatch {
         let own = self.lead.as_mut().filter(|lead| lead.term == position.term);
         if let Some(txns) = own.and_then(|lead| lead.take_proposal(position.index)) {
-            return txns;
+            return TxnBatch { txns, membership: None };
         }
-        match TxnBatch::decode(data.clone()) {
-            Ok(batch) => batch.txns,
+        match TxnBatch::decode(data) {
+            Ok(batch) => batch,
             // What a majority has kept was written by a leader. If it makes no sense here, then the ensemble has
             // mixed versions or a bug; going on would let the trees differ.
             Err(error) => unreachable!("log entry {} does not decode: {error}", position.index),
@@ -108,6 +120,11 @@ impl Node {
         }
         let own = txn.origin.filter(|origin| origin.server == self.id);
         let waiter = own.and_then(|origin| self.outbox.applied(origin.request, now.mono));
+        let mut waiter = waiter;
+        if let Some(held) = waiter.filter(|_| self.ensemble.is_joint() && is_config(txn)) {
+            self.hold_answer(held.connection, held.number, applied.result.clone());
+            waiter = None;
+        }
         self.tell_clients(txn, &applied, waiter, now);
     }
 
@@ -126,7 +143,14 @@ impl Node {
         self.stored_at = now;
         let tree = self.tree.take_changes();
         let compacted = self.ensemble.compact(KEPT_ENTRIES, LOG_ENTRIES, LOG_BYTES);
-        out.push(Output::Store(StoreWrite { tree, applied: Some(applied), compacted, ..Default::default() }));
+        let membership = self.unsaved_membership();
+        out.push(Output::Store(StoreWrite {
+            tree,
+            applied: Some(applied),
+            compacted,
+            membership,
+            ..Default::default()
+        }));
     }
 
     pub(super) fn poll_transfers(&mut self, now: Millis) {
@@ -152,4 +176,9 @@ impl Node {
         let buffer = self.peer_buffers.entry(to).or_default();
         crate::ensemble::message::PeerMessage { body: Some(body) }.encode_frame(buffer);
     }
+}
+
+/// True if the transaction is a reconfiguration.
+fn is_config(txn: &Txn) -> bool {
+    matches!(&txn.body, Some(TxnBody::SetData(set)) if set.path == CONFIG_PATH)
 }

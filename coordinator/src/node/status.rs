@@ -126,12 +126,11 @@ impl Node {
     }
 
     fn status(&self, asking: Option<ConnectionId>, now: Now) -> Status {
-        let is_observer = |id: &u64| self.config.servers.get(id).is_some_and(|server| server.is_observer);
         let mode = match self.ensemble.leader().filter(|_| self.clients.is_serving()) {
             None => None,
             Some(_) if self.config.is_standalone() => Some("standalone"),
             Some(leader) if leader == self.id => Some("leader"),
-            Some(_) if is_observer(&self.id) => Some("observer"),
+            Some(_) if self.observes() => Some("observer"),
             Some(_) => Some("follower"),
         };
         let clients = self.clients.connections.iter().map(|(id, client)| ClientStatus {
@@ -158,7 +157,7 @@ impl Node {
             leader_uptime_ms: self.standing.since.filter(|_| self.lead.is_some()).map(|since| now.mono - since),
             followers: self.ensemble.followers(),
             synced_observers: 0,
-            quorum_size: self.config.servers.values().filter(|server| !server.is_observer).count(),
+            quorum_size: self.participants_count(),
             proposal_sizes: self.standing.proposal_sizes,
             clients: clients.collect(),
             trace_mask: self.standing.trace_mask,

@@ -1,5 +1,6 @@
 //! Snapshots between servers: those this leader sends and the one this follower receives. Sends nothing itself.
 
+use crate::ensemble::membership::{Configuration, Membership};
 use crate::ensemble::message::{LogPosition, PeerBody, SnapshotAck, SnapshotChunk};
 use crate::ensemble::snapshot::{Incoming, Outgoing, SendState};
 use crate::tree::Tree;
@@ -20,28 +21,28 @@ pub(super) struct ToSend {
 #[derive(Default)]
 pub(super) struct Transfers {
     /// Snapshots that the store is making.
-    prepared: BTreeMap<u64, LogPosition>,
+    prepared: BTreeMap<u64, (LogPosition, Membership)>,
     outgoing: BTreeMap<u64, Outgoing>,
     incoming: Incoming,
     /// A received tree, until consensus says that it takes the place of log and tree.
-    staged: Option<(LogPosition, Tree)>,
+    staged: Option<(LogPosition, Tree, Membership)>,
 }
 
 impl Transfers {
     /// A follower lacks entries that are gone: it is to get the tree as of `position`. False if that is under way.
-    pub(super) fn prepare(&mut self, to: u64, position: LogPosition) -> bool {
+    pub(super) fn prepare(&mut self, to: u64, position: LogPosition, membership: Membership) -> bool {
         if self.outgoing.contains_key(&to) || self.prepared.contains_key(&to) {
             return false;
         }
         tracing::info!(peer = to, index = position.index, "sending a snapshot");
-        self.prepared.insert(to, position);
+        self.prepared.insert(to, (position, membership));
         true
     }
 
     /// The content is there. It is dropped if this server has stopped leading meanwhile.
     pub(super) fn begin(&mut self, to: u64, content: Bytes, now: Millis) {
-        if let Some(position) = self.prepared.remove(&to) {
-            self.outgoing.insert(to, Outgoing::new(position, content, now));
+        if let Some((position, membership)) = self.prepared.remove(&to) {
+            self.outgoing.insert(to, Outgoing::new(position, membership, content, now));
         }
     }
 
@@ -87,7 +88,7 @@ impl Transfers {
         from: u64,
         chunk: &SnapshotChunk,
         applied: u64,
-    ) -> Result<(SnapshotAck, Option<LogPosition>), crate::tree::snapshot::LoadError> {
+    ) -> Result<(SnapshotAck, Option<(LogPosition, Configuration)>), crate::tree::snapshot::LoadError> {
         if chunk.position.index <= applied {
             // It arrived already, its acknowledgement did not.
             let received = chunk.offset.saturating_add(chunk.data.len() as u64);
@@ -95,12 +96,14 @@ impl Transfers {
         }
         let (ack, whole) = self.incoming.take(from, chunk);
         let Some(whole) = whole else { return Ok((ack, None)) };
-        self.staged = Some((chunk.position, Tree::from_snapshot(&whole)?));
-        Ok((ack, Some(chunk.position)))
+        let membership = chunk.membership.clone().unwrap_or_default();
+        let configuration = membership.configuration.clone().unwrap_or_default();
+        self.staged = Some((chunk.position, Tree::from_snapshot(&whole)?, membership));
+        Ok((ack, Some((chunk.position, configuration))))
     }
 
-    /// The received tree of this position.
-    pub(super) fn take_staged(&mut self, position: LogPosition) -> Option<Tree> {
-        self.staged.take().filter(|(at, _)| *at == position).map(|(_, tree)| tree)
+    /// The received tree and membership of this position.
+    pub(super) fn take_staged(&mut self, position: LogPosition) -> Option<(Tree, Membership)> {
+        self.staged.take().filter(|(at, _, _)| *at == position).map(|(_, tree, membership)| (tree, membership))
     }
 }

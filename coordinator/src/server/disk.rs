@@ -1,6 +1,7 @@
 //! The store on disk: RocksDB in one directory, written by one thread. Everything that waits is put into one write
 //! batch and synced once. Decides nothing: what to write comes from the node, and what was found goes to it.
 
+use crate::ensemble::membership::{Identity, Membership};
 use crate::ensemble::message::{HardState, LogEntry, LogPosition};
 use crate::store::{Persisted, StoreWrite};
 use crate::tree::snapshot::encode_entries;
@@ -29,6 +30,8 @@ const BOOT_KEY: &[u8] = b"boot";
 const HARD_STATE_KEY: &[u8] = b"hard_state";
 const COMPACTED_KEY: &[u8] = b"compacted";
 const APPLIED_KEY: &[u8] = b"applied";
+const IDENTITY_KEY: &[u8] = b"identity";
+const MEMBERSHIP_KEY: &[u8] = b"membership";
 
 /// Memory for what is not yet in a sorted file, each for log and tree.
 const WRITE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -203,6 +206,12 @@ fn load(db: &DB, path: &Path) -> Result<Persisted, DiskError> {
     if let Some(bytes) = record(HARD_STATE_KEY)? {
         persisted.hard_state = HardState::decode(&bytes[..]).map_err(|_| damaged("consensus state"))?;
     }
+    if let Some(bytes) = record(IDENTITY_KEY)? {
+        persisted.identity = Identity::decode(&bytes[..]).map_err(|_| damaged("identity"))?;
+    }
+    if let Some(bytes) = record(MEMBERSHIP_KEY)? {
+        persisted.membership = Some(Membership::decode(&bytes[..]).map_err(|_| damaged("membership"))?);
+    }
     if let Some(bytes) = record(COMPACTED_KEY)? {
         persisted.compacted = LogPosition::decode(&bytes[..]).map_err(|_| damaged("log position"))?;
     }
@@ -331,6 +340,12 @@ fn add(db: &DB, batch: &mut WriteBatch, write: &StoreWrite, last_index: &mut u64
             Some(value) => batch.put_cf(tree, key, value),
             None => batch.delete_cf(tree, key),
         }
+    }
+    if let Some(identity) = write.identity {
+        batch.put_cf(meta, IDENTITY_KEY, identity.encode_to_vec());
+    }
+    if let Some(membership) = &write.membership {
+        batch.put_cf(meta, MEMBERSHIP_KEY, membership.as_ref().encode_to_vec());
     }
     if let Some(applied) = write.applied {
         batch.put_cf(meta, APPLIED_KEY, applied.to_be_bytes());

@@ -19,7 +19,7 @@ use common::Rng;
 use common::time::{Millis, Now, WallMillis};
 use disk::{Disk, DiskEvent};
 use link::Link;
-use peer::PeerLink;
+use peer::{Mesh, PeerLink};
 use socket::{Client, ClientLimits, ClientPort, SocketCounters};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -79,6 +79,8 @@ enum Event {
     PeerDown(u64),
     /// A peer has connected to send to this server.
     Receiving(u64, Arc<Link>),
+    /// Messages that came over this connection.
+    PeerFrames(Arc<Link>, Input),
     /// The disk reports.
     Disk(DiskEvent),
     /// Someone asks over HTTP.
@@ -109,7 +111,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         Some(port) => Some(bind("client port", &config.client_address, port, config.client_port_listen_backlog).await?),
         None => None,
     };
-    let me = config.servers.get(&config.my_id).filter(|_| config.servers.len() > 1);
+    let is_distributed = config.servers.len() > 1 || !config.standalone_enabled;
+    let me = config.servers.get(&config.my_id).filter(|_| is_distributed);
     let peer_listener = match me {
         Some(me) => {
             Some(bind("server port", if config.listens_on_all { "0.0.0.0" } else { &me.host }, me.peer_port, -1).await?)
@@ -131,13 +134,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     let mut tasks = tokio::task::JoinSet::new();
     serve_http(&config, &events, &mut tasks).await?;
     let counters = Arc::new(SocketCounters::default());
+    let mesh = Mesh::new(config.my_id, events.clone(), rng.fork());
     if let Some(listener) = peer_listener {
-        let mut peers = peer::Peers::new();
-        for peer in config.servers.values().filter(|peer| peer.id != config.my_id) {
-            let is_back = Arc::clone(peers.entry(peer.id).or_default());
-            tasks.spawn(peer::dial(config.my_id, peer.clone(), events.clone(), is_back, rng.fork()));
-        }
-        tasks.spawn(peer::accept(config.my_id, peers, listener, events.clone()));
+        tasks.spawn(peer::accept(config.my_id, mesh.wakers(), listener, events.clone()));
     }
     if let Some(listener) = client_listener {
         let limits = ClientLimits {
@@ -158,6 +157,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         clients: HashMap::new(),
         peers: HashMap::new(),
         receiving: HashMap::new(),
+        mesh,
     };
     let outcome = main_loop.run(queue, stop).await;
     tasks.abort_all();
@@ -216,6 +216,7 @@ struct Loop {
     clients: HashMap<ConnectionId, Arc<Client>>,
     peers: HashMap<u64, Arc<PeerLink>>,
     receiving: HashMap<u64, Arc<Link>>,
+    mesh: Mesh,
 }
 
 impl Loop {
@@ -286,7 +287,9 @@ impl Loop {
                 Some(Input::PeerLost { peer })
             }
             Event::Receiving(peer, link) => {
-                self.receiving.insert(peer, link);
+                if let Some(old) = self.receiving.insert(peer, link) {
+                    old.close();
+                }
                 None
             }
             Event::Admin(Question { request, answer }) => {
@@ -301,6 +304,11 @@ impl Loop {
                     self.node.metrics_mut().sync_time.add(took);
                 }
                 Some(Input::Persisted { number })
+            }
+            // An older connection of the same server may belong to an earlier life of it.
+            Event::PeerFrames(link, input) => {
+                let Input::PeerMessages { from, .. } = &input else { return Ok(None) };
+                self.receiving.get(from).is_some_and(|current| Arc::ptr_eq(current, &link)).then_some(input)
             }
             Event::Disk(DiskEvent::Exported { to, content }) => Some(Input::Exported { to, content }),
             Event::Disk(DiskEvent::Failed(error)) => return Err(error.into()),
@@ -333,6 +341,13 @@ impl Loop {
                 self.disk.write(write);
             }
             Output::Export { to } => self.disk.export(to),
+            Output::Peers { peers } => {
+                for gone in self.mesh.dial_only(&peers) {
+                    if let Some(link) = self.peers.remove(&gone) {
+                        link.close();
+                    }
+                }
+            }
         }
     }
 

@@ -11,10 +11,11 @@ use bytes::{Bytes, BytesMut};
 use common::Rng;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// Bytes waiting for one peer; past it the connection is given up and consensus starts over with that peer.
 const BACKLOG_LIMIT_BYTES: usize = 64 * 1024 * 1024;
@@ -46,7 +47,7 @@ impl PeerLink {
 }
 
 /// Keeps a connection to one peer until the task is dropped.
-pub(super) async fn dial(my_id: u64, peer: Server, events: Events, is_back: Arc<Notify>, mut rng: Rng) {
+async fn dial(my_id: u64, peer: Server, events: Events, is_back: Arc<Notify>, mut rng: Rng) {
     let mut pause_ms = PAUSE_MS.0;
     loop {
         let opened = tokio::time::timeout(GREETING, TcpStream::connect((peer.host.as_str(), peer.peer_port))).await;
@@ -97,18 +98,65 @@ async fn send_until_broken(my_id: u64, peer: u64, stream: TcpStream, events: &Ev
     tracing::debug!(peer, ?ended, "connection to peer ended");
 }
 
-/// The other servers, each with what wakes the task that dials it.
-pub(super) type Peers = BTreeMap<u64, Arc<Notify>>;
+/// The tasks that dial the other servers, each with the address it dials and what wakes it.
+pub(super) struct Mesh {
+    my_id: u64,
+    events: Events,
+    rng: Rng,
+    tasks: JoinSet<()>,
+    dialled: BTreeMap<u64, (Server, AbortHandle)>,
+    wakers: Wakers,
+}
+
+/// What wakes the task that dials a server.
+pub(super) type Wakers = Arc<Mutex<BTreeMap<u64, Arc<Notify>>>>;
+
+impl Mesh {
+    /// Nobody is dialled yet.
+    pub(super) fn new(my_id: u64, events: Events, rng: Rng) -> Mesh {
+        let (dialled, wakers) = (BTreeMap::new(), Wakers::default());
+        Mesh { my_id, events, rng, tasks: JoinSet::new(), dialled, wakers }
+    }
+
+    /// What those who accept connections need.
+    pub(super) fn wakers(&self) -> Wakers {
+        Arc::clone(&self.wakers)
+    }
+
+    /// Dials these servers from now on and no others; gives those that are no longer dialled, or elsewhere.
+    pub(super) fn dial_only(&mut self, peers: &BTreeMap<u64, Server>) -> Vec<u64> {
+        let is_other = |id: &u64, server: &Server| {
+            let wanted = peers.get(id).map(|peer| (&peer.host, peer.peer_port));
+            wanted != Some((&server.host, server.peer_port))
+        };
+        let gone: Vec<u64> =
+            self.dialled.iter().filter(|(id, (server, _))| is_other(id, server)).map(|(id, _)| *id).collect();
+        for id in &gone {
+            if let Some((_, task)) = self.dialled.remove(id) {
+                task.abort();
+            }
+        }
+        for (id, peer) in peers {
+            if !self.dialled.contains_key(id) {
+                let mut wakers = self.wakers.lock().expect("no holder panics");
+                let is_back = Arc::clone(wakers.entry(*id).or_default());
+                let dialling = dial(self.my_id, peer.clone(), self.events.clone(), is_back, self.rng.fork());
+                let task = self.tasks.spawn(dialling);
+                self.dialled.insert(*id, (peer.clone(), task));
+            }
+        }
+        gone
+    }
+}
 
 /// Accepts peers until the task is dropped.
-pub(super) async fn accept(my_id: u64, peers: Peers, listener: TcpListener, events: Events) {
-    let peers = Arc::new(peers);
+pub(super) async fn accept(my_id: u64, wakers: Wakers, listener: TcpListener, events: Events) {
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                let (events, peers) = (events.clone(), Arc::clone(&peers));
+                let (events, wakers) = (events.clone(), Arc::clone(&wakers));
                 tokio::spawn(async move {
-                    if let Err(error) = receive(my_id, &peers, stream, &events).await {
+                    if let Err(error) = receive(my_id, &wakers, stream, &events).await {
                         tracing::warn!(%remote, %error, "connection from peer closed");
                     }
                 });
@@ -125,20 +173,23 @@ fn invalid(problem: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
-async fn receive(my_id: u64, peers: &Peers, stream: TcpStream, events: &Events) -> io::Result<()> {
+async fn receive(my_id: u64, wakers: &Wakers, stream: TcpStream, events: &Events) -> io::Result<()> {
     let link = Arc::new(Link::new(stream, 0));
     let mut buffer = BytesMut::new();
     let Ok(greeted) = tokio::time::timeout(GREETING, greeting(&link, &mut buffer)).await else {
         return Err(invalid("no greeting in time".to_owned()));
     };
     let Some(hello) = greeted? else { return Ok(()) };
-    let Some(is_back) = peers.get(&hello.from).filter(|_| hello.protocol == PEER_PROTOCOL && hello.to == my_id) else {
+    let is_id = (1..=255).contains(&hello.from) && hello.from != my_id;
+    if !is_id || hello.protocol != PEER_PROTOCOL || hello.to != my_id {
         return Err(invalid(format!(
             "greeting from server {} to server {} in protocol {}, this is server {my_id} in protocol {PEER_PROTOCOL}",
             hello.from, hello.to, hello.protocol
         )));
-    };
-    is_back.notify_one();
+    }
+    if let Some(is_back) = wakers.lock().expect("no holder panics").get(&hello.from) {
+        is_back.notify_one();
+    }
     if events.send(Event::Receiving(hello.from, Arc::clone(&link))).await.is_err() {
         return Ok(());
     }
@@ -146,7 +197,11 @@ async fn receive(my_id: u64, peers: &Peers, stream: TcpStream, events: &Events) 
         let end = whole_frames(&buffer)?;
         if end > 0 {
             let frames = buffer.split_to(end).freeze();
-            if events.send(Event::Node(Input::PeerMessages { from: hello.from, frames })).await.is_err() {
+            if events
+                .send(Event::PeerFrames(Arc::clone(&link), Input::PeerMessages { from: hello.from, frames }))
+                .await
+                .is_err()
+            {
                 return Ok(());
             }
         }

@@ -252,7 +252,7 @@ impl Prepare<'_> {
                 decided => decided,
             },
             WriteBody::RemoveRecursive(remove) => self.remove_recursive(remove),
-            WriteBody::Multi(_) => Err(Refusal::Malformed),
+            WriteBody::Multi(_) | WriteBody::Reconfig(_) => Err(Refusal::Malformed),
         }
     }
 
@@ -510,7 +510,13 @@ impl Prepare<'_> {
 
     /// The configuration's text; its version is always -1, as ZooKeeper writes it.
     fn config(&mut self, text: Bytes) -> Result<TxnBody, Refusal> {
+        if self.session != 0 {
+            self.check_session()?;
+        }
         let node = self.view(CONFIG_PATH)?;
+        if self.session != 0 {
+            self.check_permission(&node.acl, acl::WRITE)?;
+        }
         let changed = View { version: -1, data_length: text.len(), mzxid: self.zxid, mtime: self.time, ..node };
         self.put(CONFIG_PATH.to_owned(), Some(changed));
         Ok(TxnBody::SetData(SetData { path: CONFIG_PATH.to_owned(), data: Some(text), version: -1 }))

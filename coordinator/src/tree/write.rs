@@ -9,7 +9,7 @@ use super::acl::Acl;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Write {
     /// What to change. None (written by a newer version) is refused.
-    #[prost(oneof = "WriteBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
+    #[prost(oneof = "WriteBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
     pub body: Option<WriteBody>,
 }
 
@@ -61,6 +61,9 @@ pub enum WriteBody {
     /// Remove a znode and all below it (ClickHouse).
     #[prost(message, tag = "15")]
     RemoveRecursive(RemoveRecursiveWrite),
+    /// Another membership of the ensemble; what comes of it is for the ensemble's leader to say, not for the tree.
+    #[prost(message, tag = "16")]
+    Reconfig(ReconfigWrite),
 }
 
 /// A znode to make, as asked.
@@ -163,6 +166,23 @@ pub struct RemoveRecursiveWrite {
     /// How many znodes may go at most, the top one counted.
     #[prost(uint32, tag = "2")]
     pub limit: u32,
+}
+
+/// Another membership, as asked.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ReconfigWrite {
+    /// `server.N=...` lines, separated by commas.
+    #[prost(string, optional, tag = "1")]
+    pub joining: Option<String>,
+    /// Server ids, separated by commas.
+    #[prost(string, optional, tag = "2")]
+    pub leaving: Option<String>,
+    /// The whole list, separated by commas or newlines.
+    #[prost(string, optional, tag = "3")]
+    pub new_members: Option<String>,
+    /// Version of the configuration it is based on; -1 for whichever.
+    #[prost(int64, tag = "4")]
+    pub version: i64,
 }
 
 /// Several changes, all or none.

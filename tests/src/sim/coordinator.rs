@@ -6,7 +6,7 @@ use super::world::{Ctx, Happening, Host, Program, Role, Store};
 use bytes::{Bytes, BytesMut};
 use common::Rng;
 use common::time::Millis;
-use coordinator::config::Config;
+use coordinator::config::{Config, Server};
 use coordinator::ensemble::message::FRAME_HEADER_BYTES;
 use coordinator::node::{Input, Node, Output, TICK_MS};
 use coordinator::store::{MemoryStore, Persisted, StoreWrite};
@@ -166,13 +166,6 @@ impl CoordinatorProcess {
             outputs: Vec::new(),
             frame_bytes: config.max_buffer_bytes,
         };
-        for peer in config.servers.values().filter(|peer| peer.id != id) {
-            let host_and_port = format!("{}:{}", peer.host, peer.peer_port);
-            let dialled =
-                Dialled { host_and_port, conn: None, opened_at: None, until: Millis(0), pause_ms: PAUSE_MS.0 };
-            process.peers.insert(peer.id, dialled);
-            process.dial(peer.id, ctx);
-        }
         ctx.wake_at(now.mono + TICK_MS, TICK);
         process.soon_flush(ctx);
         Some(Program::Coordinator(Box::new(process)))
@@ -270,6 +263,27 @@ impl CoordinatorProcess {
             Output::ClosePeer { peer } => ctx.violation(format!("finds fault with what server {peer} sends")),
             Output::Store(write) => self.queue(Job::Write(write), ctx),
             Output::Export { to } => self.queue(Job::Export(to), ctx),
+            Output::Peers { peers } => self.dial_only(&peers, ctx),
+        }
+    }
+
+    fn dial_only(&mut self, peers: &BTreeMap<u64, Server>, ctx: &mut Ctx<'_>) {
+        let address = |peer: &Server| format!("{}:{}", peer.host, peer.peer_port);
+        let wanted = |id: &u64| peers.get(id).map(address);
+        let gone = self.peers.iter().filter(|(id, link)| wanted(id).as_ref() != Some(&link.host_and_port));
+        for id in gone.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if let Some(conn) = self.peers.remove(&id).and_then(|link| link.conn) {
+                ctx.close(conn);
+            }
+        }
+        for (id, peer) in peers {
+            if !self.peers.contains_key(id) {
+                let host_and_port = address(peer);
+                let dialled =
+                    Dialled { host_and_port, conn: None, opened_at: None, until: Millis(0), pause_ms: PAUSE_MS.0 };
+                self.peers.insert(*id, dialled);
+                self.dial(*id, ctx);
+            }
         }
     }
 
