@@ -27,7 +27,17 @@ impl Journal for InternalTopic<'_> {
     }
 
     fn append(&self, partition: i32, batch: Bytes, now: Now) -> Result<i64, StoreError> {
-        let append = Append { topic: self.name.into(), partition, records: batch, verification: Verification::Off };
+        self.append_in_transaction(partition, batch, Verification::Off, now)
+    }
+
+    fn append_in_transaction(
+        &self,
+        partition: i32,
+        batch: Bytes,
+        verification: Verification,
+        now: Now,
+    ) -> Result<i64, StoreError> {
+        let append = Append { topic: self.name.into(), partition, records: batch, verification };
         let mut effects = self.effects.borrow_mut();
         match self.broker.replicas.append(append, AppendOrigin::Coordinator, now, &mut effects) {
             Ok(appended) => Ok(appended.last_offset),
@@ -36,8 +46,7 @@ impl Journal for InternalTopic<'_> {
                 Err(StoreError::NotEnoughReplicas)
             }
             Err(ProduceError::TimedOut) => Err(StoreError::TimedOut),
-            // Only asked of clients.
-            Err(ProduceError::NotInTransaction) => Err(StoreError::FencedProducer),
+            Err(ProduceError::NotInTransaction) => Err(StoreError::NotInTransaction),
             Err(ProduceError::Storage) => Err(StoreError::Storage),
             Err(ProduceError::Refused(error)) => Err(match &*error {
                 AppendError::Producer(ProducerError::CoordinatorFenced { .. }) => StoreError::FencedCoordinator,

@@ -1,6 +1,7 @@
 //! An internal topic as its coordinators see it: where they record what they decided, and from where they read it back. A
 //! coordinator answers once its record is replicated; it watches the high watermark itself. Decides nothing.
 
+use crate::log::Verification;
 use bytes::Bytes;
 use common::time::Now;
 use thiserror::Error;
@@ -17,6 +18,14 @@ pub trait Journal {
     fn partition_count(&self) -> Option<i32>;
     /// Appends one batch as the leader; offset of its last record. acks=all: too few in-sync replicas is an error.
     fn append(&self, partition: i32, batch: Bytes, now: Now) -> Result<i64, StoreError>;
+    /// As `append`, of records in a producer's transaction, if that is still open (KIP-890).
+    fn append_in_transaction(
+        &self,
+        partition: i32,
+        batch: Bytes,
+        verification: Verification,
+        now: Now,
+    ) -> Result<i64, StoreError>;
     /// First and next offset of a partition that this broker leads.
     fn bounds(&self, partition: i32) -> Option<(i64, i64)>;
     /// Whole batches from `offset` on, at least one if any is left, else about `max_bytes`; also beyond the high
@@ -47,6 +56,9 @@ pub enum StoreError {
     /// A later epoch of the producer in whose transaction the records stand has written.
     #[error("the producer's epoch is old")]
     FencedProducer,
+    /// The transaction in which the records stand has ended.
+    #[error("the transaction is not open")]
+    NotInTransaction,
     /// A later transaction coordinator has written.
     #[error("the transaction coordinator's epoch is old")]
     FencedCoordinator,

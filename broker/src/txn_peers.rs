@@ -60,9 +60,11 @@ impl Broker {
             let mut outcomes = BTreeMap::new();
             {
                 let image = self.image.read();
+                // What is not known is deleted, unless this broker knows nothing yet.
+                let is_told = image.partition(TRANSACTION_TOPIC, order.partition).is_some();
                 for place in &order.places {
                     match image.partition(&place.0, place.1).map(|partition| partition.leader) {
-                        // Deleted: nobody will ever read it.
+                        None if !is_told => drop(outcomes.insert(place.clone(), Written::NotYet)),
                         None => drop(outcomes.insert(place.clone(), Written::Yes)),
                         Some(..0) => drop(outcomes.insert(place.clone(), Written::NotYet)),
                         Some(leader) => drop(places.entry(BrokerId(leader)).or_default().insert(place.clone())),

@@ -332,7 +332,8 @@ fn abort(cluster: &mut Cluster, given: &ArgMatches) -> anyhow::Result<()> {
                 "The transaction to abort must be identified either with --start-offset (for brokers on 3.0 or above) or \
                  with --producer-id, --producer-epoch, and --coordinator-epoch (for older brokers)",
             )?;
-            let needed = |name: &str| number(given, name).with_context(|| format!("Missing required argument --{name}"));
+            let needed =
+                |name: &str| number(given, name).with_context(|| format!("Missing required argument --{name}"));
             (id, needed("producer-epoch")?, needed("coordinator-epoch")?)
         }
     };
@@ -369,9 +370,7 @@ fn find_hanging(cluster: &mut Cluster, given: &ArgMatches) -> anyhow::Result<()>
     let topic = given.get_one::<String>("topic").cloned();
     match (&topic, partition, broker) {
         (None, _, None) => {
-            bail!(
-                "The `find-hanging` command requires either --topic or --broker-id to limit the scope of the search"
-            )
+            bail!("The `find-hanging` command requires either --topic or --broker-id to limit the scope of the search")
         }
         (None, Some(_), _) => bail!("The --partition argument requires --topic to be provided"),
         _ => {}

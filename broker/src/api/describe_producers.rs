@@ -32,12 +32,7 @@ fn describe(ctx: &Context<'_>, topic: &str, partition_index: i32) -> PartitionRe
         None => Err(ErrorCode::UnknownTopicOrPartition),
     };
     match producers {
-        Err(error) => PartitionResponse {
-            partition_index,
-            error_code: error.code(),
-            error_message: (error == ErrorCode::UnknownTopicOrPartition).then(|| error.message().to_owned()),
-            ..Default::default()
-        },
+        Err(error) => PartitionResponse { partition_index, error_code: error.code(), ..Default::default() },
         Ok(producers) => {
             let active_producers = producers
                 .into_iter()

@@ -65,6 +65,7 @@ impl From<GroupError> for ErrorCode {
             GroupError::RecordTooLarge => ErrorCode::UnknownServerError,
             GroupError::TimedOut => ErrorCode::RequestTimedOut,
             GroupError::ProducerFenced => ErrorCode::InvalidProducerEpoch,
+            GroupError::NotInTransaction => ErrorCode::InvalidTxnState,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{Context, Endpoint, Reply, Ticket};
 use crate::cluster::image::Image;
 use crate::group::records::OffsetValue;
 use crate::group::{CommitInput, CommitResult, Place, Sender};
+use crate::log::Verification;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitResponse, OffsetCommitResponsePartition,
@@ -64,6 +65,7 @@ impl Endpoint for OffsetCommit {
                 generation: request.generation_id_or_member_epoch,
             },
             producer: None,
+            verification: Verification::Off,
             offsets,
         };
         let waiter = Box::new(move |results| ticket.answer(&merge(response, results)));

@@ -2,7 +2,7 @@
 //! generation from version 3 on (KIP-447). The coordinator of the transaction is asked whether the offsets are part of it;
 //! from version 5 on they join it by that (KIP-890).
 //!
-//! Errors by partition: UNKNOWN_TOPIC_OR_PARTITION, OFFSET_METADATA_TOO_LARGE, INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE,
+//! Errors by partition: UNKNOWN_TOPIC_OR_PARTITION, INVALID_GROUP_ID, OFFSET_METADATA_TOO_LARGE, INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE,
 //! TRANSACTION_ABORTABLE (version 4 on), and what OffsetCommit says of groups. COORDINATOR_LOAD_IN_PROGRESS is
 //! COORDINATOR_NOT_AVAILABLE before version 2, whose clients cannot bear it.
 
@@ -10,6 +10,7 @@ use super::{Context, Endpoint, Reply, Ticket};
 use crate::broker::Broker;
 use crate::group::records::OffsetValue;
 use crate::group::{CommitInput, CommitResult, OFFSETS_TOPIC, Place, Sender, partition_for};
+use crate::log::Verification;
 use crate::txn_peers::{Question, Verdicts};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::txn_offset_commit::{
@@ -52,10 +53,23 @@ impl Endpoint for TxnOffsetCommit {
                 generation: request.generation_id,
             },
             producer: Some(producer),
+            verification: Verification::Off,
             offsets,
         };
-        let pending = Pending { ticket: ctx.ticket(), response, input };
+        let mut pending = Pending { ticket: ctx.ticket(), response, input };
+        if pending.input.group_id.is_empty() {
+            pending.refuse(ErrorCode::InvalidGroupId);
+            return Reply::Parked;
+        }
         if !ctx.broker.current.read().transaction_partition_verification_enable {
+            pending.commit(ctx.broker, ctx.now);
+            return Reply::Parked;
+        }
+        let held = ctx.broker.replicas.get(OFFSETS_TOPIC, place.1);
+        let needed = held.and_then(|held| held.begin_verification(producer, 0, ctx.now));
+        pending.input.verification = needed.unwrap_or_default();
+        if !matches!(needed, Some(Verification::Asked(_))) {
+            // The transaction is open here; or another broker coordinates the group, which the commit will find out.
             pending.commit(ctx.broker, ctx.now);
             return Reply::Parked;
         }

@@ -12,7 +12,7 @@ use crate::group::OFFSETS_TOPIC;
 use crate::journal::StoreError;
 use crate::log::{AppendOrigin, Verification};
 use crate::partition::waiting::Done;
-use crate::partition::{Append, ProduceCall, ProduceOutcome};
+use crate::partition::{Append, ProduceCall, ProduceError, ProduceOutcome};
 use common::kafka::control::{self, TxnMarker};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::write_txn_markers::{
@@ -130,7 +130,11 @@ fn append(
     let timeout_ms = u64::try_from(broker.config.request_timeout_ms).unwrap_or(0);
     let call = ProduceCall { acks_all: true, timeout_ms, origin, parts };
     let finish = move |outcomes: Vec<ProduceOutcome>| {
-        let codes = outcomes.iter().map(|outcome| outcome.as_ref().err().map_or(ErrorCode::None, ErrorCode::from));
+        let code = |error: &ProduceError| match error {
+            ProduceError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+            error => ErrorCode::from(error),
+        };
+        let codes = outcomes.iter().map(|outcome| outcome.as_ref().err().map_or(ErrorCode::None, code));
         Gathered::put(&gathered, slots.into_iter().zip(codes));
     };
     let mut finish = Some(finish);
@@ -151,6 +155,7 @@ fn of_offsets(error: StoreError) -> ErrorCode {
         StoreError::TooLarge => ErrorCode::MessageTooLarge,
         StoreError::Storage => ErrorCode::KafkaStorageError,
         StoreError::TimedOut => ErrorCode::RequestTimedOut,
+        StoreError::NotInTransaction => ErrorCode::InvalidTxnState,
         StoreError::FencedProducer => ErrorCode::InvalidProducerEpoch,
         StoreError::FencedCoordinator => ErrorCode::TransactionCoordinatorFenced,
     }

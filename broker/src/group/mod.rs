@@ -14,6 +14,7 @@ pub use classic::{JoinInput, JoinResult, Joined, Sender, State, SyncInput, SyncR
 pub use offsets::Place;
 pub use turn::{Answer, GroupSettings, Journal, StoreError, Waiter};
 
+use crate::log::Verification;
 use bytes::Bytes;
 use classic::Group;
 use common::Rng;
@@ -97,6 +98,9 @@ pub enum GroupError {
     /// A later instance of the transactional producer has written.
     #[error("the producer's epoch is old")]
     ProducerFenced,
+    /// The transaction of the commit is not open.
+    #[error("the transaction is not open")]
+    NotInTransaction,
 }
 
 impl GroupError {
@@ -108,6 +112,7 @@ impl GroupError {
             StoreError::TooLarge => GroupError::RecordTooLarge,
             StoreError::TimedOut => GroupError::RebalanceInProgress,
             StoreError::FencedProducer | StoreError::FencedCoordinator => GroupError::ProducerFenced,
+            StoreError::NotInTransaction => GroupError::NotInTransaction,
         }
     }
 
@@ -119,6 +124,7 @@ impl GroupError {
             StoreError::TooLarge => GroupError::CommitTooLarge,
             StoreError::TimedOut => GroupError::TimedOut,
             StoreError::FencedProducer | StoreError::FencedCoordinator => GroupError::ProducerFenced,
+            StoreError::NotInTransaction => GroupError::NotInTransaction,
         }
     }
 }
@@ -132,6 +138,8 @@ pub struct CommitInput {
     pub sender: Sender,
     /// Id and epoch of the producer in whose transaction the offsets are committed (KIP-98).
     pub producer: Option<(i64, i16)>,
+    /// What must hold of that transaction (KIP-890).
+    pub verification: Verification,
     /// What to commit, in the order of the answer.
     pub offsets: Vec<(Place, OffsetValue)>,
 }

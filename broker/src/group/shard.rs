@@ -373,7 +373,7 @@ fn expired(group: &Group, now_ms: i64, retention_ms: i64) -> Vec<Place> {
 }
 
 fn commit(group: &mut Group, input: CommitInput, waiter: Waiter<CommitResult>, turn: &mut Turn<'_>) {
-    let producer = input.producer;
+    let producer = input.producer.map(|(id, epoch)| (id, epoch, input.verification));
     if let Err(error) = group.check_commit(&input.sender, producer.is_some(), turn) {
         let answer = input.all(error);
         turn.answer(waiter, answer);

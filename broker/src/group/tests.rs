@@ -31,6 +31,10 @@ impl Journal for Log {
         Ok(header.last_offset())
     }
 
+    fn append_in_transaction(&self, p: i32, batch: Bytes, _: Verification, now: Now) -> Result<i64, StoreError> {
+        self.append(p, batch, now)
+    }
+
     fn bounds(&self, _: i32) -> Option<(i64, i64)> {
         Some((0, *self.next.lock()))
     }
@@ -83,6 +87,7 @@ fn a_partition_that_cannot_be_read_serves_no_group_until_it_can() {
             group_id: "g".into(),
             sender: Sender { member_id: String::new(), instance_id: None, generation: -1 },
             producer: None,
+            verification: Verification::Off,
             offsets: vec![(place.clone(), value)],
         };
         bench.call(|groups, io| groups.commit(input, Box::new(|_| {}), io));
@@ -319,6 +324,7 @@ impl Bench {
             group_id: "g".to_owned(),
             sender: self.sender(words),
             producer: words.0.contains(&"txn").then_some((7, 0)),
+            verification: Verification::Off,
             offsets: words.0.iter().filter_map(offset).collect(),
         };
         let waiter = self.waiter(tag, show_results);

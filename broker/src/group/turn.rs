@@ -4,6 +4,7 @@
 use super::records::GroupRecord;
 use crate::config::BrokerConfig;
 pub use crate::journal::{Answer, Journal, StoreError, Waiter};
+use crate::log::Verification;
 use common::Rng;
 use common::kafka::batch::{self, BatchSpec, Record};
 use common::kafka::compression::Compression;
@@ -141,7 +142,7 @@ impl Turn<'_> {
     pub(super) fn store(
         &mut self,
         records: Vec<GroupRecord>,
-        producer: Option<(i64, i16)>,
+        producer: Option<(i64, i16, Verification)>,
     ) -> Result<Pending, StoreError> {
         let timestamp = self.now.wall.0;
         let mut encoded = Vec::with_capacity(records.len());
@@ -150,12 +151,14 @@ impl Turn<'_> {
             encoded.push(Record { offset, timestamp, key: Some(key), value, headers: Vec::new() });
         }
         let mut spec = BatchSpec { compression: self.settings.compression, ..BatchSpec::default() };
-        if let Some((producer_id, producer_epoch)) = producer {
+        let mut verification = Verification::Off;
+        if let Some((producer_id, producer_epoch, needed)) = producer {
+            verification = needed;
             spec = BatchSpec { producer_id, producer_epoch, base_sequence: 0, is_transactional: true, ..spec };
         }
         let batch = batch::build(&spec, &encoded).map_err(|_| StoreError::TooLarge)?;
-        let offset = self.journal.append(self.partition, batch, self.now)?;
-        let producer_id = producer.map(|(id, _)| id);
+        let offset = self.journal.append_in_transaction(self.partition, batch, verification, self.now)?;
+        let producer_id = producer.map(|(id, ..)| id);
         let deadline = self.now.mono + self.settings.commit_timeout_ms;
         Ok(Pending { offset, records, producer_id, ends_with_commit: None, then: Then::Nothing, deadline })
     }

@@ -368,14 +368,26 @@ impl Producers {
         }
     }
 
-    /// Whether a transactional batch may be appended.
-    pub(crate) fn is_verified(&self, header: &BatchHeader, verification: Verification) -> bool {
-        let is_ongoing = self.get(header.producer_id).is_some_and(|entry| entry.txn_first_offset.is_some());
-        let verifying = self.verifying.get(&header.producer_id);
-        match verification {
-            Verification::Off => true,
-            Verification::Ongoing => is_ongoing,
-            Verification::Asked(guard) => is_ongoing || verifying.is_some_and(|verifying| verifying.guard == guard),
+    /// Whether a transactional batch may be appended. An error if it is not the first that was asked about: of a producer
+    /// of whom nothing is known here any sequence would do otherwise, and the first batch would be lost.
+    pub(crate) fn is_verified(&self, header: &BatchHeader, verification: Verification) -> Result<bool, ProducerError> {
+        let entry = self.get(header.producer_id);
+        let is_ongoing = entry.is_some_and(|entry| entry.txn_first_offset.is_some());
+        match (verification, self.verifying.get(&header.producer_id)) {
+            (Verification::Off, _) => Ok(true),
+            _ if is_ongoing => Ok(true),
+            (Verification::Asked(guard), Some(verifying)) if verifying.guard == guard => {
+                let is_known = entry.is_some_and(|entry| entry.last_sequence() >= 0);
+                if !is_known && header.base_sequence > verifying.sequence {
+                    return Err(ProducerError::OutOfOrderSequence {
+                        producer_id: header.producer_id,
+                        sequence: header.base_sequence,
+                        last_sequence: -1,
+                    });
+                }
+                Ok(true)
+            }
+            (Verification::Ongoing | Verification::Asked(_), _) => Ok(false),
         }
     }
 

@@ -697,6 +697,42 @@ fn transactions_hold_back_the_stable_offset() {
 }
 
 #[test]
+fn transactional_batches_of_clients_are_verified() {
+    let place = Place::new(LogConfig::default());
+    let mut log = place.open(CLEAN);
+    let header = |sequence| BatchHeader::parse(&transactional(1, sequence).build()).unwrap();
+    let asked = |log: &mut Log, sequence| log.begin_verification((1, 0), sequence, at(1000));
+    let allowed = |log: &Log, sequence, verification| {
+        log.producers().is_verified(&header(sequence), verification).map_err(|error| error.to_string())
+    };
+    let question = asked(&mut log, 0);
+    assert_eq!(question, Verification::Asked(1));
+    assert_eq!(asked(&mut log, 1), question, "asked already");
+    assert_eq!(log.begin_verification((1, -1), 0, at(1000)), Verification::Ongoing, "an earlier instance asks late");
+    assert!(allowed(&log, 1, question).is_err(), "the first batch is missing");
+    assert_eq!(allowed(&log, 0, question), Ok(true));
+    assert_eq!(allowed(&log, 0, Verification::Ongoing), Ok(false));
+    append(&mut log, &transactional(1, 0));
+    assert_eq!(asked(&mut log, 1), Verification::Ongoing);
+    assert_eq!(allowed(&log, 1, question), Ok(true));
+    // The transaction ends between the question and the batch.
+    let coordinator = AppendOrigin::Coordinator;
+    let question = log.begin_verification((2, 0), 0, at(1000));
+    assert_eq!(outcome(&mut log, &marker(2, 0, false, 3), coordinator), Ok((1, false)));
+    let late = BatchHeader::parse(&transactional(2, 0).build()).unwrap();
+    assert!(!log.producers().is_verified(&late, question).unwrap());
+    assert!(log.producers().is_verified(&late, Verification::Off).unwrap());
+    // A marker of transaction.version 2 that comes twice ends no later transaction.
+    let later = AppendOrigin::LaterEpochMarker;
+    let next = TestBatch { producer: (1, 1, 0), ..transactional(1, 0) };
+    assert_eq!(outcome(&mut log, &marker(1, 1, true, 3), later), Ok((2, false)));
+    assert_eq!(outcome(&mut log, &marker(1, 1, true, 3), later), Ok((3, false)));
+    append(&mut log, &next);
+    assert_eq!(outcome(&mut log, &marker(1, 1, true, 3), later), Err("InvalidProducerEpoch".to_owned()));
+    assert_eq!(outcome(&mut log, &marker(1, 2, true, 3), later), Ok((5, false)));
+}
+
+#[test]
 fn flushing_moves_the_recovery_point() {
     let place = Place::new(LogConfig { flush_ms: 50, ..small_segments() });
     let mut log = place.open(CLEAN);

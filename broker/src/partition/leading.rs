@@ -89,9 +89,12 @@ impl Partition {
         }
         if call.verification != Verification::Off
             && let Ok(header) = BatchHeader::parse(call.records)
-            && !state.log.producers().is_verified(&header, call.verification)
         {
-            return Err(ProduceError::NotInTransaction);
+            match state.log.producers().is_verified(&header, call.verification) {
+                Ok(true) => {}
+                Ok(false) => return Err(ProduceError::NotInTransaction),
+                Err(error) => return Err(ProduceError::Refused(Arc::new(error.into()))),
+            }
         }
         let epoch = state.leader_epoch;
         let info = match state.log.append_as_leader(call.records, epoch, call.origin, now) {

@@ -76,7 +76,9 @@ impl From<StoreError> for TxnError {
             StoreError::NotEnoughReplicas | StoreError::TimedOut => TxnError::NotAvailable,
             StoreError::TooLarge => TxnError::RecordTooLarge,
             // Records of this topic belong to no producer.
-            StoreError::FencedProducer | StoreError::FencedCoordinator => TxnError::NotCoordinator,
+            StoreError::FencedProducer | StoreError::FencedCoordinator | StoreError::NotInTransaction => {
+                TxnError::NotCoordinator
+            }
         }
     }
 }
