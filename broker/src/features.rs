@@ -17,8 +17,8 @@ use std::sync::Arc;
 const TRANSACTION_VERSION: &str = "transaction.version";
 /// What this broker serves of it.
 const SERVED: i16 = 2;
-/// ApiVersions with features (KIP-584).
-const VERSION: i16 = 3;
+/// ApiVersions with features whose lowest version is 0: before, Java's clients cannot read those (KAFKA-17492).
+const VERSION: i16 = 4;
 /// How long another broker may take to answer, and the pause before it is asked again.
 const TIMEOUT_MS: u64 = 10_000;
 const RETRY_MS: u64 = 1_000;
@@ -68,13 +68,14 @@ impl Features {
         state.peers.values().filter_map(at).min()
     }
 
-    /// What ApiVersions says: features served, those in force, and since when.
-    pub(crate) fn told(&self) -> (Vec<SupportedFeatureKey>, Vec<FinalizedFeatureKey>, i64) {
+    /// What ApiVersions says in a version: features served, those in force, and since when.
+    pub(crate) fn told(&self, version: i16) -> (Vec<SupportedFeatureKey>, Vec<FinalizedFeatureKey>, i64) {
         let state = self.0.lock();
         let name = TRANSACTION_VERSION.to_owned();
         let supported = SupportedFeatureKey { name: name.clone(), min_version: 0, max_version: SERVED };
         let finalized = FinalizedFeatureKey { name, max_version_level: state.level, min_version_level: state.level };
-        (vec![supported], if state.level > 0 { vec![finalized] } else { Vec::new() }, state.epoch)
+        let supported = if version >= VERSION { vec![supported] } else { Vec::new() };
+        (supported, if state.level > 0 { vec![finalized] } else { Vec::new() }, state.epoch)
     }
 }
 

@@ -29,7 +29,7 @@ impl Endpoint for ApiVersions {
                 ..Default::default()
             });
         }
-        let (supported_features, finalized_features, finalized_features_epoch) = ctx.broker.features.told();
+        let (supported_features, finalized_features, finalized_features_epoch) = ctx.broker.features.told(ctx.version);
         Reply::Now(ApiVersionsResponse {
             api_keys: served(),
             supported_features,
