@@ -54,6 +54,8 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("zkCli", "the same, as ZooKeeper calls it", zk_shell::zk_cli),
     ("kafka-server-start", "run a broker", start::kafka),
     ("zookeeper-server-start", "run a coordinator", start::zookeeper),
+    ("import-zookeeper", "an Apache ZooKeeper's data directory into a new coordinator", start::import_zookeeper),
+    ("export-zookeeper", "a stopped coordinator's data for an Apache ZooKeeper", start::export_zookeeper),
     ("up", "start a cluster on this machine and keep it running", up::up),
     ("down", "stop the cluster of a folder", up::down),
     ("status", "what runs in a folder", up::status),

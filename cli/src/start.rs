@@ -25,6 +25,31 @@ pub(crate) fn zookeeper(arguments: &[String]) -> anyhow::Result<ExitCode> {
     become_server("coordinator", "zookeeper", arguments)
 }
 
+/// `import-zookeeper ZOOKEEPER-DATA-DIR [ZOOKEEPER-DATA-LOG-DIR] CONFIG-FILE`; the coordinator does it.
+pub(crate) fn import_zookeeper(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    convert("import-zookeeper", "zookeeper-dataDir [zookeeper-dataLogDir] zookeeper.properties", 2..=3, arguments)
+}
+
+/// `export-zookeeper CONFIG-FILE TARGET-DIRECTORY`; the coordinator does it.
+pub(crate) fn export_zookeeper(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    convert("export-zookeeper", "zookeeper.properties target-directory", 2..=2, arguments)
+}
+
+fn convert(
+    name: &str,
+    usage: &str,
+    count: std::ops::RangeInclusive<usize>,
+    arguments: &[String],
+) -> anyhow::Result<ExitCode> {
+    if !count.contains(&arguments.len()) {
+        println!("USAGE: {} {name} {usage}", called());
+        return Ok(ExitCode::FAILURE);
+    }
+    let program = sibling("coordinator")?;
+    let error = Command::new(&program).arg(name).args(arguments).exec();
+    Err(error).with_context(|| format!("starting {}", program.display()))
+}
+
 /// The name this program was called by.
 pub(crate) fn called() -> String {
     std::env::args().next().unwrap_or_default()

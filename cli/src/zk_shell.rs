@@ -3,6 +3,7 @@
 
 mod arguments;
 mod commands;
+mod quota;
 
 use crate::start::called;
 use crate::zookeeper::{Notice, ZooKeeper};

@@ -1,6 +1,7 @@
 //! `zoo.cfg`: ZooKeeper 3.9's names and defaults, checked. A key that is not known is a warning, a value that cannot be
 //! used an error with file, line and key. Reads no file by itself: the caller hands in how.
 
+use crate::ops::sasl::{Users, jaas_users};
 use common::properties::{Properties, PropertyError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -147,6 +148,9 @@ pub struct Config {
     pub trusts_empty_store: bool,
     /// This server's id: 1 for a server alone without `myid`.
     pub my_id: u64,
+    /// Users that may prove themselves by SASL DIGEST-MD5, from the JAAS file that `java.security.auth.login.config` names;
+    /// `None` if there is none.
+    pub sasl_users: Option<Users>,
     /// All settings as given: what other parts (authentication, quotas, metrics) look up by name.
     pub properties: Properties,
 }
@@ -206,7 +210,11 @@ impl Config {
         if !(1024..=1 << 30).contains(&max_buffer_bytes) {
             return Err(properties.error("jute.maxbuffer", "expected 1024 to 1073741824 bytes").into());
         }
+        for key in ["znode.container.checkIntervalMs", "znode.container.maxNeverUsedIntervalMs"] {
+            let _: u64 = properties.parse_or(key, 0, "milliseconds as a decimal number")?;
+        }
         let config = Config {
+            sasl_users: sasl_users(&properties, read)?,
             data_log_dir,
             client_address,
             client_port,
@@ -275,6 +283,18 @@ fn warn_role(properties: &Properties, me: Option<&Server>, warnings: &mut Vec<St
     if observes != me.is_observer {
         let line = if me.is_observer { "observer" } else { "participant" };
         warnings.push(format!("peerType={} is ignored: server.{} is a {line}", role.trim(), me.id));
+    }
+}
+
+/// The users of the section `Server`, or of the one that `sasl.serverconfig` names.
+fn sasl_users(properties: &Properties, read: ReadFile<'_>) -> Result<Option<Users>, ConfigError> {
+    const KEY: &str = "java.security.auth.login.config";
+    let Some(path) = properties.get(KEY).map(|path| PathBuf::from(path.trim())) else { return Ok(None) };
+    let text = read(&path).map_err(|error| ConfigError::Unreadable { path: path.clone(), error })?;
+    let section = properties.get("sasl.serverconfig").map_or("Server", str::trim);
+    match jaas_users(&text, section) {
+        Some(users) => Ok(Some(Users::new(users))),
+        None => Err(properties.error(KEY, &format!("the file has no section {section}")).into()),
     }
 }
 
@@ -480,6 +500,13 @@ const KNOWN: &[&str] = &[
     "enforceQuota",
     "DigestAuthenticationProvider.superDigest",
     "DigestAuthenticationProvider.digestAlg",
+    "znode.container.checkIntervalMs",
+    "znode.container.maxNeverUsedIntervalMs",
+    "allowSaslFailedClients",
+    "audit.enable",
+    "java.security.auth.login.config",
+    "sasl.serverconfig",
+    "superUser",
     "admin.enableServer",
     "admin.serverAddress",
     "admin.serverPort",
@@ -491,7 +518,8 @@ fn warn_unknown(properties: &Properties, warnings: &mut Vec<String>) {
         let is_known = KNOWN.contains(&key)
             || WITHOUT_EFFECT.contains(&key)
             || key.starts_with("server.")
-            || key.starts_with("metricsProvider.");
+            || key.starts_with("metricsProvider.")
+            || key.starts_with("authProvider.");
         if key.starts_with("group") || key.starts_with("weight") {
             warnings.push(format!("{}: {key} is ignored: every participant has one vote", entry.place));
         } else if !is_known {

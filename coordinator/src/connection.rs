@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
+use common::Rng;
 use common::limits::{ZK_OUTPUT_BYTES_PER_CONNECTION, ZK_OUTSTANDING_PER_CONNECTION};
 use common::mutants;
 use common::time::{Millis, Now, WallMillis};
@@ -20,7 +21,9 @@ use common::zk::{
     Request, RequestHeader, Response, WatcherEvent, ZkError,
 };
 
+use crate::audit::{Entry, Who};
 use crate::metrics::Metrics;
+use crate::ops::sasl::{Exchange, Users};
 use crate::ops::{self, Class, ReadContext, ReplyShape};
 use crate::tree::Tree;
 use crate::tree::acl::{self, AclSettings, AuthId};
@@ -30,6 +33,17 @@ use crate::tree::write::Write;
 
 /// The zxid in the header of a notification of something missed: the change's own is not known any more.
 const NO_ZXID: i64 = -1;
+
+/// What the configuration says about SASL.
+#[derive(Clone, Debug)]
+pub struct SaslSettings {
+    /// Who may prove himself.
+    pub users: Users,
+    /// Whether a client that fails may go on without (`allowSaslFailedClients`).
+    pub allows_failure: bool,
+    /// The user who may do everything (`superUser`).
+    pub super_user: Option<String>,
+}
 
 /// What the configuration says about connections.
 #[derive(Clone, Debug)]
@@ -42,6 +56,10 @@ pub struct ConnectionSettings {
     pub acl: AclSettings,
     /// Whether each read first asks the leader how far it must have come. Slower, and never stale.
     pub linearizable_reads: bool,
+    /// Whether changes are told to the audit log (`audit.enable`).
+    pub audit: bool,
+    /// SASL, if it is configured.
+    pub sasl: Option<SaslSettings>,
 }
 
 /// What a connection works with while it is called.
@@ -57,6 +75,8 @@ pub struct Serving<'a> {
     pub now: Now,
     /// What this server counts.
     pub metrics: &'a mut Metrics,
+    /// For nonces.
+    pub rng: &'a mut Rng,
     /// The next free request number of this server. Numbers are never used twice, not after a restart either: a
     /// transaction of an earlier life must not answer a request of this one.
     pub next_request: &'a mut u64,
@@ -211,6 +231,8 @@ struct Slot {
     opcode: Option<OpCode>,
     /// When it came.
     since: Millis,
+    /// What the audit log will say of it.
+    audit: Option<Box<Entry>>,
     work: Work,
 }
 
@@ -249,8 +271,9 @@ pub struct Connection {
     /// Whether the client knows the read-only byte of the handshake.
     knows_read_only: bool,
     auth: Vec<AuthId>,
+    sasl: Exchange,
     /// Requests that came before the session was established.
-    early: VecDeque<(i32, Result<Request, ZkError>)>,
+    early: VecDeque<(i32, Result<Request, BadRequest>)>,
     queue: VecDeque<Slot>,
     /// How many in the queue hold back the writes behind them: those that wait for the leader's position, during which
     /// a later write could come to pass.
@@ -263,13 +286,33 @@ pub struct Connection {
     counters: Counters,
 }
 
+/// A request that cannot be served as it is; it is answered in its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    /// No operation has this number. The answer is the connection's last.
+    #[error("no such operation")]
+    Unknown,
+    /// The body does not decode.
+    #[error("the body of {0:?} does not decode")]
+    Malformed(OpCode),
+    /// The same of a write for which ZooKeeper takes a zxid before it sees that.
+    #[error("the body of {0:?} is no write")]
+    MalformedWrite(OpCode),
+}
+
 /// Reads the frame of a request. An inner error is answered in the request's turn; an outer one ends the connection.
-pub fn decode_request(frame: Bytes) -> Result<(i32, Result<Request, ZkError>), DecodeError> {
+pub fn decode_request(frame: Bytes) -> Result<(i32, Result<Request, BadRequest>), DecodeError> {
     let mut reader = Reader::new(frame);
     let header = RequestHeader::decode(&mut reader)?;
     let request = match OpCode::from_code(header.opcode) {
-        None => Err(ZkError::Unimplemented),
-        Some(opcode) => Request::decode(opcode, &mut reader).map_err(|_| ZkError::MarshallingError),
+        None => Err(BadRequest::Unknown),
+        Some(opcode) if is_refused(opcode) => Err(BadRequest::Unknown),
+        Some(opcode) => match Request::decode(opcode, &mut reader) {
+            Ok(request) if !reader.lacks_required() => Ok(request),
+            Ok(_) if ops::class(opcode) == Class::Write => Err(BadRequest::MalformedWrite(opcode)),
+            Err(_) if opcode == OpCode::Multi => Err(BadRequest::MalformedWrite(opcode)),
+            Ok(_) | Err(_) => Err(BadRequest::Malformed(opcode)),
+        },
     };
     Ok((header.xid, request))
 }
@@ -285,6 +328,7 @@ impl Connection {
             timeout_ms: 0,
             knows_read_only: false,
             auth: vec![AuthId::ip(remote)],
+            sasl: Exchange::default(),
             early: VecDeque::new(),
             queue: VecDeque::new(),
             holding_count: 0,
@@ -424,7 +468,7 @@ impl Connection {
     pub fn on_request(
         &mut self,
         xid: i32,
-        request: Result<Request, ZkError>,
+        request: Result<Request, BadRequest>,
         serving: &mut Serving<'_>,
     ) -> Vec<Action> {
         match self.state {
@@ -439,9 +483,24 @@ impl Connection {
         }
         self.counters.received += 1;
         let mut actions = Vec::new();
-        let opcode = request.as_ref().ok().map(Request::opcode);
+        let opcode = match &request {
+            Ok(request) => Some(request.opcode()),
+            Err(BadRequest::Malformed(opcode) | BadRequest::MalformedWrite(opcode)) => Some(*opcode),
+            Err(BadRequest::Unknown) => None,
+        };
+        let audited = request.as_ref().ok().filter(|_| serving.settings.audit);
+        let audit = audited.and_then(Entry::of).map(Box::new);
         let work = match request {
-            Err(error) => Work::Answered(Err(error)),
+            Err(BadRequest::MalformedWrite(_)) => begin_malformed(xid, serving, &mut actions),
+            // ZooKeeper closes the connection of who sends no token, without an answer.
+            Err(BadRequest::Malformed(OpCode::Sasl)) | Ok(Request::Sasl { token: None }) => {
+                return vec![self.close(CloseReason::Protocol)];
+            }
+            Err(BadRequest::Malformed(_)) => Work::Answered(Err(ZkError::MarshallingError)),
+            Err(BadRequest::Unknown) => Work::Answered(Err(ZkError::Unimplemented)),
+            Ok(Request::Sasl { token: Some(token) }) if serving.settings.sasl.is_some() => {
+                return self.on_sasl(xid, &token, serving);
+            }
             Ok(Request::Auth { scheme, auth, .. }) => return self.on_auth(xid, &scheme, &auth, serving),
             Ok(request) => {
                 let is_write = matches!(ops::class(request.opcode()), Class::Write | Class::Reconfig);
@@ -454,7 +513,7 @@ impl Connection {
             }
         };
         self.holding_count += usize::from(work.holds(serving.settings));
-        self.queue.push_back(Slot { xid, opcode, since: serving.now.mono, work });
+        self.queue.push_back(Slot { xid, opcode, since: serving.now.mono, audit, work });
         self.advance(serving, &mut actions);
         actions
     }
@@ -478,6 +537,43 @@ impl Connection {
                 serving.metrics.auth_failed += 1;
                 vec![self.close(CloseReason::AuthFailed)]
             }
+        }
+    }
+
+    /// A step of a SASL exchange, answered at once as an auth packet is.
+    fn on_sasl(&mut self, xid: i32, token: &[u8], serving: &mut Serving<'_>) -> Vec<Action> {
+        let Some(settings) = &serving.settings.sasl else { return Vec::new() };
+        let rng = &mut *serving.rng;
+        let nonce = || format!("{:032x}", rng.u128(..));
+        let (err, answer, is_over) = match self.sasl.step(&settings.users, token, nonce) {
+            Ok((answer, user)) => {
+                if let Some(user) = user {
+                    self.proved(user, settings.super_user.as_deref());
+                }
+                (ZkError::Ok, Some(Bytes::from(answer)), false)
+            }
+            Err(error) => {
+                serving.metrics.auth_failed += 1;
+                tracing::warn!(remote = %self.remote, %error, "a client failed to authenticate");
+                match settings.allows_failure {
+                    true => (ZkError::Ok, None, false),
+                    false => (ZkError::AuthFailed, None, true),
+                }
+            }
+        };
+        let header = ReplyHeader { xid, zxid: 0, err: err.code() };
+        encode_reply(header, Some(&Response::Sasl { token: answer }), &mut self.output);
+        self.counters.sent += 1;
+        if is_over { vec![self.close(CloseReason::AuthFailed)] } else { Vec::new() }
+    }
+
+    fn proved(&mut self, user: String, super_user: Option<&str>) {
+        if super_user == Some(user.as_str()) {
+            self.auth.push(AuthId { scheme: "super".into(), id: String::new() });
+        }
+        let id = AuthId { scheme: "sasl".into(), id: user };
+        if !self.auth.contains(&id) {
+            self.auth.push(id);
         }
     }
 
@@ -563,7 +659,7 @@ impl Connection {
                 }
                 Some(Work::Read { .. } | Work::Answered(_)) => {}
             }
-            let Some(Slot { xid, opcode, since, work }) = self.queue.pop_front() else { break };
+            let Some(Slot { xid, opcode, since, audit, work }) = self.queue.pop_front() else { break };
             self.holding_count -= usize::from(work.holds(serving.settings));
             let result = match work {
                 Work::Read { request, .. } => self.read(&request, serving),
@@ -571,6 +667,10 @@ impl Connection {
                 Work::Held(_) | Work::Write { .. } | Work::Sync { .. } => unreachable!("these stay in the queue above"),
             };
             self.time(opcode, serving.now.mono - since, serving);
+            if let Some(entry) = audit {
+                let who = Who { session: self.session, auth: &self.auth, remote: self.remote };
+                entry.lines(who, &result).iter().for_each(|line| tracing::info!(target: "audit", "{line}"));
+            }
             actions.extend(self.answer(xid, opcode, result, serving));
         }
         self.release(serving, actions);
@@ -643,14 +743,35 @@ impl Connection {
             return Some(self.close(CloseReason::SessionMoved));
         }
         let err = result.as_ref().err().map_or(0, |error| error.code());
-        let zxid = serving.tree.zxid();
+        let zxid = match opcode {
+            // As ZooKeeper: these are answered beside the transactions.
+            None => NO_ZXID,
+            Some(OpCode::Sasl) => 0,
+            Some(_) => serving.tree.zxid(),
+        };
         let before = self.output.len();
         encode_reply(ReplyHeader { xid, zxid, err }, result.as_ref().ok(), &mut self.output);
         serving.metrics.answered((self.output.len() - before) as u64);
         self.counters.sent += 1;
         (self.counters.last_operation, self.counters.last_cxid, self.counters.last_zxid) = (opcode, xid, zxid);
-        matches!(result, Ok(Response::CloseSession)).then(|| self.close(CloseReason::SessionClosed))
+        match (opcode, &result) {
+            (None, _) => Some(self.close(CloseReason::Protocol)),
+            (_, Ok(Response::CloseSession)) => Some(self.close(CloseReason::SessionClosed)),
+            _ => None,
+        }
     }
+}
+
+/// What ZooKeeper answers as unknown: what only servers say, and checks outside of a multi.
+fn is_refused(opcode: OpCode) -> bool {
+    opcode == OpCode::Check || ops::class(opcode) == Class::Refused
+}
+
+/// A write that makes no sense takes a zxid all the same, as in ZooKeeper.
+fn begin_malformed(cxid: i32, serving: &mut Serving<'_>, actions: &mut Vec<Action>) -> Work {
+    let number = serving.take_number();
+    actions.push(Action::Forward { request: number, cxid, write: Write::default() });
+    Work::Write { number, shape: ReplyShape::Check }
 }
 
 /// Starts what can start before it is a request's turn.
@@ -658,7 +779,7 @@ fn begin(cxid: i32, request: Request, serving: &mut Serving<'_>, actions: &mut V
     match ops::class(request.opcode()) {
         Class::Read => Work::Read { request, after: None },
         Class::Write => match ops::write(request) {
-            Err(error) => Work::Answered(Err(error)),
+            Err(_) => begin_malformed(cxid, serving, actions),
             Ok((write, shape)) => {
                 let number = serving.take_number();
                 actions.push(Action::Forward { request: number, cxid, write });

@@ -2,6 +2,7 @@
 //! take time, randomness and persisted state as arguments and say what should happen.
 
 pub mod admin;
+pub mod audit;
 pub mod config;
 pub mod connection;
 pub mod ensemble;
@@ -13,3 +14,4 @@ pub mod ops;
 pub mod server;
 pub mod store;
 pub mod tree;
+pub mod zookeeper_data;

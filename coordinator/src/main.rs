@@ -10,6 +10,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const USAGE: &str = "usage: coordinator [start] CONFIG-FILE
        coordinator PORT DATA-DIRECTORY [TICK-TIME] [CONNECTIONS-PER-ADDRESS]
+       coordinator import-zookeeper ZOOKEEPER-DATA-DIR [ZOOKEEPER-DATA-LOG-DIR] CONFIG-FILE
+       coordinator export-zookeeper CONFIG-FILE TARGET-DIRECTORY
 
 CONFIG-FILE is a zoo.cfg. RUST_LOG=debug shows more.";
 
@@ -35,6 +37,31 @@ fn main() -> ExitCode {
     }
 }
 
+/// The configuration; warnings are logged.
+fn load(file: &str) -> anyhow::Result<Config> {
+    let loaded = Config::load(Path::new(file), &|path| std::fs::read_to_string(path));
+    let (config, warnings) = loaded.context("configuration")?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(config)
+}
+
+#[expect(clippy::print_stdout, reason = "what was done is told on the terminal")]
+fn import(data_dir: &str, log_dir: &str, config: &str) -> anyhow::Result<ExitCode> {
+    let config = load(config)?;
+    let done = coordinator::server::import_zookeeper(&config, Path::new(data_dir), Path::new(log_dir))?;
+    println!("imported {} znodes and {} sessions up to zxid {:#x}", done.nodes, done.sessions, done.zxid);
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::print_stdout, reason = "what was done is told on the terminal")]
+fn export(config: &str, target: &str) -> anyhow::Result<ExitCode> {
+    let done = coordinator::server::export_zookeeper(&load(config)?, Path::new(target))?;
+    println!("exported {} znodes and {} sessions up to zxid {:#x}", done.nodes, done.sessions, done.zxid);
+    Ok(ExitCode::SUCCESS)
+}
+
 #[expect(clippy::print_stdout, reason = "help and version are asked for on the terminal")]
 fn run() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -47,6 +74,9 @@ fn run() -> anyhow::Result<ExitCode> {
             println!("coordinator {}", env!("CARGO_PKG_VERSION"));
             return Ok(ExitCode::SUCCESS);
         }
+        ["import-zookeeper", source, config] => return import(source, source, config),
+        ["import-zookeeper", source, logs, config] => return import(source, logs, config),
+        ["export-zookeeper", config, target] => return export(config, target),
         [file] | ["start" | "start-foreground", file] => {
             Config::load(Path::new(file), &|path| std::fs::read_to_string(path))
         }

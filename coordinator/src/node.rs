@@ -6,12 +6,13 @@ mod clients;
 mod forward;
 mod lead;
 mod membership;
+mod recover;
 mod replicate;
 mod status;
 mod transfer;
 
 use crate::config::{Config, Server};
-use crate::connection::ConnectionSettings;
+use crate::connection::{ConnectionSettings, SaslSettings};
 use crate::ensemble::message::{self, MessageError, PeerBody, PeerMessage, Touched};
 use crate::ensemble::{Ensemble, EnsembleConfig, EnsembleError, Recovered};
 use crate::four_letter::Facts;
@@ -29,6 +30,7 @@ use common::{Rng, mutants};
 use forward::Outbox;
 use lead::{Early, Lead};
 use membership::Circle;
+pub use recover::recovered_tree;
 use status::Standing;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -184,6 +186,7 @@ fn settings(config: &Config) -> Settings {
     let acl = AclSettings {
         super_digest: config.properties.get("DigestAuthenticationProvider.superDigest").map(|id| id.trim().to_owned()),
         skip: skips("skipACL"),
+        sasl: config.sasl_users.is_some(),
         ..Default::default()
     };
     Settings {
@@ -192,6 +195,12 @@ fn settings(config: &Config) -> Settings {
             max_timeout_ms: config.max_session_timeout_ms,
             acl: acl.clone(),
             linearizable_reads: is_on("linearizableReads"),
+            audit: is_on("audit.enable"),
+            sasl: config.sasl_users.clone().map(|users| SaslSettings {
+                users,
+                allows_failure: is_on("allowSaslFailedClients"),
+                super_user: config.properties.get("superUser").map(|user| user.trim().to_owned()),
+            }),
         },
         prepare: PrepareSettings {
             acl,

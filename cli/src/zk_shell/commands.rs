@@ -1,6 +1,7 @@
 //! The commands of ZooKeeper's shell on one session. Prints what they find; reads no line.
 
 use super::arguments::{Arguments, ParseError};
+use super::quota::{delete_quota, list_quota, set_quota};
 use crate::clock::java_date;
 use crate::zookeeper::ZooKeeper;
 use bytes::Bytes;
@@ -41,10 +42,12 @@ pub(super) const COMMANDS: &[Command] = &[
     },
     Command { name: "delete", usage: "[-v version] path", options: "v:", words: 2, run: delete },
     Command { name: "deleteall", usage: "path [-b batch size]", options: "b:", words: 2, run: delete_all },
+    Command { name: "delquota", usage: "[-n|-b|-N|-B] path", options: "nbNB", words: 2, run: delete_quota },
     Command { name: "get", usage: "[-s] [-w] path", options: "swbx", words: 2, run: get },
     Command { name: "getAcl", usage: "[-s] path", options: "s", words: 2, run: get_acl },
     Command { name: "getAllChildrenNumber", usage: "path", options: "", words: 2, run: get_all_children_number },
     Command { name: "getEphemerals", usage: "path", options: "", words: 1, run: get_ephemerals },
+    Command { name: "listquota", usage: "path", options: "", words: 2, run: list_quota },
     Command { name: "ls", usage: "[-s] [-w] [-R] path", options: "?swR", words: 2, run: ls },
     Command {
         name: "reconfig",
@@ -57,6 +60,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command { name: "removewatches", usage: "path [-c|-d|-a] [-l]", options: "cdal", words: 2, run: remove_watches },
     Command { name: "set", usage: "[-s] [-v version] path data", options: "sv:b", words: 3, run: set },
     Command { name: "setAcl", usage: "[-s] [-v version] [-R] path acl", options: "sv:R", words: 3, run: set_acl },
+    Command { name: "setquota", usage: "-n|-b|-N|-B val path", options: "n:b:N:B:", words: 2, run: set_quota },
     Command { name: "stat", usage: "[-w] path", options: "w", words: 2, run: stat },
     Command { name: "sync", usage: "path", options: "", words: 2, run: sync },
     Command { name: "version", usage: "", options: "", words: 1, run: version },
@@ -100,7 +104,7 @@ fn keeper_text(error: ZkError, path: &str) -> String {
     }
 }
 
-fn text(message: impl Into<String>) -> Failure {
+pub(super) fn text(message: impl Into<String>) -> Failure {
     Failure::Text(message.into())
 }
 
@@ -120,12 +124,12 @@ impl Command {
 }
 
 /// Asks about a path.
-fn ask(zookeeper: &mut ZooKeeper, path: &str, request: Request) -> Result<Response, Failure> {
+pub(super) fn ask(zookeeper: &mut ZooKeeper, path: &str, request: Request) -> Result<Response, Failure> {
     path::validate(path)?;
     zookeeper.call(request).map_err(|error| Failure::Keeper(error, path.to_owned()))
 }
 
-fn unexpected() -> Failure {
+pub(super) fn unexpected() -> Failure {
     text("the server's answer does not fit the request")
 }
 

@@ -43,12 +43,14 @@ pub enum DecodeError {
 #[derive(Debug)]
 pub struct Reader {
     bytes: Bytes,
+    /// A required string was null.
+    lacks_required: bool,
 }
 
 impl Reader {
     /// A reader at the start of `bytes`.
     pub fn new(bytes: Bytes) -> Reader {
-        Reader { bytes }
+        Reader { bytes, lacks_required: false }
     }
 
     /// How many bytes are left.
@@ -99,6 +101,19 @@ impl Reader {
     /// such a path is refused as malformed and the connection lives on.
     pub fn ustring(&mut self) -> Result<Option<String>, DecodeError> {
         Ok(self.buffer()?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// A string that must not be null, such as a path in a request. Null is read as empty and remembered:
+    /// [`Reader::lacks_required`] says so when everything is read.
+    pub fn required(&mut self) -> Result<String, DecodeError> {
+        let string = self.ustring()?;
+        self.lacks_required |= string.is_none();
+        Ok(string.unwrap_or_default())
+    }
+
+    /// Whether a required string was null. The bytes are well-formed then, and ZooKeeper stumbles over them later.
+    pub fn lacks_required(&self) -> bool {
+        self.lacks_required
     }
 
     /// A string, with null taken for the empty one: both are refused alike wherever a value is required.

@@ -33,7 +33,7 @@ impl CreateRequest {
     }
 
     fn decode(r: &mut Reader) -> Result<CreateRequest, DecodeError> {
-        Ok(CreateRequest { path: r.string()?, data: r.buffer()?, acl: r.vector(Acl::decode)?, flags: r.int()? })
+        Ok(CreateRequest { path: r.required()?, data: r.buffer()?, acl: r.vector(Acl::decode)?, flags: r.int()? })
     }
 
     fn encode(&self, w: &mut Writer<'_>) {
@@ -216,18 +216,18 @@ impl Request {
             OpCode::Create2 => Request::Create2(CreateRequest::decode(r)?),
             OpCode::CreateContainer => Request::CreateContainer(CreateRequest::decode(r)?),
             OpCode::CreateTtl => Request::CreateTtl { create: CreateRequest::decode(r)?, ttl_ms: r.long()? },
-            OpCode::Delete => Request::Delete { path: r.string()?, version: r.int()? },
-            OpCode::DeleteContainer => Request::DeleteContainer { path: r.string()? },
-            OpCode::Exists => Request::Exists { path: r.string()?, watch: r.bool()? },
-            OpCode::GetData => Request::GetData { path: r.string()?, watch: r.bool()? },
+            OpCode::Delete => Request::Delete { path: r.required()?, version: r.int()? },
+            OpCode::DeleteContainer => Request::DeleteContainer { path: r.required()? },
+            OpCode::Exists => Request::Exists { path: r.required()?, watch: r.bool()? },
+            OpCode::GetData => Request::GetData { path: r.required()?, watch: r.bool()? },
             OpCode::SetData => Request::SetData { path: r.string()?, data: r.buffer()?, version: r.int()? },
-            OpCode::GetAcl => Request::GetAcl { path: r.string()? },
+            OpCode::GetAcl => Request::GetAcl { path: r.required()? },
             OpCode::SetAcl => Request::SetAcl { path: r.string()?, acl: r.vector(Acl::decode)?, version: r.int()? },
-            OpCode::GetChildren => Request::GetChildren { path: r.string()?, watch: r.bool()? },
-            OpCode::GetChildren2 => Request::GetChildren2 { path: r.string()?, watch: r.bool()? },
+            OpCode::GetChildren => Request::GetChildren { path: r.required()?, watch: r.bool()? },
+            OpCode::GetChildren2 => Request::GetChildren2 { path: r.required()?, watch: r.bool()? },
             OpCode::Sync => Request::Sync { path: r.string()? },
             OpCode::Ping => Request::Ping,
-            OpCode::Check => Request::Check { path: r.string()?, version: r.int()? },
+            OpCode::Check => Request::Check { path: r.required()?, version: r.int()? },
             OpCode::Multi => Request::Multi(decode_multi(r, may_write)?),
             OpCode::MultiRead => Request::MultiRead(decode_multi(r, may_read)?),
             OpCode::Reconfig => Request::Reconfig(ReconfigRequest {
@@ -236,11 +236,11 @@ impl Request {
                 new_members: r.ustring()?,
                 config_version: r.long()?,
             }),
-            OpCode::CheckWatches => Request::CheckWatches { path: r.string()?, kind: r.int()? },
-            OpCode::RemoveWatches => Request::RemoveWatches { path: r.string()?, kind: r.int()? },
-            OpCode::AddWatch => Request::AddWatch { path: r.string()?, mode: r.int()? },
+            OpCode::CheckWatches => Request::CheckWatches { path: r.required()?, kind: r.int()? },
+            OpCode::RemoveWatches => Request::RemoveWatches { path: r.required()?, kind: r.int()? },
+            OpCode::AddWatch => Request::AddWatch { path: r.required()?, mode: r.int()? },
             OpCode::Auth => {
-                Request::Auth { auth_type: r.int()?, scheme: r.string()?, auth: r.buffer()?.unwrap_or_default() }
+                Request::Auth { auth_type: r.int()?, scheme: r.required()?, auth: r.buffer()?.unwrap_or_default() }
             }
             OpCode::SetWatches => Request::SetWatches(decode_set_watches(r)?),
             OpCode::SetWatches2 => {
@@ -251,7 +251,7 @@ impl Request {
             }
             OpCode::Sasl => Request::Sasl { token: r.buffer()? },
             OpCode::GetEphemerals => Request::GetEphemerals { prefix: r.string()? },
-            OpCode::GetAllChildrenNumber => Request::GetAllChildrenNumber { path: r.string()? },
+            OpCode::GetAllChildrenNumber => Request::GetAllChildrenNumber { path: r.required()? },
             OpCode::WhoAmI => Request::WhoAmI,
             OpCode::CloseSession => Request::CloseSession,
             OpCode::FilteredList
@@ -461,20 +461,20 @@ impl Request {
 
 fn decode_clickhouse(opcode: OpCode, r: &mut Reader) -> Result<Request, DecodeError> {
     Ok(match opcode {
-        OpCode::FilteredList => Request::FilteredList { path: r.string()?, watch: r.bool()?, filter: r.byte()? },
-        OpCode::CheckNotExists => Request::CheckNotExists { path: r.string()?, version: r.int()? },
+        OpCode::FilteredList => Request::FilteredList { path: r.required()?, watch: r.bool()?, filter: r.byte()? },
+        OpCode::CheckNotExists => Request::CheckNotExists { path: r.required()?, version: r.int()? },
         OpCode::CreateIfNotExists => Request::CreateIfNotExists(CreateRequest::decode(r)?),
-        OpCode::RemoveRecursive => Request::RemoveRecursive { path: r.string()?, limit: r.int()?.cast_unsigned() },
-        OpCode::CheckStat => Request::CheckStat { path: r.string()?, version: r.int()?, stat: Stat::decode(r)? },
-        OpCode::TryRemove => Request::TryRemove { path: r.string()?, version: r.int()? },
+        OpCode::RemoveRecursive => Request::RemoveRecursive { path: r.required()?, limit: r.int()?.cast_unsigned() },
+        OpCode::CheckStat => Request::CheckStat { path: r.required()?, version: r.int()?, stat: Stat::decode(r)? },
+        OpCode::TryRemove => Request::TryRemove { path: r.required()?, version: r.int()? },
         OpCode::FilteredListWithStatsAndData => Request::FilteredListWithStatsAndData {
-            path: r.string()?,
+            path: r.required()?,
             watch: r.bool()?,
             filter: r.byte()?,
             with_stat: r.bool()?,
             with_data: r.bool()?,
         },
-        OpCode::ListRecursive => Request::ListRecursive { path: r.string()?, limit: r.int()?.cast_unsigned() },
+        OpCode::ListRecursive => Request::ListRecursive { path: r.required()?, limit: r.int()?.cast_unsigned() },
         other => return Err(DecodeError::BadOpcode { code: other.code() }),
     })
 }

@@ -16,6 +16,7 @@ struct Node {
     settings: ConnectionSettings,
     next_request: u64,
     metrics: Metrics,
+    rng: Rng,
     pending: Pending,
     zxid: i64,
     connections: BTreeMap<ConnectionId, Connection>,
@@ -32,6 +33,8 @@ impl Node {
             max_timeout_ms: 40_000,
             acl: AclSettings::default(),
             linearizable_reads: false,
+            audit: false,
+            sasl: None,
         };
         Node {
             tree: Tree::new(),
@@ -39,6 +42,7 @@ impl Node {
             settings,
             next_request: 100,
             metrics: Metrics::default(),
+            rng: Rng::with_seed(1),
             pending: Pending::new(PrepareSettings::default()),
             zxid: 0,
             connections: BTreeMap::new(),
@@ -66,6 +70,7 @@ impl Node {
             next_request: &mut self.next_request,
             now: Now::default(),
             metrics: &mut self.metrics,
+            rng: &mut self.rng,
         };
         let connection = self.connections.get_mut(&id).expect("the test knows its connections");
         self.actions.extend(with(connection, &mut serving).into_iter().map(|action| (id, action)));
@@ -289,17 +294,17 @@ fn errors_come_in_their_turn() {
     let mut node = Node::with_clients(1);
     node.send(1, 1, create("/a"));
     node.asked.insert((ConnectionId(1), 2), OpCode::Ping);
-    node.call(ConnectionId(1), |c, serving| c.on_request(2, Err(ZkError::Unimplemented), serving));
+    node.call(ConnectionId(1), |c, serving| c.on_request(2, Err(BadRequest::Malformed(OpCode::GetData)), serving));
     node.send(1, 3, create("/a"));
     node.send(1, 4, Request::Multi(vec![create("/b"), create("/a"), create("/c")]));
     node.send(1, 5, exists("/b", false));
     node.check(1, &[]);
     node.run();
-    node.check(1, &["1 /a", "2 Unimplemented", "3 NodeExists", "4 Ok NodeExists RuntimeInconsistency", "5 NoNode"]);
+    node.check(1, &["1 /a", "2 MarshallingError", "3 NodeExists", "4 Ok NodeExists RuntimeInconsistency", "5 NoNode"]);
     let unreadable = [&1i32.to_be_bytes()[..], &OpCode::GetData.code().to_be_bytes(), &[0, 0, 0, 9]].concat();
-    assert_eq!(decode_request(unreadable.into()), Ok((1, Err(ZkError::MarshallingError))));
+    assert_eq!(decode_request(unreadable.into()), Ok((1, Err(BadRequest::Malformed(OpCode::GetData)))));
     let unknown = [7i32.to_be_bytes(), 99i32.to_be_bytes()].concat();
-    assert_eq!(decode_request(unknown.into()), Ok((7, Err(ZkError::Unimplemented))));
+    assert_eq!(decode_request(unknown.into()), Ok((7, Err(BadRequest::Unknown))));
     assert!(decode_request(Bytes::from_static(&[0; 7])).is_err());
 }
 
@@ -487,6 +492,7 @@ fn a_connection_takes_only_so_many_requests() {
         settings: &node.settings,
         now: Now::default(),
         metrics: &mut Metrics::default(),
+        rng: &mut Rng::with_seed(1),
         next_request: &mut node.next_request,
     };
     assert_eq!(early.on_request(1, Ok(Request::Ping), serving), [Action::Close(CloseReason::Protocol)]);

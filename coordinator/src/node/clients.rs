@@ -298,6 +298,7 @@ impl Clients {
             settings: &self.settings,
             now: self.now,
             metrics: &mut self.metrics,
+            rng: &mut self.rng,
             next_request: &mut self.next_request,
         };
         Some(what(&mut client.connection, &mut serving))

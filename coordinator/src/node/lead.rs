@@ -23,7 +23,7 @@ const PROPOSAL_BYTES: usize = 1024 * 1024;
 /// Proposals on their way. While this many are, requests gather, so that under load few large ones travel.
 const PROPOSALS_IN_FLIGHT: usize = 4;
 
-/// How often containers and TTL znodes are looked at, as ZooKeeper's `znode.container.checkIntervalMs`.
+/// How often containers and TTL znodes are looked at unless `znode.container.checkIntervalMs` says otherwise.
 const OUTLIVED_EVERY_MS: u64 = 60_000;
 
 /// Removed in one go at most, so that other requests get their turn.
@@ -58,6 +58,9 @@ pub(super) struct Lead {
     next_outlived: Millis,
     /// The text last written to the znode of the configuration.
     described: Option<String>,
+    outlived_every_ms: u64,
+    /// How long a container may wait for its first child, 0 for ever.
+    never_used_ms: i64,
 }
 
 impl Lead {
@@ -65,6 +68,8 @@ impl Lead {
     /// knows when the last leader heard of it.
     pub(super) fn new(term: u64, tree: &Tree, settings: PrepareSettings, config: &Config, now: Now) -> Lead {
         let expiry = Expiry::new(u64::from(config.tick_time_ms).min(1000));
+        // Checked when the configuration was read.
+        let number = |key: &str, default| config.properties.parse_or(key, default, "").unwrap_or(default);
         let mut lead = Lead {
             term,
             inbox: Inbox::default(),
@@ -74,8 +79,10 @@ impl Lead {
             last_time: 0,
             queue: VecDeque::new(),
             proposals: VecDeque::new(),
-            next_outlived: now.mono + OUTLIVED_EVERY_MS,
             described: None,
+            next_outlived: now.mono + number("znode.container.checkIntervalMs", OUTLIVED_EVERY_MS).max(1),
+            outlived_every_ms: number("znode.container.checkIntervalMs", OUTLIVED_EVERY_MS).max(1),
+            never_used_ms: i64::try_from(number("znode.container.maxNeverUsedIntervalMs", 0)).unwrap_or(i64::MAX),
         };
         lead.restart_clocks(tree, now.mono);
         lead
@@ -173,8 +180,8 @@ impl Lead {
             self.push_own(session, WriteBody::CloseSession(CloseSession {}));
         }
         if now.mono >= self.next_outlived {
-            self.next_outlived = now.mono + OUTLIVED_EVERY_MS;
-            for path in tree.outlived(now.wall.0, 0).into_iter().take(OUTLIVED_AT_ONCE) {
+            self.next_outlived = now.mono + self.outlived_every_ms;
+            for path in tree.outlived(now.wall.0, self.never_used_ms).into_iter().take(OUTLIVED_AT_ONCE) {
                 self.push_own(0, WriteBody::DeleteContainer(DeleteWrite { path, version: -1 }));
             }
         }

@@ -10,6 +10,7 @@ mod delete;
 pub mod error;
 mod multi;
 mod reconfig;
+pub mod sasl;
 mod session;
 mod sync;
 mod watches;

@@ -43,6 +43,9 @@ fn as_in_multi(request: Request) -> Result<Request, ZkError> {
         Request::Create(create) | Request::Create2(create) if create.flags == CreateMode::Container.flag() => {
             Ok(Request::CreateContainer(create))
         }
+        Request::CreateTtl { create, .. } if create.flags == CreateMode::Container.flag() => {
+            Ok(Request::CreateContainer(create))
+        }
         Request::CreateTtl { create, .. } if !create.mode().is_some_and(CreateMode::is_ttl) => {
             Ok(Request::Create(create))
         }

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "server/ owns threads, clocks and hash maps")]
 
 mod admin;
+mod convert;
 mod disk;
 mod facts;
 mod link;
@@ -29,6 +30,7 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 
+pub use convert::{Converted, export_zookeeper, import_zookeeper};
 pub use disk::DiskError;
 
 /// Events that wait for the node's loop. Readers wait when it is full.

@@ -132,7 +132,7 @@ impl Pending {
         let body = match write.body {
             Some(WriteBody::Multi(multi)) => prepare.multi(multi),
             Some(body) => prepare.one(body).unwrap_or_else(TxnBody::refused),
-            None => TxnBody::refused(Refusal::Unimplemented),
+            None => TxnBody::refused(Refusal::Malformed),
         };
         let touched: Vec<String> = prepare.undo.into_iter().map(|undo| undo.path).collect();
         if !touched.is_empty() {

@@ -105,7 +105,93 @@ struct StoredMeta {
     digest: u64,
 }
 
+/// A znode's state as it is kept, its name and children left out: what trees of other origin are made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawNode {
+    /// Transaction that made it.
+    pub czxid: i64,
+    /// Transaction that last set its data.
+    pub mzxid: i64,
+    /// Transaction that last made or removed a child.
+    pub pzxid: i64,
+    /// Wall clock in milliseconds when it was made.
+    pub ctime: i64,
+    /// Wall clock in milliseconds when its data was last set.
+    pub mtime: i64,
+    /// How often its data was set.
+    pub version: i32,
+    /// Children ever made.
+    pub cversion: i32,
+    /// How often its access control list was set.
+    pub aversion: i32,
+    /// Session, or the mark of a container or of a time to live.
+    pub owner: i64,
+    /// Data.
+    pub data: Option<Vec<u8>>,
+    /// Access control list.
+    pub acl: Vec<Acl>,
+}
+
+/// Takes a znode: path, state, access control list and data.
+pub type GiveNode<'a> = dyn FnMut(&str, &RawNode, &super::acl::AclList, Option<&[u8]>) + 'a;
+
 impl Tree {
+    /// A tree of these znodes, each parent before its children (as paths in order are), and sessions: id, timeout in
+    /// milliseconds and password.
+    ///
+    /// # Errors
+    /// A znode without parent, or no root.
+    pub fn from_raw(
+        zxid: i64,
+        nodes: impl IntoIterator<Item = (String, RawNode)>,
+        sessions: impl IntoIterator<Item = (i64, i32, [u8; 16])>,
+    ) -> Result<Tree, LoadError> {
+        let mut tree = Tree::bare();
+        for (path, node) in nodes {
+            let stored = StoredNode {
+                czxid: node.czxid,
+                mzxid: node.mzxid,
+                pzxid: node.pzxid,
+                ctime: node.ctime,
+                mtime: node.mtime,
+                version: node.version,
+                cversion: node.cversion,
+                aversion: node.aversion,
+                owner: node.owner,
+                data: node.data,
+                acl: node.acl,
+                open: false,
+            };
+            tree.load_node(&path, stored)?;
+        }
+        for (id, timeout_ms, password) in sessions {
+            tree.add_session(id, timeout_ms, &password);
+        }
+        tree.zxid = zxid;
+        tree.dirty = BTreeSet::new();
+        tree.find_quotas();
+        Ok(tree)
+    }
+
+    /// Hands out every znode, parents first: path, state (without list and data), list and data.
+    pub fn each_raw(&self, give: &mut GiveNode<'_>) {
+        for (path, node) in (Walk { left: vec![("/".to_owned(), &self.root)] }) {
+            let raw = RawNode {
+                czxid: node.czxid,
+                mzxid: node.mzxid,
+                pzxid: node.pzxid,
+                ctime: node.ctime,
+                mtime: node.mtime,
+                version: node.version,
+                cversion: node.cversion,
+                aversion: node.aversion,
+                owner: node.owner,
+                ..RawNode::default()
+            };
+            give(&path, &raw, self.acl(node), node.data());
+        }
+    }
+
     /// What changed since the last call, as of now, in order of the keys: a store that writes it in one batch (with the
     /// position in the log) holds this very tree. After many transactions a key still comes once.
     pub fn take_changes(&mut self) -> Vec<KeyChange> {

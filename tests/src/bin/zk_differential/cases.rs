@@ -3,7 +3,7 @@
 
 use super::{Handshake, Step};
 use bytes::{BufMut, Bytes, BytesMut};
-use common::zk::{Acl, CreateMode, CreateRequest, Id, OpCode, ReconfigRequest, Request, SetWatches, Writer};
+use common::zk::{Acl, CreateMode, CreateRequest, Id, OpCode, Request, SetWatches, Writer};
 
 const ROOT: &str = "/diff";
 
@@ -164,7 +164,9 @@ fn creates() -> Vec<Step> {
         ],
     );
     for ttl_ms in [0, -1, 1, 1_000_000, (1 << 40) - 1, 1 << 40, i64::MAX, i64::MIN] {
-        for code in [5, 6, 0, 4] {
+        // A time to live that cannot be, on a create without the flag for one, ends a real server for good.
+        let codes: &[i32] = if (1..1 << 40).contains(&ttl_ms) { &[5, 6, 0, 4] } else { &[5, 6] };
+        for &code in codes {
             steps.push(Step::Ask(0, Request::CreateTtl { create: flags("/t", code), ttl_ms }));
             steps.push(Step::Ask(0, Request::Exists { path: path("/t"), watch: false }));
             steps.push(Step::Ask(0, delete("/t")));
@@ -303,18 +305,15 @@ fn multis() -> Vec<Step> {
     }
     let read = |below: &str| Request::GetData { path: path(below), watch: true };
     let list = |below: &str| Request::GetChildren { path: path(below), watch: true };
-    for reads in [
-        vec![],
-        vec![read("/a"), list(""), read("/none"), list("/none")],
-        vec![read("bad"), Request::Exists { path: path("/a"), watch: false }],
-        vec![Request::GetChildren2 { path: path(""), watch: false }],
-        vec![delete("/a")],
-    ] {
+    for reads in [vec![], vec![read("/a"), list(""), read("/none"), list("/none")], vec![read("bad"), read("/a/b")]] {
         steps.push(Step::Ask(0, Request::MultiRead(reads)));
     }
     for opcode in [14, 22] {
         // One that stands for an error, reads among writes and writes among reads, none at all.
         for inner in [-1, 0, 3, 4, 8, 9, 11, 14, 100, -11, 99] {
+            if opcode == 22 && matches!(inner, 3 | 4) {
+                continue;
+            }
             let mut body = BytesMut::new();
             let mut writer = Writer::new(&mut body);
             writer.int(inner);
@@ -525,26 +524,10 @@ fn quotas() -> Vec<Step> {
 /// What clients may not ask, or not here.
 fn refused() -> Vec<Step> {
     let mut steps = Vec::new();
-    for opcode in [0, -1, 10, 23, 99, 108, 1000, i32::MIN] {
+    for opcode in [0, -1, 10, 13, 23, 99, 108, 1000, i32::MIN] {
         steps.push(Step::Raw(0, opcode, vec![]));
         steps.push(Step::Raw(0, opcode, vec![0; 40]));
     }
-    let reconfig = |joining: Option<&str>, leaving: Option<&str>, new: Option<&str>, config_version| {
-        Request::Reconfig(ReconfigRequest {
-            joining: joining.map(str::to_owned),
-            leaving: leaving.map(str::to_owned),
-            new_members: new.map(str::to_owned),
-            config_version,
-        })
-    };
-    steps.extend(by(
-        0,
-        vec![
-            reconfig(None, None, None, -1),
-            reconfig(Some("server.2=a:1:2"), Some("1"), None, 0),
-            reconfig(None, None, Some("server.1=a:1:2:participant;3"), -1),
-        ],
-    ));
     steps
 }
 
@@ -554,7 +537,14 @@ fn raw() -> Vec<Step> {
     for opcode in OpCode::ALL.iter().filter(|opcode| {
         !matches!(
             opcode,
-            OpCode::CloseSession | OpCode::CreateSession | OpCode::Notification | OpCode::Error | OpCode::Auth
+            // An answer to a ping has its own xid; what a sync for nothing names is nobody's business.
+            OpCode::Ping
+                | OpCode::Sync
+                | OpCode::CloseSession
+                | OpCode::CreateSession
+                | OpCode::Notification
+                | OpCode::Error
+                | OpCode::Auth
         ) && opcode.code() < 500
     }) {
         for body in [

@@ -104,6 +104,11 @@ impl Side {
             let line = self.open();
             self.lines.push(line);
         }
+        self.rebase();
+    }
+
+    /// From here on zxids count from now.
+    fn rebase(&mut self) {
         let request = Request::Exists { path: "/".into(), watch: false };
         self.write(0, 1, &request);
         let frame = self.lines[0].frame().expect("an open session");
@@ -338,6 +343,8 @@ fn perform(side: &mut Side, step: &Step, xid: i32) -> (Vec<Got>, Vec<(usize, Vec
                 body.put_u8(u8::from(read_only));
             }
             let got = side.handshake(&body);
+            // Ours takes a zxid when a session moves or is refused, ZooKeeper does not.
+            side.rebase();
             if let Some(who) = handshake.session {
                 // Whoever had the session has lost it, or not: a new one stands for it.
                 let line = side.open();
@@ -345,7 +352,11 @@ fn perform(side: &mut Side, step: &Step, xid: i32) -> (Vec<Got>, Vec<(usize, Vec
             }
             got
         }
-        Step::ConnectRaw(bytes) => side.handshake(bytes),
+        Step::ConnectRaw(bytes) => {
+            let got = side.handshake(bytes);
+            side.rebase();
+            got
+        }
     };
     (direct, side.others())
 }

@@ -126,7 +126,7 @@ fn request(rng: &mut Rng, root: &str) -> Request {
         34 => Request::RemoveWatches { path, kind: rng.i32(0..7) },
         35 => Request::Sync { path },
         36 => Request::WhoAmI,
-        37 => Request::DeleteContainer { path },
+        37 => Request::MultiRead(vec![]),
         38 => Request::Auth {
             auth_type: 0,
             scheme: if rng.bool() { "digest".into() } else { "ip".into() },
