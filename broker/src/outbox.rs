@@ -96,6 +96,10 @@ pub trait Outbox: Send + Sync {
     fn close(&self, connection: ConnectionId, sequence: u64, reason: String);
     /// Sends a request; answered by `Broker::on_peer_response` with the same id, exactly once.
     fn peer(&self, to: &PeerAddress, channel: Channel, request_id: u64, frame: Bytes);
+    /// Closes the connection to a broker; what was asked on it fails. Where this is not done, late answers are ignored.
+    fn drop_peer(&self, to: &PeerAddress, channel: Channel) {
+        let _ = (to, channel);
+    }
     /// Keeps a connection to each of these brokers and to no others, on which nothing is ever said: when it breaks and the
     /// broker's port refuses a new one, its process is gone, and `Broker::on_peer_gone` hears of it. Where this is not
     /// done, the end of its session tells, later.

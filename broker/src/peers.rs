@@ -74,6 +74,8 @@ struct Waiting {
     call: PeerCall,
     version: i16,
     deadline: Millis,
+    /// The connection it was sent by; `None` if it could not be written.
+    by: Option<(PeerAddress, Channel)>,
 }
 
 /// Where a request goes and until when its response is awaited.
@@ -113,7 +115,8 @@ impl Peers {
             let mut state = self.state.lock();
             state.next_id += 1;
             let id = state.next_id;
-            state.waiting.insert(id, Waiting { call, version, deadline: to.deadline });
+            let by = Some((to.address.clone(), to.channel));
+            state.waiting.insert(id, Waiting { call, version, deadline: to.deadline, by });
             state.deadlines.insert((to.deadline, id));
             id
         };
@@ -146,6 +149,7 @@ impl Peers {
         if let Some(waiting) = state.waiting.get_mut(&id) {
             state.deadlines.remove(&(waiting.deadline, id));
             waiting.deadline = Millis(0);
+            waiting.by = None;
             state.deadlines.insert((Millis(0), id));
         }
     }
@@ -158,21 +162,75 @@ impl Peers {
         Some((waiting.call, waiting.version))
     }
 
-    /// Takes every request off the list whose time has passed.
+    /// Takes every request off the list whose time has passed. Its connection is given up, as Kafka's clients do: whoever
+    /// does not answer in time may never, and what is sent next would wait behind it.
     pub fn expired(&self, now: Millis) -> Vec<PeerCall> {
-        let mut state = self.state.lock();
-        let mut calls = Vec::new();
-        while let Some((deadline, id)) = state.deadlines.first().copied()
-            && deadline <= now
+        let mut expired = Vec::new();
         {
-            state.deadlines.pop_first();
-            calls.extend(state.waiting.remove(&id).map(|waiting| waiting.call));
+            let mut state = self.state.lock();
+            while let Some((deadline, id)) = state.deadlines.first().copied()
+                && deadline <= now
+            {
+                state.deadlines.pop_first();
+                expired.extend(state.waiting.remove(&id));
+            }
         }
-        calls
+        for (to, channel) in expired.iter().filter_map(|waiting| waiting.by.as_ref()) {
+            self.outbox.drop_peer(to, *channel);
+        }
+        expired.into_iter().map(|waiting| waiting.call).collect()
     }
 
     /// When `expired` has something to say.
     pub fn next_deadline(&self) -> Option<Millis> {
         self.state.lock().deadlines.first().map(|(deadline, _)| *deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::{ConnectionId, Job, StopReason, ZkCommand};
+    use bytes::Bytes;
+    use common::kafka::messages::{CreatableTopic, CreateTopicsRequest};
+    use common::kafka::wire::{Frame, STRING_MAX_BYTES};
+
+    /// What was sent and which connections were given up.
+    #[derive(Default)]
+    struct Wire(Mutex<Vec<String>>);
+
+    impl Outbox for Wire {
+        fn peer(&self, to: &PeerAddress, channel: Channel, request_id: u64, _: Bytes) {
+            self.0.lock().push(format!("send {request_id} to {} {channel:?}", to.broker.0));
+        }
+        fn drop_peer(&self, to: &PeerAddress, channel: Channel) {
+            self.0.lock().push(format!("drop {} {channel:?}", to.broker.0));
+        }
+        fn reply(&self, _: ConnectionId, _: u64, _: Frame) {}
+        fn close(&self, _: ConnectionId, _: u64, _: String) {}
+        fn zk(&self, _: ZkCommand) {}
+        fn wake_at(&self, _: Millis) {}
+        fn run(&self, _: Job) {}
+        fn stop(&self, _: StopReason) {}
+    }
+
+    #[test]
+    fn a_request_that_times_out_takes_its_connection_with_it() {
+        let wire = Arc::new(Wire::default());
+        let peers = Peers::new(wire.clone(), "c".into());
+        let address = PeerAddress { broker: BrokerId(2), host: "h".into(), port: 1 };
+        let to = Destination { address, channel: Channel::ToController, deadline: Millis(100) };
+        let named = |len: usize| CreateTopicsRequest {
+            topics: vec![CreatableTopic { name: "x".repeat(len), ..Default::default() }],
+            ..Default::default()
+        };
+        peers.send(to.clone(), PeerCall::CreateTopics, &named(1), 5);
+        peers.send(to.clone(), PeerCall::ControlledShutdown, &named(1), 5);
+        assert_eq!(peers.finish(1), Some((PeerCall::CreateTopics, 5)));
+        assert_eq!(peers.expired(Millis(99)), []);
+        peers.send(to, PeerCall::AlterPartition, &named(STRING_MAX_BYTES + 1), 5);
+        assert_eq!(peers.expired(Millis(99)), [PeerCall::AlterPartition], "what cannot be written fails at once");
+        assert_eq!(peers.expired(Millis(100)), [PeerCall::ControlledShutdown]);
+        assert_eq!(*wire.0.lock(), ["send 1 to 2 ToController", "send 2 to 2 ToController", "drop 2 ToController"]);
     }
 }

@@ -15,6 +15,9 @@ pub const ZNODE_PATH_BYTES: usize = 64 * 1024;
 /// (`jute.maxbuffer`) and installations with big topics raise it to this.
 pub const ZOOKEEPER_FRAME_BYTES: usize = 4 * 1024 * 1024;
 
+/// Bytes of one request, without its length, that every ZooKeeper server takes: `jute.maxbuffer` unless set otherwise.
+pub const ZOOKEEPER_REQUEST_BYTES: usize = 0xf_ffff;
+
 /// Requests of one ZooKeeper session that may wait for a connection. Nobody waits for more at once; past it they fail as
 /// if the connection had been lost.
 pub const QUEUED_REQUESTS_PER_SESSION: usize = 100_000;

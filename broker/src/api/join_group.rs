@@ -3,7 +3,7 @@
 //! GROUP_MAX_SIZE_REACHED, FENCED_INSTANCE_ID, INVALID_GROUP_ID or what the state of the coordinator asks for.
 
 use super::{Context, Endpoint, Reply, Ticket};
-use crate::group::{JoinInput, JoinResult};
+use crate::group::{JoinInput, JoinResult, kept};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
 use std::ops::RangeInclusive;
@@ -33,7 +33,11 @@ impl Endpoint for JoinGroup {
             },
             session_timeout_ms: request.session_timeout_ms,
             protocol_type: request.protocol_type,
-            protocols: request.protocols.into_iter().map(|protocol| (protocol.name, protocol.metadata)).collect(),
+            protocols: request
+                .protocols
+                .into_iter()
+                .map(|protocol| (protocol.name, kept(&protocol.metadata)))
+                .collect(),
             reason: request.reason,
         };
         let waiter = Box::new(move |result| {

@@ -2,7 +2,7 @@
 //! ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, REBALANCE_IN_PROGRESS, INCONSISTENT_GROUP_PROTOCOL, FENCED_INSTANCE_ID.
 
 use super::{Context, Endpoint, Reply, Ticket};
-use crate::group::{Sender, SyncInput, SyncResult};
+use crate::group::{Sender, SyncInput, SyncResult, kept};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{SyncGroupRequest, SyncGroupResponse};
 use std::ops::RangeInclusive;
@@ -29,7 +29,7 @@ impl Endpoint for SyncGroup {
             },
             protocol_type: request.protocol_type,
             protocol: request.protocol_name,
-            assignments: request.assignments.into_iter().map(|one| (one.member_id, one.assignment)).collect(),
+            assignments: request.assignments.into_iter().map(|one| (one.member_id, kept(&one.assignment))).collect(),
         };
         let waiter = Box::new(move |result| ticket.answer(&response(result)));
         ctx.broker.with_groups(ctx.now, |groups, io| groups.sync(&request.group_id, input, waiter, io));

@@ -41,7 +41,8 @@ use json::ProducerIdBlock;
 use parking_lot::Mutex;
 use registry::{Progress, Registry};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 use store::{Ask, Store};
 use thiserror::Error;
 use tracing::{info, warn};
@@ -286,6 +287,15 @@ impl Io<'_> {
 /// This broker in the cluster. Every method returns at once and says in `effects` what is to be done.
 pub struct Cluster {
     inner: Mutex<Inner>,
+    told: Arc<Told>,
+}
+
+/// What every request may ask, without waiting for the controller's work; written whenever the machine has run.
+#[derive(Debug)]
+struct Told {
+    cluster_id: OnceLock<String>,
+    /// -1: not the controller, or it has not read the cluster's state yet.
+    controller_epoch: AtomicI32,
 }
 
 struct Inner {
@@ -299,6 +309,7 @@ struct Inner {
     is_closing: bool,
     /// Number of the next command to the socket.
     next_command: u64,
+    told: Arc<Told>,
 }
 
 /// Everything but the session: questions out, answers in.
@@ -329,7 +340,9 @@ impl Cluster {
             session.resume(old.session, old.password);
         }
         let core = Core::new(config, rng);
+        let told = Arc::new(Told { cluster_id: OnceLock::new(), controller_epoch: AtomicI32::new(-1) });
         Ok(Cluster {
+            told: told.clone(),
             inner: Mutex::new(Inner {
                 core,
                 session_config,
@@ -338,6 +351,7 @@ impl Cluster {
                 is_burying,
                 is_closing: false,
                 next_command: 0,
+                told,
             }),
         })
     }
@@ -396,12 +410,12 @@ impl Cluster {
 
     /// The cluster's id, once known.
     pub fn cluster_id(&self) -> Option<String> {
-        self.inner.lock().core.registry.cluster_id().map(str::to_owned)
+        self.told.cluster_id.get().cloned()
     }
 
     /// The controller's epoch, if this broker is the controller and has read the cluster's state.
     pub fn controller_epoch(&self) -> Option<i32> {
-        self.inner.lock().core.controller.active_epoch()
+        Some(self.told.controller_epoch.load(Ordering::Acquire)).filter(|epoch| *epoch >= 0)
     }
 
     /// True if this broker is the controller and has read the cluster's state.
@@ -627,6 +641,13 @@ impl Inner {
                     self.core.on_watch(&event, now, effects);
                 }
             }
+        }
+        self.told.controller_epoch.store(self.core.controller.active_epoch().unwrap_or(-1), Ordering::Release);
+        if self.told.cluster_id.get().is_none()
+            && let Some(id) = self.core.registry.cluster_id()
+        {
+            // Only this thread, which holds the machine, writes it.
+            let _ = self.told.cluster_id.set(id.to_owned());
         }
     }
 

@@ -9,10 +9,10 @@ mod messages;
 
 pub use messages::{JoinInput, JoinResult, Joined, Sender, SyncInput, SyncResult, Synced};
 
-use super::GroupError;
 use super::offsets::Offsets;
 use super::records::{GroupRecord, GroupValue, MemberValue};
 use super::turn::{StoreError, Then, Turn, Waiter};
+use super::{GroupError, kept};
 use bytes::Bytes;
 use common::time::{Millis, Now};
 use std::collections::{BTreeMap, BTreeSet};
@@ -145,7 +145,7 @@ impl Group {
         group.leader = value.leader;
         for member in value.members {
             let expires_at = now.mono + u64::try_from(member.session_timeout_ms).unwrap_or(0);
-            let protocols = value.protocol.iter().map(|name| (name.clone(), member.subscription.clone())).collect();
+            let protocols = value.protocol.iter().map(|name| (name.clone(), kept(&member.subscription))).collect();
             let loaded = Member {
                 instance_id: member.group_instance_id,
                 client_id: member.client_id,
@@ -153,7 +153,7 @@ impl Group {
                 rebalance_timeout_ms: member.rebalance_timeout_ms,
                 session_timeout_ms: member.session_timeout_ms,
                 protocols,
-                assignment: member.assignment,
+                assignment: kept(&member.assignment),
                 is_new: false,
                 join: None,
                 sync: None,

@@ -597,6 +597,11 @@ impl Groups {
     }
 }
 
+/// A copy to keep: a slice of a request or of a read log would keep all that was read with it, 64 KiB and more.
+pub(crate) fn kept(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
+
 type LockedShard = ArcMutexGuard<RawMutex, Shard>;
 
 /// `Utils.abs(group.hashCode) % count`: Java hashes the 16-bit units of the text.

@@ -10,51 +10,77 @@ use tokio::net::TcpListener;
 /// A bound port and the name of its listener.
 pub(super) struct Bound {
     name: String,
-    socket: TcpListener,
+    address: String,
+    socket: socket2::Socket,
 }
 
-/// Binds every listener; an error names the address and what to do.
+/// Binds every listener; an error names the address and what to do. Nobody can connect before `listen`: a client that
+/// connected to a broker that still reads its logs would wait for it instead of asking another.
 pub(super) async fn bind(config: &BrokerConfig) -> anyhow::Result<Vec<Bound>> {
     let mut bound = Vec::new();
     for listener in &config.listeners {
         let host = listener.host.as_deref().unwrap_or("0.0.0.0");
-        let socket = listen(host, listener.port).await.with_context(|| {
-            format!(
-                "Socket server failed to bind to {host}:{}: another process may be listening there; choose another port in 'listeners'",
-                listener.port
-            )
-        })?;
-        bound.push(Bound { name: listener.name.clone(), socket });
+        let address = format!("{host}:{}", listener.port);
+        let socket = bind_to(host, listener.port).await.with_context(|| failed_to_bind(&address))?;
+        bound.push(Bound { name: listener.name.clone(), address, socket });
     }
     Ok(bound)
 }
 
-async fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
+fn failed_to_bind(address: &str) -> String {
+    format!(
+        "Socket server failed to bind to {address}: another process may be listening there; choose another port in 'listeners'"
+    )
+}
+
+impl Bound {
+    /// Lets clients connect. Only here is it seen if another process, bound to the same port, was quicker.
+    pub(super) fn listen(self) -> anyhow::Result<Listening> {
+        let socket = self.socket.listen(1024).and_then(|()| TcpListener::from_std(self.socket.into()));
+        Ok(Listening { name: self.name, socket: socket.with_context(|| failed_to_bind(&self.address))? })
+    }
+}
+
+/// A port that clients connect to.
+pub(super) struct Listening {
+    name: String,
+    socket: TcpListener,
+}
+
+async fn bind_to(host: &str, port: u16) -> anyhow::Result<socket2::Socket> {
     let address = tokio::net::lookup_host((host, port)).await?.next().context("the host name has no address")?;
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     // A broker started again must not wait for the old connections' TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(1024)?;
-    Ok(TcpListener::from_std(socket.into())?)
+    Ok(socket)
 }
 
 /// The port each listener really has (a configured port 0 is chosen by the system).
 pub(super) fn ports(bound: &[Bound]) -> BTreeMap<String, u16> {
     bound
         .iter()
-        .map(|bound| (bound.name.clone(), bound.socket.local_addr().map_or(0, |address| address.port())))
+        .map(|bound| {
+            let address = bound.socket.local_addr().ok().and_then(|address| address.as_socket());
+            (bound.name.clone(), address.map_or(0, |address| address.port()))
+        })
         .collect()
 }
 
 /// Accepts clients until the task is dropped.
-pub(super) async fn accept(shared: Arc<Shared>, bound: Bound) {
+pub(super) async fn accept(shared: Arc<Shared>, bound: Listening) {
+    let config = || shared.broker().current.read().clone();
     loop {
+        shared.admission.room(&bound.name, config).await;
         match bound.socket.accept().await {
             Ok((stream, address)) => {
+                let Some(place) = shared.admission.enter(address.ip(), &config()) else {
+                    tracing::info!(client = %address.ip(), listener = bound.name, "too many connections from this address");
+                    continue;
+                };
                 let info = connection_info(&shared, &bound.name, address.ip().to_string());
-                tokio::spawn(socket::serve(shared.clone(), stream, info));
+                tokio::spawn(socket::serve(shared.clone(), stream, info, place));
             }
             Err(error) => {
                 // Out of descriptors, most likely: others go on, and a pause keeps this from spinning.

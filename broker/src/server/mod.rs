@@ -1,6 +1,7 @@
 //! The broker as a process: sockets, threads, clock and files, and nothing that decides. The only place that is async.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "server/ owns clocks, files and threads")]
 
+mod admission;
 mod broker_id;
 pub mod clock;
 pub mod disk;
@@ -34,12 +35,15 @@ pub struct Shared {
     runtime: tokio::runtime::Handle,
     connections: Mutex<HashMap<ConnectionId, mpsc::UnboundedSender<socket::Due>>>,
     next_connection: AtomicU64,
+    admission: Arc<admission::Admission>,
     peers: peer::Peers,
     zookeeper: mpsc::UnboundedSender<ZkCommand>,
     wake: Notify,
     wake_at: AtomicU64,
     stopped: mpsc::UnboundedSender<StopReason>,
     max_request_bytes: usize,
+    /// A fetch answer is as long as was asked for, or one batch, which came in a request.
+    max_response_bytes: usize,
     idle_limit: Duration,
 }
 
@@ -71,6 +75,10 @@ impl Outbox for Shared {
 
     fn peer(&self, to: &PeerAddress, channel: Channel, request_id: u64, frame: Bytes) {
         self.peers.send(to, channel, request_id, frame);
+    }
+
+    fn drop_peer(&self, to: &PeerAddress, channel: Channel) {
+        self.peers.drop_connection(to, channel);
     }
 
     fn watch(&self, brokers: &BTreeSet<PeerAddress>) {
@@ -118,6 +126,8 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
     let (zookeeper, zk_commands) = mpsc::unbounded_channel();
     let (stopped, mut stop) = mpsc::unbounded_channel();
     let max_request_bytes = usize::try_from(config.socket_request_max_bytes).unwrap_or(usize::MAX);
+    let max_fetch_bytes = usize::try_from(config.replica_fetch_response_max_bytes).unwrap_or(0);
+    let max_response_bytes = max_request_bytes.saturating_add(max_fetch_bytes);
     let idle_limit = Duration::from_millis(u64::try_from(config.connections_max_idle_ms).unwrap_or(u64::MAX / 2));
     let shared = Arc::new_cyclic(|weak| Shared {
         clock: Clock::start(),
@@ -125,12 +135,14 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
         runtime,
         connections: Mutex::default(),
         next_connection: AtomicU64::new(1),
+        admission: Arc::default(),
         peers: peer::Peers::new(weak.clone()),
         zookeeper,
         wake: Notify::new(),
         wake_at: AtomicU64::new(u64::MAX),
         stopped,
         max_request_bytes,
+        max_response_bytes,
         idle_limit,
     });
     let ports = listener::ports(&listeners);
@@ -139,6 +151,7 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
     let broker =
         Broker::start(config, (&ports, &host_name()), collaborators, shared.clock.now()).map_err(anyhow::Error::new)?;
     shared.broker.set(broker.clone()).unwrap_or_else(|_| unreachable!("set once"));
+    let listeners: Vec<_> = listeners.into_iter().map(listener::Bound::listen).collect::<Result<_, _>>()?;
     let mut zk_task = tokio::spawn(zookeeper::drive(shared.clone(), zk_commands));
     let mut tick_task = tokio::spawn(tick(shared.clone()));
     broker.begin(shared.clock.now());

@@ -2,8 +2,9 @@
 //! response or by the reason why there is none. Never retries: the machines decide that.
 
 use super::Shared;
+use super::socket::next_frame;
 use crate::outbox::{Channel, PeerAddress, PeerError};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -51,6 +52,11 @@ impl Peers {
         let _ = sender.send(request);
         open.insert(key, sender);
         shared.runtime.spawn(drive(shared.clone(), to.clone(), requests));
+    }
+
+    /// Its task ends when it sees that nothing can be sent any more.
+    pub(super) fn drop_connection(&self, to: &PeerAddress, channel: Channel) {
+        self.open.lock().remove(&(to.clone(), channel));
     }
 
     pub(super) fn watch(&self, brokers: &BTreeSet<PeerAddress>) {
@@ -130,6 +136,7 @@ async fn connect(to: &PeerAddress) -> Result<TcpStream, PeerError> {
     }
 }
 
+/// Reads and writes at once: a broker that answers before it reads on must not be waited for.
 async fn exchange(
     shared: &Shared,
     stream: TcpStream,
@@ -138,20 +145,22 @@ async fn exchange(
 ) {
     let (mut read, mut write) = stream.into_split();
     let mut buffer = BytesMut::new();
+    let mut unsent: VecDeque<Bytes> = VecDeque::new();
     loop {
         buffer.reserve(64 * 1024);
+        let next = unsent.front().cloned().unwrap_or_default();
         tokio::select! {
             biased;
             got = read.read_buf(&mut buffer) => {
                 if got.unwrap_or(0) == 0 {
                     return;
                 }
-                while let Some(prefix) = buffer.first_chunk::<4>() {
-                    let Ok(len) = usize::try_from(i32::from_be_bytes(*prefix)) else { return };
-                    if buffer.len() < 4 + len {
-                        break;
-                    }
-                    let frame = buffer.split_to(4 + len).freeze().slice(4..);
+                loop {
+                    let frame = match next_frame(&mut buffer, shared.max_response_bytes) {
+                        Ok(Some(frame)) => frame,
+                        Ok(None) => break,
+                        Err(error) => return tracing::warn!(%error, "a broker's response has an impossible length"),
+                    };
                     let Some(id) = waiting.pop_front() else { return };
                     shared.broker().on_peer_response(id, Ok(frame), shared.clock.now());
                 }
@@ -159,15 +168,13 @@ async fn exchange(
             request = requests.recv() => {
                 let Some((id, frame)) = request else { return };
                 waiting.push_back(id);
-                let mut burst = vec![frame];
-                while let Ok((id, frame)) = requests.try_recv() {
-                    waiting.push_back(id);
-                    burst.push(frame);
-                }
-                for frame in burst {
-                    if write.write_all(&frame).await.is_err() {
-                        return;
-                    }
+                unsent.push_back(frame);
+            }
+            sent = write.write(&next), if !next.is_empty() => {
+                let Some(front) = unsent.front_mut().filter(|_| sent.is_ok()) else { return };
+                front.advance(sent.unwrap_or(0));
+                if front.is_empty() {
+                    unsent.pop_front();
                 }
             }
         }

@@ -2,6 +2,7 @@
 //! a whole burst of pipelined requests. Never looks into a frame.
 
 use super::Shared;
+use super::admission::Place;
 use crate::api::Handled;
 use crate::connection::{Answers, ConnectionInfo};
 use bytes::{Bytes, BytesMut};
@@ -10,6 +11,7 @@ use common::kafka::wire::{Frame, Part};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -34,7 +36,7 @@ impl Due {
 }
 
 /// Serves a connection until either side ends it.
-pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, info: ConnectionInfo) {
+pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, info: ConnectionInfo, _place: Place) {
     let _ = stream.set_nodelay(true);
     let (sender, replies) = mpsc::unbounded_channel();
     shared.connections.lock().insert(info.id, sender);
@@ -60,7 +62,7 @@ async fn converse(
         while let Ok(due) = replies.try_recv() {
             due.note(&mut answers);
         }
-        if send_answers(&mut stream, &mut answers).await? || more {
+        if send_answers(&mut stream, &mut answers, shared.idle_limit()).await? || more {
             idle.as_mut().reset(tokio::time::Instant::now() + shared.idle_limit());
         }
         if let Some(reason) = answers.must_close() {
@@ -96,6 +98,7 @@ fn handle_frames(shared: &Shared, info: &ConnectionInfo, buffer: &mut BytesMut, 
             Ok(Some(frame)) => frame,
             Ok(None) => return false,
             Err(error) => {
+                tracing::warn!(%error, "a client sent something that is not a request of this protocol");
                 let sequence = answers.begin();
                 answers.close(sequence, error.to_string());
                 return false;
@@ -113,12 +116,11 @@ fn handle_frames(shared: &Shared, info: &ConnectionInfo, buffer: &mut BytesMut, 
 }
 
 /// Splits one frame off, without its length prefix; an error if the length is not possible.
-fn next_frame(buffer: &mut BytesMut, max_bytes: usize) -> io::Result<Option<Bytes>> {
+pub(super) fn next_frame(buffer: &mut BytesMut, max_bytes: usize) -> io::Result<Option<Bytes>> {
     let Some(prefix) = buffer.first_chunk::<4>() else { return Ok(None) };
     let declared = i32::from_be_bytes(*prefix);
     let len = usize::try_from(declared).ok().filter(|len| *len <= max_bytes).ok_or_else(|| {
         let text = format!("Invalid receive (size = {declared} larger than {max_bytes})");
-        tracing::warn!(text, "a client sent something that is not a request of this protocol");
         io::Error::new(io::ErrorKind::InvalidData, text)
     })?;
     if buffer.len() < 4 + len {
@@ -128,8 +130,8 @@ fn next_frame(buffer: &mut BytesMut, max_bytes: usize) -> io::Result<Option<Byte
     Ok(Some(frame.slice(4..)))
 }
 
-/// Sends every answer that is due; true if there was one.
-async fn send_answers(stream: &mut TcpStream, answers: &mut Answers) -> io::Result<bool> {
+/// Sends every answer that is due; true if there was one. The client must take a part of it every `patience`.
+async fn send_answers(stream: &mut TcpStream, answers: &mut Answers, patience: Duration) -> io::Result<bool> {
     let mut memory: VecDeque<Bytes> = VecDeque::new();
     let mut any = false;
     while let Some(frame) = answers.pop() {
@@ -138,20 +140,28 @@ async fn send_answers(stream: &mut TcpStream, answers: &mut Answers) -> io::Resu
             match part {
                 Part::Bytes(bytes) => memory.push_back(bytes),
                 Part::File(slice) => {
-                    send_memory(stream, &mut memory).await?;
-                    send_file(stream, slice).await?;
+                    send_memory(stream, &mut memory, patience).await?;
+                    send_file(stream, slice, patience).await?;
                 }
             }
         }
     }
-    send_memory(stream, &mut memory).await?;
+    send_memory(stream, &mut memory, patience).await?;
     Ok(any)
 }
 
-async fn send_memory(stream: &mut TcpStream, parts: &mut VecDeque<Bytes>) -> io::Result<()> {
+/// A client that takes nothing for as long as an idle one is kept is not kept either.
+async fn within<T>(patience: Duration, write: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    match tokio::time::timeout(patience, write).await {
+        Ok(result) => result,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answers")),
+    }
+}
+
+async fn send_memory(stream: &mut TcpStream, parts: &mut VecDeque<Bytes>, patience: Duration) -> io::Result<()> {
     while !parts.is_empty() {
         let slices: Vec<IoSlice<'_>> = parts.iter().take(64).map(|part| IoSlice::new(part)).collect();
-        let mut sent = stream.write_vectored(&slices).await?;
+        let mut sent = within(patience, stream.write_vectored(&slices)).await?;
         if sent == 0 && parts.iter().any(|part| !part.is_empty()) {
             return Err(io::ErrorKind::WriteZero.into());
         }
@@ -168,20 +178,19 @@ async fn send_memory(stream: &mut TcpStream, parts: &mut VecDeque<Bytes>) -> io:
 }
 
 /// From the page cache to the socket, without a copy through this process.
-async fn send_file(stream: &mut TcpStream, slice: FileSlice) -> io::Result<()> {
+async fn send_file(stream: &mut TcpStream, slice: FileSlice, patience: Duration) -> io::Result<()> {
     let Some(file) = slice.file.as_file() else {
-        return stream.write_all(&slice.read()?).await;
+        return within(patience, stream.write_all(&slice.read()?)).await;
     };
     let mut position = slice.position;
     let end = slice.position + u64::from(slice.len);
     while position < end {
         let want = usize::try_from(end - position).unwrap_or(usize::MAX);
-        let sent = stream
-            .async_io(Interest::WRITABLE, || {
-                let mut at = position;
-                rustix::fs::sendfile(&*stream, file, Some(&mut at), want).map_err(io::Error::from)
-            })
-            .await?;
+        let sending = stream.async_io(Interest::WRITABLE, || {
+            let mut at = position;
+            rustix::fs::sendfile(&*stream, file, Some(&mut at), want).map_err(io::Error::from)
+        });
+        let sent = within(patience, sending).await?;
         if sent == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,

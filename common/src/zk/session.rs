@@ -24,7 +24,7 @@ use super::records::{ConnectRequest, ConnectResponse, EventType, ReplyHeader, Wa
 use super::request::Request;
 use super::response::Response;
 use crate::Rng;
-use crate::limits::{QUEUED_REQUESTS_PER_SESSION, ZOOKEEPER_FRAME_BYTES};
+use crate::limits::{QUEUED_REQUESTS_PER_SESSION, ZOOKEEPER_FRAME_BYTES, ZOOKEEPER_REQUEST_BYTES};
 use crate::time::Millis;
 
 /// The longest an idle client stays silent, whatever the session timeout, milliseconds; as Java's client.
@@ -49,6 +49,9 @@ pub struct SessionConfig {
     pub read_only: bool,
     /// A longer frame from the server breaks the connection (`jute.maxbuffer`).
     pub max_frame_bytes: usize,
+    /// A longer request is not sent and answered `BadArguments`: the server would close the connection (`jute.maxbuffer`),
+    /// and whoever asks again what was lost would never come further.
+    pub max_request_bytes: usize,
 }
 
 impl SessionConfig {
@@ -62,6 +65,7 @@ impl SessionConfig {
             auth: Vec::new(),
             read_only: false,
             max_frame_bytes: ZOOKEEPER_FRAME_BYTES,
+            max_request_bytes: ZOOKEEPER_REQUEST_BYTES,
         })
     }
 }
@@ -518,9 +522,16 @@ impl Session {
 
     fn send_frame(&mut self, token: Option<u64>, request: &Request, now: Millis) {
         let xid = self.next_xid;
+        let start = self.out.len();
+        encode_request(xid, request, &mut self.out);
+        if let Some(token) = token
+            && self.out.len() - start - size_of::<i32>() > self.config.max_request_bytes
+        {
+            self.out.truncate(start);
+            return self.outputs.push_back(Output::Reply { token, result: Err(ZkError::BadArguments), zxid: -1 });
+        }
         // Negative numbers have meanings of their own, so the count starts over.
         self.next_xid = if xid == i32::MAX { 1 } else { xid + 1 };
-        encode_request(xid, request, &mut self.out);
         self.sent.push_back(Sent { xid, token, opcode: request.opcode(), watch: WatchChange::of(request) });
         self.last_sent = now;
     }

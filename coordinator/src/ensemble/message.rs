@@ -344,7 +344,9 @@ pub fn next_frame(bytes: &mut Bytes) -> Option<Bytes> {
 impl LogEntry {
     /// The library's form.
     pub(super) fn into_raft(self) -> eraftpb::Entry {
-        let mut entry = eraftpb::Entry { index: self.index, term: self.term, data: self.data, ..Default::default() };
+        // The log keeps it: a slice would keep all that was read from the peer's socket with it.
+        let data = Bytes::copy_from_slice(&self.data);
+        let mut entry = eraftpb::Entry { index: self.index, term: self.term, data, ..Default::default() };
         if self.kind == EntryType::EntryConfChangeV2 as u32 {
             entry.set_entry_type(EntryType::EntryConfChangeV2);
         }

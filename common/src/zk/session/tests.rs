@@ -582,3 +582,22 @@ fn a_session_can_be_taken_over() {
     b.answer_handshake(9_000, 77);
     b.check(&["connected 77 9000 ms, again: true"]);
 }
+
+#[test]
+fn a_request_that_no_server_takes_is_refused_and_the_connection_lives() {
+    let mut config = config("a:1");
+    config.max_request_bytes = 100;
+    let mut bench = bench(config);
+    let long = |len: usize| Request::SetData { path: "/x".into(), data: Some(vec![0; len].into()), version: -1 };
+    bench.submit(1, long(200));
+    bench.outputs();
+    bench.accept(9_000);
+    assert!(bench.outputs().iter().any(|output| output.contains("BadArguments")), "what waited is refused, too");
+    bench.submit(2, long(200));
+    bench.submit(3, get("/x", false));
+    let outputs = bench.outputs();
+    assert_eq!(outputs.len(), 2, "{outputs:?}");
+    assert!(outputs[0].contains("BadArguments"), "{outputs:?}");
+    assert!(outputs[1].contains("/x"), "{outputs:?}");
+    assert!(bench.session.is_connected());
+}
