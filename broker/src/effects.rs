@@ -265,37 +265,37 @@ impl Broker {
             Effect::Zk(number, command) => {
                 self.zk_commands.lock().add(number, command, |command| self.outbox.zk(command));
             }
-            Effect::LeaderAndIsr { to, request } if self.is_me(&to) => {
+            Effect::LeaderAndIsr { to, flight, request } if self.is_me(&to) => {
                 let broker = self.clone();
                 let me = to.broker;
                 api::leader_and_isr::apply(self, request, now, move |response, now| {
                     broker.with_cluster(now, |cluster, effects| {
-                        cluster.on_leader_and_isr_response(me, Ok(response), now, effects);
+                        cluster.on_leader_and_isr_response((me, flight), Ok(response), now, effects);
                     });
                 });
             }
-            Effect::UpdateMetadata { to, request } if self.is_me(&to) => {
+            Effect::UpdateMetadata { to, flight, request } if self.is_me(&to) => {
                 let response = api::update_metadata::apply(self, request, now);
                 self.run_cluster(work, |cluster, effects| {
-                    cluster.on_update_metadata_response(to.broker, Ok(response), now, effects)
+                    cluster.on_update_metadata_response((to.broker, flight), Ok(response), now, effects)
                 });
             }
-            Effect::StopReplica { to, request } if self.is_me(&to) => {
+            Effect::StopReplica { to, flight, request } if self.is_me(&to) => {
                 let response = api::stop_replica::apply(self, request, now);
                 self.run_cluster(work, |cluster, effects| {
-                    cluster.on_stop_replica_response(to.broker, Ok(response), now, effects)
+                    cluster.on_stop_replica_response((to.broker, flight), Ok(response), now, effects)
                 });
             }
-            Effect::LeaderAndIsr { to, request } => {
-                let call = PeerCall::LeaderAndIsr(to.broker);
+            Effect::LeaderAndIsr { to, flight, request } => {
+                let call = PeerCall::LeaderAndIsr(to.broker, flight);
                 self.peers.send(Destination { channel: Channel::Controller, deadline, address: to }, call, &request, 7);
             }
-            Effect::UpdateMetadata { to, request } => {
-                let call = PeerCall::UpdateMetadata(to.broker);
+            Effect::UpdateMetadata { to, flight, request } => {
+                let call = PeerCall::UpdateMetadata(to.broker, flight);
                 self.peers.send(Destination { channel: Channel::Controller, deadline, address: to }, call, &request, 8);
             }
-            Effect::StopReplica { to, request } => {
-                let call = PeerCall::StopReplica(to.broker);
+            Effect::StopReplica { to, flight, request } => {
+                let call = PeerCall::StopReplica(to.broker, flight);
                 self.peers.send(Destination { channel: Channel::Controller, deadline, address: to }, call, &request, 4);
             }
             Effect::ConfigChanged { kind, name, settings } => self.on_settings(&kind, &name, &settings),
@@ -377,22 +377,22 @@ impl Broker {
                     .and_then(|response| replication::alter_partition_answer(response, version));
                 self.with_replicas(now, |replicas, effects| replicas.on_alter_partition(answers, now, effects));
             }
-            PeerCall::LeaderAndIsr(broker) => {
+            PeerCall::LeaderAndIsr(broker, flight) => {
                 let response = decode::<LeaderAndIsrRequest>(response, version);
                 self.with_cluster(now, |cluster, effects| {
-                    cluster.on_leader_and_isr_response(broker, response, now, effects);
+                    cluster.on_leader_and_isr_response((broker, flight), response, now, effects);
                 });
             }
-            PeerCall::UpdateMetadata(broker) => {
+            PeerCall::UpdateMetadata(broker, flight) => {
                 let response = decode::<UpdateMetadataRequest>(response, version);
                 self.with_cluster(now, |cluster, effects| {
-                    cluster.on_update_metadata_response(broker, response, now, effects);
+                    cluster.on_update_metadata_response((broker, flight), response, now, effects);
                 });
             }
-            PeerCall::StopReplica(broker) => {
+            PeerCall::StopReplica(broker, flight) => {
                 let response = decode::<StopReplicaRequest>(response, version);
                 self.with_cluster(now, |cluster, effects| {
-                    cluster.on_stop_replica_response(broker, response, now, effects);
+                    cluster.on_stop_replica_response((broker, flight), response, now, effects);
                 });
             }
             PeerCall::AllocateProducerIds => {

@@ -22,12 +22,12 @@ pub enum PeerCall {
     AlterPartition,
     /// A block of producer ids asked of the controller.
     AllocateProducerIds,
-    /// The controller's word to this broker.
-    LeaderAndIsr(BrokerId),
-    /// The controller's word to this broker.
-    UpdateMetadata(BrokerId),
-    /// The controller's word to this broker.
-    StopReplica(BrokerId),
+    /// The controller's word to this broker, and its number.
+    LeaderAndIsr(BrokerId, u64),
+    /// The controller's word to this broker, and its number.
+    UpdateMetadata(BrokerId, u64),
+    /// The controller's word to this broker, and its number.
+    StopReplica(BrokerId, u64),
     /// This broker asks the controller to take its leaderships.
     ControlledShutdown,
     /// Topics that a client asked for and that are not there.
@@ -45,10 +45,10 @@ impl PeerCall {
     pub fn broker(&self) -> Option<BrokerId> {
         match self {
             PeerCall::Fetch(id) | PeerCall::ListOffsets(id) => Some(id.leader),
-            PeerCall::LeaderAndIsr(broker) | PeerCall::UpdateMetadata(broker) | PeerCall::StopReplica(broker) => {
-                Some(*broker)
-            }
-            PeerCall::WriteTxnMarkers(broker, _)
+            PeerCall::LeaderAndIsr(broker, _)
+            | PeerCall::UpdateMetadata(broker, _)
+            | PeerCall::StopReplica(broker, _)
+            | PeerCall::WriteTxnMarkers(broker, _)
             | PeerCall::AddPartitionsToTxn(broker, _)
             | PeerCall::ApiVersions(broker) => Some(*broker),
             PeerCall::AlterPartition

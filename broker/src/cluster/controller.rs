@@ -356,34 +356,34 @@ impl Controller {
 
     pub(super) fn on_roles_answer(
         &mut self,
-        broker: i32,
+        from: (i32, u64),
         response: Result<LeaderAndIsrResponse, PeerError>,
         io: &mut Io<'_>,
     ) {
         if let Some(reign) = self.reign_mut() {
-            reign.on_roles_answer(broker, response, io);
+            reign.on_roles_answer(from, response, io);
         }
     }
 
     pub(super) fn on_metadata_answer(
         &mut self,
-        broker: i32,
+        from: (i32, u64),
         response: Result<UpdateMetadataResponse, PeerError>,
         io: &mut Io<'_>,
     ) {
         if let Some(reign) = self.reign_mut() {
-            reign.on_metadata_answer(broker, response, io);
+            reign.on_metadata_answer(from, response, io);
         }
     }
 
     pub(super) fn on_stops_answer(
         &mut self,
-        broker: i32,
+        from: (i32, u64),
         response: Result<StopReplicaResponse, PeerError>,
         io: &mut Io<'_>,
     ) {
         if let Some(reign) = self.reign_mut() {
-            reign.on_stops_answer(broker, response, io);
+            reign.on_stops_answer(from, response, io);
         }
     }
 

@@ -222,6 +222,8 @@ pub enum Effect {
     LeaderAndIsr {
         /// To whom.
         to: PeerAddress,
+        /// Comes back with the answer.
+        flight: u64,
         /// What.
         request: LeaderAndIsrRequest,
     },
@@ -229,6 +231,8 @@ pub enum Effect {
     UpdateMetadata {
         /// To whom.
         to: PeerAddress,
+        /// Comes back with the answer.
+        flight: u64,
         /// What.
         request: UpdateMetadataRequest,
     },
@@ -236,6 +240,8 @@ pub enum Effect {
     StopReplica {
         /// To whom.
         to: PeerAddress,
+        /// Comes back with the answer.
+        flight: u64,
         /// What.
         request: StopReplicaRequest,
     },
@@ -482,34 +488,34 @@ impl Cluster {
     /// A broker's answer to `Effect::LeaderAndIsr`.
     pub fn on_leader_and_isr_response(
         &self,
-        broker: BrokerId,
+        (broker, flight): (BrokerId, u64),
         response: Result<LeaderAndIsrResponse, PeerError>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        self.with(now, effects, |core, io| core.controller.on_roles_answer(broker.0, response, io));
+        self.with(now, effects, |core, io| core.controller.on_roles_answer((broker.0, flight), response, io));
     }
 
     /// A broker's answer to `Effect::UpdateMetadata`.
     pub fn on_update_metadata_response(
         &self,
-        broker: BrokerId,
+        (broker, flight): (BrokerId, u64),
         response: Result<UpdateMetadataResponse, PeerError>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        self.with(now, effects, |core, io| core.controller.on_metadata_answer(broker.0, response, io));
+        self.with(now, effects, |core, io| core.controller.on_metadata_answer((broker.0, flight), response, io));
     }
 
     /// A broker's answer to `Effect::StopReplica`.
     pub fn on_stop_replica_response(
         &self,
-        broker: BrokerId,
+        (broker, flight): (BrokerId, u64),
         response: Result<StopReplicaResponse, PeerError>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        self.with(now, effects, |core, io| core.controller.on_stops_answer(broker.0, response, io));
+        self.with(now, effects, |core, io| core.controller.on_stops_answer((broker.0, flight), response, io));
     }
 
     /// A broker's connections broke and its port refuses new ones: its process is gone, whatever its session says. Its

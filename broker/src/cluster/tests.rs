@@ -192,23 +192,29 @@ impl World {
         let mut effects = Vec::new();
         match effect {
             Effect::Answer(answer) => answer.deliver(),
-            Effect::LeaderAndIsr { to, request } => {
+            Effect::LeaderAndIsr { to, flight, request } => {
                 let is_up = self.members.get(&to.broker.0).is_some_and(|member| member.is_up);
                 let answer = if is_up { Ok(self.on_roles(to.broker.0, request)) } else { Err(PeerError::Lost) };
                 let core = &mut self.member(from).core;
-                core.act(now, &mut effects, |core, io| core.controller.on_roles_answer(to.broker.0, answer, io));
+                core.act(now, &mut effects, |core, io| {
+                    core.controller.on_roles_answer((to.broker.0, flight), answer, io)
+                });
             }
-            Effect::UpdateMetadata { to, request } => {
+            Effect::UpdateMetadata { to, flight, request } => {
                 let is_up = self.members.get(&to.broker.0).is_some_and(|member| member.is_up);
                 let answer = if is_up { Ok(self.on_metadata(to.broker.0, request)) } else { Err(PeerError::Lost) };
                 let core = &mut self.member(from).core;
-                core.act(now, &mut effects, |core, io| core.controller.on_metadata_answer(to.broker.0, answer, io));
+                core.act(now, &mut effects, |core, io| {
+                    core.controller.on_metadata_answer((to.broker.0, flight), answer, io)
+                });
             }
-            Effect::StopReplica { to, request } => {
+            Effect::StopReplica { to, flight, request } => {
                 let is_up = self.members.get(&to.broker.0).is_some_and(|member| member.is_up);
                 let answer = if is_up { Ok(self.on_stops(to.broker.0, request)) } else { Err(PeerError::Lost) };
                 let core = &mut self.member(from).core;
-                core.act(now, &mut effects, |core, io| core.controller.on_stops_answer(to.broker.0, answer, io));
+                core.act(now, &mut effects, |core, io| {
+                    core.controller.on_stops_answer((to.broker.0, flight), answer, io)
+                });
             }
             other => panic!("not to be carried out: {other:?}"),
         }

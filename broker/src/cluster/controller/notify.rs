@@ -49,7 +49,8 @@ pub(crate) struct Channel {
     roles: BTreeMap<Tp, bool>,
     metadata: BTreeSet<Tp>,
     stops: BTreeMap<Tp, bool>,
-    flight: Option<Flight>,
+    /// Under its number: the answer to an earlier request, perhaps to an earlier life of the broker, may still come.
+    flight: Option<(u64, Flight)>,
     retry_at: Option<Millis>,
     /// It answered at least once: from then on a refused connection means that it is gone.
     pub(crate) has_answered: bool,
@@ -105,7 +106,7 @@ impl Channel {
     }
 
     /// What to say next, if anything can be said now. A new broker hears of the others before it follows one of them.
-    fn take_off(&mut self, now: Millis) -> Option<Flight> {
+    fn take_off(&mut self, number: u64, now: Millis) -> Option<Flight> {
         if self.flight.is_some() || self.retry_at.is_some_and(|at| at > now) {
             return None;
         }
@@ -126,19 +127,21 @@ impl Channel {
         } else {
             return None;
         };
-        self.flight = Some(flight.clone());
+        self.flight = Some((number, flight.clone()));
         Some(flight)
     }
 
-    /// The request on its way was answered: what it told.
-    pub(crate) fn landed(&mut self) -> Option<Flight> {
+    /// A request was answered: what it told, if it is the one on its way.
+    pub(crate) fn landed(&mut self, number: u64) -> Option<Flight> {
+        let (_, flight) = self.flight.take_if(|(flight, _)| *flight == number)?;
         self.has_answered = true;
-        self.flight.take()
+        Some(flight)
     }
 
-    /// The request on its way failed: it must be told again, unless something newer is to be told.
-    pub(crate) fn crashed(&mut self, now: Millis) {
-        let Some(flight) = self.flight.take() else { return };
+    /// A request failed. If it is the one on its way, it must be told again, unless something newer is to be told; false
+    /// if it is not.
+    pub(crate) fn crashed(&mut self, number: u64, now: Millis) -> bool {
+        let Some((_, flight)) = self.flight.take_if(|(flight, _)| *flight == number) else { return false };
         self.retry_at = Some(now + RETRY_AFTER_MS);
         match flight {
             Flight::Roles(roles) => {
@@ -161,12 +164,13 @@ impl Channel {
                 }
             }
         }
+        true
     }
 
     /// The next message to this broker; `None` if there is none, or not now.
-    pub(crate) fn next_message(&mut self, teller: &Teller<'_>, now: Millis) -> Option<Message> {
+    pub(crate) fn next_message(&mut self, number: u64, teller: &Teller<'_>, now: Millis) -> Option<Message> {
         loop {
-            let message = match self.take_off(now)? {
+            let message = match self.take_off(number, now)? {
                 Flight::Roles(roles) => teller.roles(&roles).map(Message::Roles),
                 Flight::Metadata { everything, partitions } => {
                     Some(Message::Metadata(teller.metadata(everything, &partitions)))
@@ -380,5 +384,27 @@ impl Teller<'_> {
     pub(crate) fn address(&self) -> Option<PeerAddress> {
         let endpoint = self.mirror.brokers.get(&self.broker)?.registration.endpoint(self.listener)?;
         Some(PeerAddress { broker: BrokerId(self.broker), host: endpoint.host.clone(), port: endpoint.port })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The answer to a request to an earlier life of a broker comes when the new life is being told everything.
+    #[test]
+    fn an_old_answer_does_not_land_a_new_flight() {
+        let mut channel = Channel::new();
+        let tp = ("t".to_owned(), 0);
+        channel.tell_role(tp.clone(), false);
+        let everything = Flight::Metadata { everything: true, partitions: BTreeSet::new() };
+        assert_eq!(channel.take_off(7, Millis(0)), Some(everything.clone()));
+        assert_eq!(channel.landed(6), None);
+        assert!(!channel.crashed(6, Millis(0)));
+        assert_eq!(channel.take_off(8, Millis(0)), None, "the first is still on its way");
+        assert!(channel.crashed(7, Millis(0)));
+        assert_eq!(channel.take_off(8, Millis(RETRY_AFTER_MS)), Some(everything.clone()));
+        assert_eq!(channel.landed(8), Some(everything));
+        assert_eq!(channel.take_off(9, Millis(RETRY_AFTER_MS)), Some(Flight::Roles(BTreeMap::from([(tp, false)]))));
     }
 }

@@ -149,7 +149,8 @@ impl Reign {
             elections: Default::default(),
             shutdowns: Vec::new(),
             producer_ids: BTreeMap::new(),
-            next_request: 0,
+            // An answer may come that an earlier reign waited for.
+            next_request: u64::from(epoch.unsigned_abs()) << 32,
             balance_at: io.now.mono + FIRST_BALANCE_AFTER_MS,
             postponed: BTreeSet::new(),
             retry_at: None,
@@ -429,26 +430,33 @@ impl Reign {
                 broker,
                 broker_epoch,
             };
-            let Some(message) = channel.next_message(&teller, io.now.mono) else { continue };
+            let flight = self.next_request + 1;
+            let Some(message) = channel.next_message(flight, &teller, io.now.mono) else { continue };
+            self.next_request = flight;
             let Some(to) = teller.address() else {
                 warn!(broker, listener = io.config.control_listener, "the broker has no such listener");
-                channel.crashed(io.now.mono);
+                channel.crashed(flight, io.now.mono);
                 continue;
             };
             io.effects.push(match message {
-                Message::Roles(request) => Effect::LeaderAndIsr { to, request },
-                Message::Metadata(request) => Effect::UpdateMetadata { to, request },
-                Message::Stops(request) => Effect::StopReplica { to, request },
+                Message::Roles(request) => Effect::LeaderAndIsr { to, flight, request },
+                Message::Metadata(request) => Effect::UpdateMetadata { to, flight, request },
+                Message::Stops(request) => Effect::StopReplica { to, flight, request },
             });
         }
     }
 
     /// What a request told that was answered; `None` if it failed, or nobody waits for it.
-    fn landed<R>(&mut self, broker: i32, response: Result<R, PeerError>, io: &mut Io<'_>) -> Option<(R, Flight)> {
+    fn landed<R>(
+        &mut self,
+        (broker, flight): (i32, u64),
+        response: Result<R, PeerError>,
+        io: &mut Io<'_>,
+    ) -> Option<(R, Flight)> {
         let channel = self.channels.get_mut(&broker)?;
         match response {
             Ok(response) => {
-                let flight = channel.landed()?;
+                let flight = channel.landed(flight)?;
                 if self.mirror.unreachable.remove(&broker) {
                     info!(broker, "reachable again");
                     // Most likely a new process that waits for the old one's session to end, and knows nothing.
@@ -460,7 +468,9 @@ impl Reign {
             }
             Err(error) => {
                 debug!(broker, %error, "a request of the controller failed; trying again");
-                channel.crashed(io.now.mono);
+                if !channel.crashed(flight, io.now.mono) {
+                    return None;
+                }
                 if error == PeerError::Refused && channel.is_refused() {
                     self.on_unreachable(broker, io);
                 }
@@ -471,11 +481,11 @@ impl Reign {
 
     pub(super) fn on_roles_answer(
         &mut self,
-        broker: i32,
+        (broker, flight): (i32, u64),
         response: Result<LeaderAndIsrResponse, PeerError>,
         io: &mut Io<'_>,
     ) {
-        let Some((response, Flight::Roles(told))) = self.landed(broker, response, io) else { return };
+        let Some((response, Flight::Roles(told))) = self.landed((broker, flight), response, io) else { return };
         if response.error_code != 0 {
             warn!(broker, error = response.error_code, "a broker refused LeaderAndIsr");
             return;
@@ -503,11 +513,11 @@ impl Reign {
 
     pub(super) fn on_metadata_answer(
         &mut self,
-        broker: i32,
+        (broker, flight): (i32, u64),
         response: Result<UpdateMetadataResponse, PeerError>,
         io: &mut Io<'_>,
     ) {
-        if let Some((response, _)) = self.landed(broker, response, io)
+        if let Some((response, _)) = self.landed((broker, flight), response, io)
             && response.error_code != 0
         {
             warn!(broker, error = response.error_code, "a broker refused UpdateMetadata");
@@ -516,11 +526,11 @@ impl Reign {
 
     pub(super) fn on_stops_answer(
         &mut self,
-        broker: i32,
+        (broker, flight): (i32, u64),
         response: Result<StopReplicaResponse, PeerError>,
         io: &mut Io<'_>,
     ) {
-        let Some((response, Flight::Stops(stopped))) = self.landed(broker, response, io) else { return };
+        let Some((response, Flight::Stops(stopped))) = self.landed((broker, flight), response, io) else { return };
         let failed: BTreeSet<Tp> = response
             .partition_errors
             .into_iter()
