@@ -101,6 +101,8 @@ pub struct OpenState {
     pub recovery_point: i64,
     /// From [`checkpoints::LOG_START_OFFSET_FILE`]; 0 if it is not there.
     pub log_start_offset: i64,
+    /// From [`checkpoints::CLEANER_OFFSET_FILE`]; 0 if it is not there. Below it a segment may end before the next begins.
+    pub compacted_to: i64,
 }
 
 /// The log of one partition.
@@ -118,6 +120,8 @@ pub struct Log {
     recovery_point: i64,
     /// When the oldest record that is not synced was appended.
     unflushed_since: Option<Millis>,
+    /// After a crash: where records may be missing between two segments.
+    suspected_gap: Option<i64>,
     /// Counts truncations, so that a flush that began before one proves nothing.
     truncations: u64,
     /// Files to be removed when their delay is over.
@@ -150,6 +154,13 @@ impl Log {
         now: Now,
     ) -> Result<Log, LogError> {
         recovery::open(disk, dir, config, start, now)
+    }
+
+    /// Where records are missing between two segments that were not synced when the broker crashed, if that is not the
+    /// work of compaction; told once. A follower of a topic that is not compacted fetches anew from there.
+    pub fn take_suspected_gap(&mut self) -> Option<i64> {
+        let gap = self.suspected_gap.take();
+        gap.filter(|gap| *gap < self.log_end_offset && !self.config.cleanup_compact)
     }
 
     /// The partition's directory.

@@ -59,6 +59,7 @@ pub(super) fn open(
         log_end_offset: 0,
         recovery_point: start.recovery_point.max(0),
         unflushed_since: None,
+        suspected_gap: None,
         truncations: 0,
         doomed: Vec::new(),
         rng: Rng::with_seed(seed),
@@ -218,11 +219,15 @@ fn load_segments(log: &mut Log, files: &DirFiles, start: OpenState) -> Result<()
             continue;
         };
         tracing::info!(path = %segment.path().display(), reason, "recovering segment");
-        let cut = recover_segment(log, &mut segment)?;
+        let recovered = recover_segment(log, &mut segment)?;
         assigned = true;
         log.segments.insert(*base, segment);
+        let next = files.segments.range((Bound::Excluded(*base), Bound::Unbounded)).next().map(|(base, _)| *base);
         // Where a damaged segment was synced once, those behind it are whole and stay: a gap loses less.
-        if cut > 0 && unsynced {
+        if unsynced && recovered.lacks_its_end(next, start.compacted_to) {
+            log.suspected_gap.get_or_insert(recovered.end_offset);
+        }
+        if unsynced && recovered.cut > 0 {
             drop_segments_behind(log, files, *base)?;
             break;
         }
@@ -239,16 +244,40 @@ fn has_sane_indexes(disk: &dyn Disk, segment: &Segment, files: &SegmentFiles) ->
         && segment.txn_index().is_sane(disk, segment.base_offset)?)
 }
 
+/// What became of a recovered segment.
+struct Recovered {
+    /// Bytes cut off.
+    cut: u32,
+    /// Offset behind its last batch.
+    end_offset: i64,
+    /// No offset is missing within: compaction has not been here.
+    is_dense: bool,
+}
+
+impl Recovered {
+    /// A system that loses power may have written a later segment and not the end of an earlier one, cut between two
+    /// batches: nothing is torn, and yet records are missing that would never be fetched again. Compaction leaves such
+    /// gaps too, here or at a leader that was followed; so nothing is dropped before the topic's settings are known.
+    fn lacks_its_end(&self, next_segment: Option<i64>, compacted_to: i64) -> bool {
+        self.is_dense && self.end_offset >= compacted_to && next_segment.is_some_and(|next| self.end_offset < next)
+    }
+}
+
 /// Checks a segment batch by batch and rebuilds its indexes, noting leader epochs and following the producers on the
 /// way: the transaction index needs them.
-fn recover_segment(log: &mut Log, segment: &mut Segment) -> Result<u32, LogError> {
+fn recover_segment(log: &mut Log, segment: &mut Segment) -> Result<Recovered, LogError> {
     let disk = Arc::clone(&log.disk);
     let base = segment.base_offset;
     let Log { segments, producers, epochs, config, log_start_offset, now, .. } = log;
     rebuild_producers(disk.as_ref(), segments, producers, *log_start_offset..base, now.wall)?;
     let mut prepared = Prepared::default();
+    let (mut end_offset, mut is_dense) = (base, true);
     let cut = segment.recover(disk.as_ref(), config.index_interval_bytes, &mut |batch| {
-        epochs.assign_unwritten(batch.header.partition_leader_epoch, batch.header.base_offset);
+        let header = &batch.header;
+        let is_whole = i64::from(header.record_count) == header.next_offset() - header.base_offset;
+        is_dense &= header.base_offset == end_offset && is_whole;
+        end_offset = header.next_offset();
+        epochs.assign_unwritten(header.partition_leader_epoch, header.base_offset);
         for txn in follow_producer(producers, &mut prepared, batch.scanner, batch.position, &batch.header)? {
             if txn.is_aborted {
                 let last_stable_offset = producers.stable_offset_after(&txn);
@@ -267,7 +296,7 @@ fn recover_segment(log: &mut Log, segment: &mut Segment) -> Result<u32, LogError
         Ok(())
     })?;
     producers.take_snapshot()?;
-    Ok(cut)
+    Ok(Recovered { cut, end_offset, is_dense })
 }
 
 /// Takes one batch of the log into account. Returns the transactions it ends, which the caller completes.

@@ -115,8 +115,8 @@ fn at(wall: i64) -> Now {
     Now { mono: Millis(wall as u64), wall: WallMillis(wall) }
 }
 
-const CLEAN: OpenState = OpenState { clean_shutdown: true, recovery_point: 0, log_start_offset: 0 };
-const UNCLEAN: OpenState = OpenState { clean_shutdown: false, recovery_point: 0, log_start_offset: 0 };
+const CLEAN: OpenState = OpenState { clean_shutdown: true, recovery_point: 0, log_start_offset: 0, compacted_to: 0 };
+const UNCLEAN: OpenState = OpenState { clean_shutdown: false, recovery_point: 0, log_start_offset: 0, compacted_to: 0 };
 
 struct Place {
     root: TempDir,
@@ -423,6 +423,27 @@ fn damage_in_the_middle_drops_what_was_not_synced_behind_it() {
     assert_eq!(read_all(&log, 0).last().unwrap().1 + 1, log.log_end_offset());
     let names: BTreeSet<String> = place.files().into_iter().collect();
     assert!(!names.contains(&format!("{:020}.log", bases[3])), "{names:?}");
+}
+
+/// The loss of power may keep a later segment and not the end of an earlier one, cut between two batches.
+#[test]
+fn a_segment_without_its_end_is_noticed() {
+    for (compacted_to, cleanup_compact) in [(0, false), (1_000, false), (0, true)] {
+        let place = Place::new(LogConfig { cleanup_compact, ..small_segments() });
+        let mut log = place.open(CLEAN);
+        fill(&mut log, 40);
+        let bases: Vec<i64> = log.segments.keys().copied().collect();
+        drop(log);
+        let path = segment::file_path(&place.dir(), bases[2], ".log");
+        let bytes = std::fs::read(&path).unwrap();
+        let first = check::first_batch(&bytes).unwrap().unwrap();
+        std::fs::write(&path, &bytes[..first.size_bytes()]).unwrap();
+        let mut log = place.open(OpenState { recovery_point: bases[1], compacted_to, ..UNCLEAN });
+        assert_eq!(log.segment_count(), bases.len(), "nothing goes before it is known that compaction was not here");
+        let is_suspect = compacted_to == 0 && !cleanup_compact;
+        assert_eq!(log.take_suspected_gap(), is_suspect.then(|| first.next_offset()));
+        assert_eq!(log.take_suspected_gap(), None);
+    }
 }
 
 #[test]

@@ -12,6 +12,10 @@ impl Partition {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         self.check_following(state, leader_epoch)?;
+        if let Some(gap) = state.log.take_suspected_gap() {
+            tracing::warn!(topic = &*self.topic, partition = self.index, gap, "records are missing after a crash");
+            self.truncate(state, gap)?;
+        }
         if state.log.latest_epoch().is_none() || mutants::is_on("truncate-to-high-watermark") {
             let high_watermark = state.high_watermark;
             if high_watermark < state.log.log_end_offset() {

@@ -473,6 +473,8 @@ pub struct PartitionView {
     pub partition_epoch: i32,
     /// In-sync replicas; empty on a follower.
     pub isr: Vec<i32>,
+    /// Another set is proposed, and the controller's answer is awaited.
+    pub is_isr_changing: bool,
     /// Replicas; empty on a follower.
     pub replica_count: usize,
     /// High watermark.
@@ -535,6 +537,7 @@ impl Partition {
             leader_epoch: state.leader_epoch,
             partition_epoch: state.partition_epoch,
             isr: state.in_sync.committed().to_vec(),
+            is_isr_changing: state.in_sync.is_pending(),
             replica_count: if self.is_leader(&state) { state.in_sync.followers().len() + 1 } else { 0 },
             high_watermark: state.high_watermark,
             end_offset: state.log.log_end_offset(),

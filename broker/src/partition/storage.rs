@@ -233,6 +233,7 @@ impl Checkpointed {
             clean_shutdown: self.clean_shutdown,
             recovery_point: self.recovery_points.get(partition).copied().unwrap_or(0),
             log_start_offset: self.start_offsets.get(partition).copied().unwrap_or(0),
+            compacted_to: self.compacted.get(partition).copied().unwrap_or(0),
         }
     }
 }

@@ -289,7 +289,7 @@ impl Replicas {
         let dir = log_dir.join(name);
         let config = self.configs.read().as_ref().and_then(|configs| configs.get(&*new.topic).cloned());
         let config = config.unwrap_or_else(|| self.shared.default_log.read().clone());
-        let start = OpenState { clean_shutdown: false, recovery_point: 0, log_start_offset: 0 };
+        let start = OpenState { clean_shutdown: false, recovery_point: 0, log_start_offset: 0, compacted_to: 0 };
         let log = Log::open(self.shared.disk.clone(), dir, config, start, now).map_err(|error| {
             tracing::error!(topic = &*new.topic, partition = new.partition, %error, "cannot make the log");
             if matches!(error, LogError::Io { .. }) {

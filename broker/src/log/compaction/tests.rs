@@ -28,7 +28,7 @@ fn config() -> LogConfig {
 }
 
 fn open(root: &TempDir, config: &LogConfig, clean_shutdown: bool) -> Log {
-    let start = OpenState { clean_shutdown, recovery_point: 0, log_start_offset: 0 };
+    let start = OpenState { clean_shutdown, recovery_point: 0, log_start_offset: 0, compacted_to: 0 };
     Log::open(Arc::new(StdDisk), root.path().join("topic-0"), config.clone(), start, at(1000)).unwrap()
 }
 
