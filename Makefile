@@ -2,8 +2,9 @@
 
 CARGO ?= cargo
 DATA ?= data
-SEEDS ?= 20
 FIRST_SEED ?= 1
+SIM_JOBS ?= $(shell nproc)
+SIM_FLAGS ?=
 
 .PHONY: help packages build run test verify fix interop sim sim-mutants bench docker docker-test clean
 
@@ -38,11 +39,12 @@ fix: packages ## what verify would complain of and a tool can mend
 interop: build ## real clients, real Kafka and real ZooKeeper against ours
 	@tests/interop/run
 
-sim: packages ## the simulated cluster, SEEDS seeds from FIRST_SEED on
-	$(CARGO) run --locked --release -p tests --bin simulate -- --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+sim: packages ## the simulated cluster: SEEDS=200 FIRST_SEED=1, SIM_FLAGS="--minimize --story --only 3,5"
+	$(CARGO) run --locked --release -p tests --bin simulate -- \
+		--seeds $(or $(SEEDS),200) --first-seed $(FIRST_SEED) --jobs $(SIM_JOBS) $(SIM_FLAGS)
 
 sim-mutants: packages ## planted bugs: the simulated cluster must see each, within SEEDS seeds
-	$(CARGO) run --locked --release -p tests --bin mutants -- --seeds $(SEEDS) --first-seed $(FIRST_SEED)
+	$(CARGO) run --locked --release -p tests --bin mutants -- --seeds $(or $(SEEDS),20) --first-seed $(FIRST_SEED)
 
 bench: build ## ours and the peers' CPU, throughput and latency in one table
 	@tests/bench/run

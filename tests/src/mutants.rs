@@ -77,7 +77,7 @@ pub fn run(seed: u64, plan: &Plan, off: Option<&'static str>) -> Outcome {
         let text = payload.downcast_ref::<String>().cloned();
         let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let violation = Some(format!("panic: {}", text.unwrap_or_default()));
-        Outcome { violation, trace: (0, 0), ended: 0, answered: 0, lines: Vec::new() }
+        Outcome { violation, trace: (0, 0), ended: 0, answered: 0, suffered: Vec::new(), lines: Vec::new() }
     })
 }
 
@@ -103,6 +103,13 @@ pub fn checker(violation: &str) -> &'static str {
         ("was acknowledged", "acknowledged writes stay"),
         ("was created for", "acknowledged writes stay"),
         ("was deleted and is there", "acknowledged writes stay"),
+        ("both lead in epoch", "one_leader"),
+        ("below the high watermark", "logs_match"),
+        ("and elsewhere", "logs_match"),
+        ("OffsetSeen", "offsets_stay"),
+        ("in the same generation", "one_owner"),
+        ("accepted ", "one_owner"),
+        ("no watch came", "watches"),
         ("offset", "consumer"),
         ("a producer gets", "producer"),
     ];

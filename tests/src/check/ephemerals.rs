@@ -56,3 +56,23 @@ fn check(history: &History, session: i64, now: Micros) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::history::SessionLife;
+
+    #[test]
+    fn a_session_that_ends_too_early_is_found() {
+        for (closed, now, is_right) in [
+            (None, 1_000_000, false),
+            (None, 12_800_000, false),
+            (None, 14_000_000, true),
+            (Some(10_500_000), 10_600_000, true),
+        ] {
+            let life = SessionLife { timeout_ms: 4_000, heard: 10_000_000, closed };
+            let history = History { sessions: [(7, life)].into(), ..History::default() };
+            assert_eq!(check(&history, 7, now).is_ok(), is_right, "{closed:?} {now}");
+        }
+    }
+}

@@ -3,12 +3,18 @@
 
 pub mod ephemerals;
 pub mod in_sync;
+pub mod logs_match;
+pub mod offsets_stay;
 pub mod one_controller;
+pub mod one_leader;
+pub mod one_owner;
 pub mod records_stay;
 pub mod registers;
 pub mod trees_agree;
+pub mod watches;
 pub mod zk_writes_stay;
 
+use crate::sim::broker::BrokerProcess;
 use crate::sim::coordinator::CoordinatorProcess;
 use crate::sim::world::{Host, Program, World};
 
@@ -16,6 +22,14 @@ use crate::sim::world::{Host, Program, World};
 pub fn coordinators(world: &World) -> impl Iterator<Item = (Host, &CoordinatorProcess)> {
     (0..world.core.machines.len()).map(Host).filter_map(|host| match world.program(host) {
         Some(Program::Coordinator(process)) => Some((host, &**process)),
+        _ => None,
+    })
+}
+
+/// The running brokers.
+pub fn brokers(world: &World) -> impl Iterator<Item = (Host, &BrokerProcess)> {
+    (0..world.core.machines.len()).map(Host).filter_map(|host| match world.program(host) {
+        Some(Program::Broker(process)) => Some((host, &**process)),
         _ => None,
     })
 }

@@ -9,3 +9,17 @@ pub fn check(history: &History) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn two_controllers_of_an_epoch_are_found() {
+        for (second, is_right) in [(&[2][..], true), (&[2, 3][..], false)] {
+            let controllers = [(1, BTreeSet::from([1])), (2, second.iter().copied().collect())].into();
+            assert_eq!(check(&History { controllers, ..History::default() }).is_ok(), is_right, "{second:?}");
+        }
+    }
+}

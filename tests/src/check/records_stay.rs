@@ -44,3 +44,39 @@ fn parse(value: &str) -> Option<(u64, u64)> {
     let producer = parts.next()?.parse().ok()?;
     Some((producer, parts.nth(1)?.parse().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::history::Acknowledged;
+    use common::id::TopicPartition;
+
+    #[test]
+    fn lost_doubled_and_disordered_records_are_found() {
+        let partition = TopicPartition::new("t", 0);
+        for (acknowledged, log, is_right) in [
+            (vec![(0, "2/t-0/1")], vec![(0, "2/t-0/1"), (1, "2/t-0/2")], true),
+            (vec![(0, "2/t-0/1")], vec![], false),
+            (vec![(0, "2/t-0/1")], vec![(0, "2/t-0/2")], false),
+            (vec![(-1, "2/t-0/1")], vec![(4, "2/t-0/1")], true),
+            (vec![], vec![(0, "2/t-0/1"), (1, "2/t-0/1")], false),
+            (vec![], vec![(0, "1/t-0/1"), (1, "1/t-0/1")], true),
+            (vec![], vec![(0, "1/t-0/2"), (1, "1/t-0/1")], false),
+            (vec![], vec![(0, "nonsense")], false),
+        ] {
+            let batch = |(base_offset, value): &(i64, &str)| Acknowledged {
+                partition: partition.clone(),
+                base_offset: *base_offset,
+                values: vec![(*value).to_owned()],
+                at: 0,
+            };
+            let verified = log.iter().map(|(offset, value)| (*offset, (*value).to_owned())).collect();
+            let history = History {
+                batches: acknowledged.iter().map(batch).collect(),
+                verified: [(partition.clone(), verified)].into(),
+                ..History::default()
+            };
+            assert_eq!(check(&history, &BTreeSet::from([2])).is_ok(), is_right, "{acknowledged:?} {log:?}");
+        }
+    }
+}

@@ -116,3 +116,66 @@ fn in_session_order(path: &str, seen: &[Seen<'_>]) -> Result<(), String> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Client, session, when asked and answered, what, and what came of it.
+    type Op = (u64, i64, Micros, Micros, ZkAsk, ZkOutcome);
+
+    fn set(value: &str, version: i32) -> ZkAsk {
+        ZkAsk::Set { path: "/r".to_owned(), value: value.to_owned(), version }
+    }
+
+    fn get(is_synced: bool) -> ZkAsk {
+        ZkAsk::Get { path: "/r".to_owned(), is_synced }
+    }
+
+    fn read(value: &str, version: i32) -> ZkOutcome {
+        ZkOutcome::Read { value: value.to_owned(), version }
+    }
+
+    fn is_right(ops: &[Op]) -> bool {
+        let op = |(client, session, asked, answered, ask, outcome): &Op| ZkOp {
+            client: *client,
+            session: *session,
+            asked: *asked,
+            answered: *answered,
+            ask: ask.clone(),
+            outcome: outcome.clone(),
+        };
+        check(&History { zk: ops.iter().map(op).collect(), ..History::default() }).is_ok()
+    }
+
+    #[test]
+    fn histories_that_no_register_has_are_found() {
+        let write = |value: &str, version: i32, at| (1, 1, at, at + 1, set(value, -1), ZkOutcome::Set(vec![version]));
+        let look = |session, at, is_synced, value: &str, version| {
+            (2, session, at, at + 1, get(is_synced), read(value, version))
+        };
+        let (a, b) = (write("a", 1, 10), write("b", 2, 20));
+        for (rest, is_well) in [
+            (vec![look(2, 30, true, "b", 2)], true),
+            // A plain read may be old, a synced one may not.
+            (vec![look(2, 30, false, "a", 1)], true),
+            (vec![look(2, 30, true, "a", 1)], false),
+            // Time runs backwards within a session.
+            (vec![look(2, 30, false, "b", 2), look(2, 40, false, "a", 1)], false),
+            (vec![look(2, 30, false, "b", 2), look(3, 40, false, "a", 1)], true),
+            // A version has one value and one write, and nobody reads what nobody wrote.
+            (vec![look(2, 30, false, "a", 2)], false),
+            (vec![look(2, 30, false, "c", 3)], false),
+            (vec![(3, 3, 30, 31, set("c", -1), ZkOutcome::Set(vec![2]))], false),
+            // A write takes a later version than those answered before, and follows the version it names.
+            (vec![(3, 3, 30, 31, set("c", -1), ZkOutcome::Set(vec![3]))], true),
+            (vec![(3, 3, 30, 31, set("c", 1), ZkOutcome::Set(vec![3]))], false),
+            (vec![(3, 3, 30, 31, set("c", -1), ZkOutcome::Set(vec![0]))], false),
+            // What is not known may have happened.
+            (vec![(3, 3, 30, 30, set("c", -1), ZkOutcome::Unknown), look(2, 40, true, "c", 3)], true),
+        ] {
+            let ops: Vec<Op> = [a.clone(), b.clone()].into_iter().chain(rest).collect();
+            assert_eq!(is_right(&ops), is_well, "{ops:?}");
+        }
+    }
+}

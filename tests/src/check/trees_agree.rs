@@ -16,13 +16,17 @@ impl TreesAgree {
     pub fn look(&mut self, world: &World) -> Result<(), String> {
         for (host, process) in coordinators(world) {
             let (zxid, digest) = (process.node.tree().zxid(), process.node.tree().digest());
-            let first = *self.digests.entry(zxid).or_insert(digest);
-            if first != digest {
-                let name = &world.machine(host).name;
-                return Err(format!("trees differ at zxid {zxid}: {digest:x} on {name}, {first:x} seen before"));
-            }
+            self.compare(&world.machine(host).name, zxid, digest)?;
         }
         Ok(())
+    }
+
+    fn compare(&mut self, name: &str, zxid: i64, digest: u64) -> Result<(), String> {
+        let first = *self.digests.entry(zxid).or_insert(digest);
+        if first == digest {
+            return Ok(());
+        }
+        Err(format!("trees differ at zxid {zxid}: {digest:x} on {name}, {first:x} seen before"))
     }
 
     /// True if all running coordinators hold the same.
@@ -30,5 +34,18 @@ impl TreesAgree {
         let mut zxids = coordinators(world).map(|(_, process)| process.node.tree().zxid());
         let first = zxids.next();
         zxids.all(|zxid| Some(zxid) == first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trees_that_differ_are_found() {
+        let mut seen = TreesAgree::default();
+        for (zxid, digest, is_right) in [(1, 7, true), (2, 8, true), (1, 7, true), (2, 9, false)] {
+            assert_eq!(seen.compare("c1", zxid, digest).is_ok(), is_right, "{zxid} {digest}");
+        }
     }
 }

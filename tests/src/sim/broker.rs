@@ -136,13 +136,14 @@ impl BrokerProcess {
         let Store::Disk(disk) = ctx.store() else { unreachable!("a broker has a disk") };
         let disk = disk.clone();
         disk.set_clock(now.wall);
+        disk.process_began();
         let notes = Arc::new(Notes::default());
         let collaborators = Collaborators { disk: Arc::new(disk.clone()), outbox: notes.clone(), rng };
         let ports = BTreeMap::from([("PLAINTEXT".to_owned(), PORT)]);
         let broker = match Broker::start(config, (&ports, "nowhere"), collaborators, now) {
             Ok(broker) => broker,
             Err(error) => {
-                if !disk.has_failed() {
+                if !disk.has_failed() && !disk.has_refused() {
                     ctx.violation(format!("cannot start: {error}"));
                 }
                 ctx.exit(error.to_string());

@@ -48,6 +48,8 @@ pub struct CoordinatorDisk {
     is_busy: bool,
     /// Longest time that a write takes, in microseconds; 0 for a healthy disk.
     pub slowness: u64,
+    /// The next write fails: the process must end, and what it wrote is as uncertain as before.
+    pub fails_write: bool,
 }
 
 impl CoordinatorDisk {
@@ -306,6 +308,9 @@ impl CoordinatorProcess {
     fn disk_done(&mut self, ctx: &mut Ctx<'_>) {
         let core = &mut *ctx.core;
         let Store::Coordinator(disk) = &mut core.machines[ctx.host.0].store else { return };
+        if std::mem::take(&mut disk.fails_write) {
+            return ctx.exit("the store cannot be written".to_owned());
+        }
         // What was queued while the disk was busy goes with the next write, or with this one.
         let count = core.rng.usize(1..=disk.queued.len().max(1)).min(disk.queued.len());
         let (mut number, mut export) = (None, None);

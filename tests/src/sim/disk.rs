@@ -1,9 +1,11 @@
 //! A file system in memory behind [`common::disk::Disk`], with what a real one does when the power goes: writes that were
 //! not synced are lost from some point on, the last of them is torn, and names that were not synced are lost as well. It
-//! fails when it is told to, and decides nothing by itself.
+//! fails when it is told to (all changes, for want of room, one sync, what is read), and decides nothing by itself.
 
+use bytes::Bytes;
 use common::Rng;
 use common::disk::{DirEntry, Disk, DiskFile};
+use common::kafka::batch::{BatchHeader, HEADER_BYTES};
 use common::time::WallMillis;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -11,6 +13,8 @@ use std::path::{Component, Path};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 const ROOT: u64 = 0;
+/// While a disk rots, one in so many reads of records has a wrong bit.
+const ROTTEN_ONE_IN: u32 = 12;
 
 /// A change of a file that is not durable yet, with what it takes to undo it.
 #[derive(Debug)]
@@ -24,6 +28,8 @@ struct File {
     bytes: Vec<u8>,
     changes: Vec<Change>,
     modified: WallMillis,
+    /// A sync has failed: the system took its writes for done, and no later sync makes anything durable.
+    is_lying: bool,
 }
 
 impl File {
@@ -71,6 +77,13 @@ impl File {
             self.write(*position, &new[..rng.usize(0..=new.len())]);
         }
         self.changes.clear();
+        self.is_lying = false;
+    }
+
+    fn sync(&mut self) {
+        if !self.is_lying {
+            self.changes.clear();
+        }
     }
 }
 
@@ -126,6 +139,14 @@ struct State {
     changes_left: Option<u64>,
     /// Counts every change, for the trace.
     changes: u64,
+    /// There is no room: what makes a file longer, or a new one, is refused.
+    is_full: bool,
+    /// The next sync of a file fails.
+    fails_sync: bool,
+    /// Something was refused since the process began.
+    has_refused: bool,
+    /// While set, some of what is read from logs comes back with a wrong bit.
+    rot: Option<Rng>,
 }
 
 /// A disk. Clones are the same disk.
@@ -144,6 +165,10 @@ impl Default for SimDisk {
             clock: WallMillis(0),
             changes_left: None,
             changes: 0,
+            is_full: false,
+            fails_sync: false,
+            has_refused: false,
+            rot: None,
         };
         SimDisk { state: Arc::new(Mutex::new(state)) }
     }
@@ -167,6 +192,57 @@ impl SimDisk {
     /// True if a change was refused, or the next one will be.
     pub fn has_failed(&self) -> bool {
         self.state().changes_left == Some(0)
+    }
+
+    /// True if something was refused to this process.
+    pub fn has_refused(&self) -> bool {
+        self.state().has_refused
+    }
+
+    /// A new process begins: what was refused to the last one is forgotten, and what it did not see rot is whole.
+    pub fn process_began(&self) {
+        let mut state = self.state();
+        (state.has_refused, state.rot, state.changes_left) = (false, None, None);
+    }
+
+    /// True if some sync has failed and those after it lie.
+    pub fn is_lying(&self) -> bool {
+        self.state().inodes.values().any(|inode| matches!(inode, Inode::File(file) if file.is_lying))
+    }
+
+    /// Whether there is room for more.
+    pub fn set_full(&self, is_full: bool) {
+        self.state().is_full = is_full;
+    }
+
+    /// The next sync fails, and what it was for stays as uncertain as it was, whatever later syncs say.
+    pub fn fail_next_sync(&self) {
+        self.state().fails_sync = true;
+    }
+
+    /// From now on some of what is read from logs has a wrong bit, until this is called with `None`.
+    pub fn set_rot(&self, rot: Option<Rng>) {
+        self.state().rot = rot;
+    }
+
+    /// True while what is read may be wrong.
+    pub fn is_rotting(&self) -> bool {
+        self.state().rot.is_some()
+    }
+
+    /// The segments of a log by base offset, as they are on the disk; for checkers.
+    pub fn segments(&self, folder: &str) -> BTreeMap<i64, Bytes> {
+        let state = self.state();
+        let mut segments = BTreeMap::new();
+        let Ok(folder) = state.find(Path::new(folder)).and_then(|inode| state.folder(inode)) else { return segments };
+        for (name, inode) in &folder.names {
+            if let Some(base) = name.strip_suffix(".log").and_then(|base| base.parse().ok())
+                && let Ok(file) = state.file(*inode)
+            {
+                segments.insert(base, Bytes::copy_from_slice(&file.bytes));
+            }
+        }
+        segments
     }
 
     /// How many changes were made.
@@ -210,6 +286,15 @@ impl State {
                 Ok(())
             }
         }
+    }
+
+    /// Room for a file to grow, or for a new one.
+    fn make_room(&mut self) -> io::Result<()> {
+        if self.is_full {
+            self.has_refused = true;
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on device"));
+        }
+        Ok(())
     }
 
     fn find(&self, path: &Path) -> io::Result<u64> {
@@ -297,6 +382,7 @@ impl Disk for SimDisk {
             Ok(inode) => inode,
             Err(error) if error.kind() == io::ErrorKind::NotFound && create => {
                 let (folder, name) = state.place(path)?;
+                state.make_room()?;
                 state.count()?;
                 let file = File { modified: state.clock, ..File::default() };
                 let inode = state.add(Inode::File(file));
@@ -397,18 +483,37 @@ struct SimFile {
 
 impl DiskFile for SimFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        let state = self.disk.state();
+        let state = &mut *self.disk.state();
         let file = state.file(self.inode)?;
         let rest = file.bytes.get(index(position)?..).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
+        if let Some(rot) = &mut state.rot
+            && let Ok(header) = BatchHeader::parse(&buffer[..count])
+            && rot.u32(..ROTTEN_ONE_IN) == 0
+        {
+            // In the records, which the checksum covers: for headers and indexes Kafka's format has none.
+            let end = header.size_bytes().min(count);
+            if end > HEADER_BYTES {
+                buffer[rot.usize(HEADER_BYTES..end)] ^= 1 << rot.u32(..8);
+            }
+        }
         Ok(count)
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.count()?;
         let position = index(position)?;
+        let room = state.file(self.inode)?.bytes.len();
+        if position + bytes.len() > room
+            && let Err(error) = state.make_room()
+        {
+            // As a real file system does: what there is room for is written.
+            let fitting = (room.saturating_sub(position)).min(bytes.len());
+            state.file_mut(self.inode)?.write(position.min(room), &bytes[..fitting]);
+            return Err(error);
+        }
+        state.count()?;
         state.file_mut(self.inode).map(|file| file.write(position, bytes))
     }
 
@@ -426,7 +531,12 @@ impl DiskFile for SimFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
         state.count()?;
-        state.file_mut(self.inode).map(|file| file.changes.clear())
+        if std::mem::take(&mut state.fails_sync) {
+            state.has_refused = true;
+            state.file_mut(self.inode)?.is_lying = true;
+            return Err(io::Error::other("input/output error"));
+        }
+        state.file_mut(self.inode).map(File::sync)
     }
 
     fn as_file(&self) -> Option<&std::fs::File> {
@@ -483,6 +593,40 @@ mod tests {
             disk.sync_dir(folder).unwrap();
         }
         assert!((1..20).contains(&lost), "{lost}");
+    }
+
+    #[test]
+    fn a_sync_that_failed_makes_later_ones_lie() {
+        for seed in 0..20 {
+            let disk = SimDisk::default();
+            let file = disk.open(Path::new("/f"), true).unwrap();
+            disk.sync_dir(Path::new("/")).unwrap();
+            file.write_at(b"a", 0).unwrap();
+            file.sync().unwrap();
+            disk.fail_next_sync();
+            file.write_at(b"b", 1).unwrap();
+            file.sync().unwrap_err();
+            assert!(disk.has_refused());
+            file.write_at(b"c", 2).unwrap();
+            file.sync().unwrap();
+            assert_eq!(disk.read(Path::new("/f"), 10).unwrap(), b"abc");
+            disk.lose_power(&mut Rng::with_seed(seed));
+            assert!(b"abc".starts_with(&disk.read(Path::new("/f"), 10).unwrap()[..]));
+        }
+    }
+
+    #[test]
+    fn a_full_disk_takes_what_fits() {
+        let disk = SimDisk::default();
+        let file = disk.open(Path::new("/f"), true).unwrap();
+        file.write_at(b"abc", 0).unwrap();
+        disk.set_full(true);
+        file.write_at(b"xyz", 1).unwrap_err();
+        disk.open(Path::new("/g"), true).unwrap_err();
+        assert_eq!(disk.read(Path::new("/f"), 10).unwrap(), b"axy");
+        disk.set_full(false);
+        file.write_at(b"z", 3).unwrap();
+        assert_eq!(disk.read(Path::new("/f"), 10).unwrap(), b"axyz");
     }
 
     #[test]

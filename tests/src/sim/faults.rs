@@ -1,9 +1,10 @@
-//! What goes wrong in a run, and when: kills, lost power, pauses, cut and slow links, broken connections, clocks that jump
-//! or drift, slow disks. Everything it does it can undo.
+//! What goes wrong in a run, and when: kills, stops, lost power, pauses, cut, slow and lossy links, broken connections,
+//! clocks that jump or drift, disks that are slow, full, rotten, or fail to sync. All of it follows from the seed, each
+//! fault by itself, so that one can be left out and the others stay. Everything it does it can undo.
 
 use super::scenario::Plan;
 use super::workload::kafka::Topics;
-use super::world::{Host, Micros, Role, SECOND, Store, World};
+use super::world::{Host, Machine, Micros, Program, Role, SECOND, Store, World};
 use crate::check::in_sync;
 use common::Rng;
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ enum Undo {
     Resume(Host),
     Mend(Host, Host),
     Quicken(Host, Host),
+    Dry(Host, Host),
     Disk(Host),
     Drift(Host),
 }
@@ -26,6 +28,8 @@ enum Undo {
 pub enum Fault {
     /// A process ends at once.
     Kill,
+    /// A broker is asked to shut down in order; a coordinator ends at once.
+    Stop,
     /// A machine loses its power.
     PowerOff,
     /// A process stands still for a while.
@@ -38,6 +42,8 @@ pub enum Fault {
     Isolate,
     /// A link is slow.
     Slow,
+    /// A link loses packets.
+    Lossy,
     /// Some connections break.
     Break,
     /// A wall clock jumps.
@@ -46,48 +52,92 @@ pub enum Fault {
     Drift,
     /// A disk is slow.
     SlowDisk,
+    /// A disk has no room.
+    FullDisk,
+    /// A disk gives wrong bits now and then.
+    BitRot,
+    /// A sync fails once, and those after it lie.
+    FailedSync,
 }
 
 /// All of them.
-pub const ALL: [Fault; 11] = [
+pub const ALL: [Fault; 16] = [
     Fault::Kill,
+    Fault::Stop,
     Fault::PowerOff,
     Fault::Pause,
     Fault::CutOneWay,
     Fault::Cut,
     Fault::Isolate,
     Fault::Slow,
+    Fault::Lossy,
     Fault::Break,
     Fault::Jump,
     Fault::Drift,
     Fault::SlowDisk,
+    Fault::FullDisk,
+    Fault::BitRot,
+    Fault::FailedSync,
 ];
 
 /// Clocks of machines that are worth their price differ by no more, in millionths.
 const DRIFT_PPM: i64 = 2_000;
 
+/// How often processes that ended by themselves are looked after.
+const SUPERVISE_EVERY: Micros = 500_000;
+
+/// A fault to come.
+#[derive(Clone, Copy, Debug)]
+struct Scheduled {
+    number: usize,
+    at: Micros,
+    fault: Fault,
+    seed: u64,
+}
+
 /// The source of faults.
 #[derive(Debug)]
 pub struct Faults {
+    /// The choices of the fault at hand.
     rng: Rng,
-    next_at: Micros,
+    /// Soonest last.
+    schedule: Vec<Scheduled>,
     undos: BTreeMap<(Micros, u64), Undo>,
     count: u64,
-    kinds: Vec<Fault>,
+    supervise_at: Micros,
     topics: Topics,
 }
 
 impl Faults {
-    /// The plan's faults, from `start` on.
+    /// The plan's faults, from `start` on. Which kinds there are and how densely they come differs from seed to seed:
+    /// what many kinds together hide, few may show.
     pub fn new(plan: &Plan, mut rng: Rng, start: Micros) -> Faults {
-        let next_at = start + rng.u64(0..SECOND);
-        let (kinds, topics) = (plan.faults.clone(), plan.topics.clone());
-        Faults { rng, next_at, undos: BTreeMap::new(), count: 0, kinds, topics }
+        let mut kinds = plan.faults.clone();
+        rng.shuffle(&mut kinds);
+        let kept = rng.usize((kinds.len() / 3).min(kinds.len())..=kinds.len());
+        kinds.truncate(kept.max(1));
+        let pause = if rng.bool() { 3 * SECOND } else { rng.u64(SECOND..8 * SECOND) };
+        let mut schedule = Vec::new();
+        let mut at = start + rng.u64(0..SECOND);
+        while at < start + plan.suffering
+            && let Some(&fault) = rng.choice(&kinds)
+        {
+            schedule.push(Scheduled { number: schedule.len() + 1, at, fault, seed: rng.u64(..) });
+            at += rng.u64(100_000..pause);
+        }
+        if let Some(only) = &plan.only {
+            schedule.retain(|scheduled| only.contains(&scheduled.number));
+        }
+        schedule.reverse();
+        let supervise_at = start + SUPERVISE_EVERY;
+        Faults { rng, schedule, undos: BTreeMap::new(), count: 0, supervise_at, topics: plan.topics.clone() }
     }
 
     /// When [`Faults::step`] has something to do.
     pub fn next_at(&self) -> Micros {
-        self.undos.keys().next().map_or(self.next_at, |(at, _)| self.next_at.min(*at))
+        let undo = self.undos.keys().next().map(|(at, _)| *at);
+        let fault = self.schedule.last().map(|scheduled| scheduled.at);
+        undo.into_iter().chain(fault).fold(self.supervise_at, Micros::min)
     }
 
     /// Does what is due.
@@ -97,25 +147,39 @@ impl Faults {
             let undo = entry.remove();
             self.undo(undo, world);
         }
-        if self.next_at <= now {
-            self.next_at = now + self.rng.u64(100_000..3 * SECOND);
-            if let Some(fault) = self.rng.choice(self.kinds.clone()) {
-                self.happen(fault, world);
+        while let Some(scheduled) = self.schedule.pop_if(|scheduled| scheduled.at <= now) {
+            self.rng = Rng::with_seed(scheduled.seed);
+            world.core.suffered.insert(scheduled.number);
+            world.core.trace.story(now, || format!("fault {}: {:?}", scheduled.number, scheduled.fault));
+            self.happen(scheduled.fault, world);
+        }
+        if self.supervise_at <= now {
+            self.supervise_at = now + SUPERVISE_EVERY;
+            self.supervise(world);
+        }
+    }
+
+    /// Starts processes that ended by themselves.
+    fn supervise(&mut self, world: &mut World) {
+        for host in (0..world.core.machines.len()).map(Host) {
+            if !world.machine(host).is_running && !self.will_start(host) {
+                world.start(host);
             }
         }
     }
 
+    fn will_start(&self, host: Host) -> bool {
+        self.undos.values().any(|undo| [Undo::Start(host), Undo::StartOutOfSync(host)].contains(undo))
+    }
+
     /// Begins nothing more and undoes everything; what must wait for the cluster is left for [`Faults::step`].
     pub fn heal(&mut self, world: &mut World) {
-        self.next_at = Micros::MAX;
+        self.schedule.clear();
         for undo in std::mem::take(&mut self.undos).into_values() {
             self.undo(undo, world);
         }
-        let waits = |host: Host| self.undos.values().any(|undo| *undo == Undo::StartOutOfSync(host));
+        self.supervise(world);
         for host in (0..world.core.machines.len()).map(Host) {
-            if !world.machine(host).is_running && !waits(host) {
-                world.start(host);
-            }
             world.set_drift(host, 0);
         }
     }
@@ -130,6 +194,7 @@ impl Faults {
             Undo::StartOutOfSync(host) if in_sync::counts_on(world, &self.topics, host) => {
                 self.later(world, 200_000..SECOND, undo);
             }
+            Undo::Start(host) if world.machine(host).is_stopping => self.later(world, 200_000..SECOND, undo),
             undo => carry_out(undo, world),
         }
     }
@@ -198,26 +263,67 @@ impl Faults {
                 self.later(world, SECOND..6 * SECOND, Undo::Quicken(from, to));
             }
             Fault::Break => self.break_connections(world),
-            Fault::Jump => {
-                let host = self.server(world);
-                let offset = self.rng.i64(-600_000..600_000);
-                world.core.tell(host, || format!("the wall clock is now off by {offset} ms"));
-                world.core.machines[host.0].clock.wall_offset_ms = offset;
+            Fault::Lossy => {
+                let (from, to) = self.pair(world);
+                let one_in = self.rng.u32(2..20);
+                let name = world.machine(to).name.clone();
+                world.core.tell(from, || format!("the link to {name} loses one packet in {one_in}"));
+                world.core.network.set_lossy(from, to, one_in);
+                self.later(world, SECOND..8 * SECOND, Undo::Dry(from, to));
             }
-            Fault::Drift => {
-                let host = self.server(world);
-                let drift = self.rng.i64(-DRIFT_PPM..=DRIFT_PPM);
-                world.core.tell(host, || format!("the clock drifts by {drift} ppm"));
-                world.set_drift(host, drift);
-                self.later(world, SECOND..10 * SECOND, Undo::Drift(host));
-            }
-            Fault::SlowDisk => {
-                let host = self.server(world);
-                let slowness = self.rng.u64(10_000..400_000);
-                set_slow_disk(world, host, slowness);
-                self.later(world, SECOND..6 * SECOND, Undo::Disk(host));
-            }
+            Fault::Stop => self.stop(world),
+            Fault::Jump | Fault::Drift => self.disturb_clock(fault, world),
+            Fault::SlowDisk | Fault::FullDisk | Fault::BitRot | Fault::FailedSync => self.disturb_disk(fault, world),
         }
+    }
+
+    fn stop(&mut self, world: &mut World) {
+        let host = self.server(world);
+        if !world.machine(host).is_running || world.machine(host).is_paused {
+            return;
+        }
+        world.core.tell(host, || "is asked to stop".to_owned());
+        world.core.machines[host.0].is_stopping = true;
+        world.act(host, |program, ctx| match program {
+            Program::Broker(process) => process.begin_shutdown(ctx),
+            _ => ctx.exit("asked to".to_owned()),
+        });
+        self.later(world, 4 * SECOND..10 * SECOND, Undo::Start(host));
+    }
+
+    fn disturb_clock(&mut self, fault: Fault, world: &mut World) {
+        let host = self.server(world);
+        if fault == Fault::Jump {
+            let offset = self.rng.i64(-600_000..600_000);
+            world.core.tell(host, || format!("the wall clock is now off by {offset} ms"));
+            world.core.machines[host.0].clock.wall_offset_ms = offset;
+            return;
+        }
+        let drift = self.rng.i64(-DRIFT_PPM..=DRIFT_PPM);
+        world.core.tell(host, || format!("the clock drifts by {drift} ppm"));
+        world.set_drift(host, drift);
+        self.later(world, SECOND..10 * SECOND, Undo::Drift(host));
+    }
+
+    fn disturb_disk(&mut self, fault: Fault, world: &mut World) {
+        let host = self.server(world);
+        let slowness = self.rng.u64(10_000..400_000);
+        if fault == Fault::SlowDisk {
+            set_slow_disk(world, host, slowness);
+            return self.later(world, SECOND..6 * SECOND, Undo::Disk(host));
+        }
+        world.core.tell(host, || format!("its disk: {fault:?}"));
+        match &mut world.core.machines[host.0].store {
+            // A store that cannot write ends the process, whatever the reason; wrong bits do not get past its checksums.
+            Store::Coordinator(disk) => disk.fails_write = fault != Fault::BitRot,
+            Store::Disk(disk) => match fault {
+                Fault::FullDisk => disk.set_full(true),
+                Fault::BitRot => disk.set_rot(Some(self.rng.fork())),
+                _ => disk.fail_next_sync(),
+            },
+            Store::None => {}
+        }
+        self.later(world, SECOND..6 * SECOND, Undo::Disk(host));
     }
 
     /// Kafka's brokers do not sync what they acknowledge: replicas stand for each other. So one machine may lose what it has
@@ -225,7 +331,12 @@ impl Faults {
     fn power_off(&mut self, world: &mut World) {
         let host = self.server(world);
         let is_broker = matches!(world.machine(host).role, Role::Broker { .. });
-        let is_safe = !is_broker || in_sync::lacking(world, &self.topics).is_empty();
+        let are_all_in_sync = || {
+            all_brokers_run(world) && in_sync::lacking(world, &self.topics).is_empty() && !in_sync::is_changing(world)
+        };
+        // What a disk that lies has lost can be below what the broker took for synced, where it looks for no damage.
+        let is_lying = matches!(&world.machine(host).store, Store::Disk(disk) if disk.is_lying());
+        let is_safe = !is_broker || (!is_lying && are_all_in_sync());
         if world.machine(host).is_running && is_safe {
             world.power_off(host);
             let undo = if is_broker { Undo::StartOutOfSync(host) } else { Undo::Start(host) };
@@ -253,12 +364,32 @@ impl Faults {
     }
 }
 
+fn all_brokers_run(world: &World) -> bool {
+    let runs = |machine: &Machine| machine.is_running && !machine.is_paused;
+    world.core.machines.iter().all(|machine| !matches!(machine.role, Role::Broker { .. }) || runs(machine))
+}
+
 fn set_slow_disk(world: &mut World, host: Host, micros: Micros) {
     world.core.tell(host, || format!("writes to disk take up to {micros} us"));
-    match &mut world.core.machines[host.0].store {
+    let machine = &mut world.core.machines[host.0];
+    match &mut machine.store {
         Store::Coordinator(disk) => disk.slowness = micros,
-        // Calls of a broker to its disk take no virtual time.
-        Store::Disk(_) | Store::None => {}
+        Store::Disk(_) => machine.disk_slowness = micros,
+        Store::None => {}
+    }
+}
+
+fn mend_disk(world: &mut World, host: Host) {
+    world.core.tell(host, || "its disk works again".to_owned());
+    let machine = &mut world.core.machines[host.0];
+    machine.disk_slowness = 0;
+    match &mut machine.store {
+        Store::Coordinator(disk) => (disk.slowness, disk.fails_write) = (0, false),
+        Store::Disk(disk) => {
+            disk.set_full(false);
+            disk.set_rot(None);
+        }
+        Store::None => {}
     }
 }
 
@@ -276,7 +407,8 @@ fn carry_out(undo: Undo, world: &mut World) {
             world.core.mend(from, to);
         }
         Undo::Quicken(from, to) => world.core.network.set_slow(from, to, 0),
-        Undo::Disk(host) => set_slow_disk(world, host, 0),
+        Undo::Dry(from, to) => world.core.network.set_lossy(from, to, 0),
+        Undo::Disk(host) => mend_disk(world, host),
         Undo::Drift(host) => world.set_drift(host, 0),
     }
 }

@@ -114,6 +114,12 @@ pub struct History {
     pub read: BTreeMap<TopicPartition, BTreeMap<i64, String>>,
     /// What was read at the end, from the beginning.
     pub verified: BTreeMap<TopicPartition, BTreeMap<i64, String>>,
+    /// What group members committed, or tried to.
+    pub commits: Vec<Commit>,
+    /// Committed offsets that were read.
+    pub offsets: Vec<OffsetSeen>,
+    /// What group members were given.
+    pub assigned: Vec<Assigned>,
     /// Ids that idempotent producers got.
     pub producer_ids: BTreeSet<i64>,
     /// Controller epochs, and the brokers that spoke in them.
@@ -130,6 +136,62 @@ pub struct Acknowledged {
     /// Its records.
     pub values: Vec<String>,
     /// When the answer came.
+    pub at: Micros,
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// Nobody knows; it may even happen later.
+    Unknown,
+    /// It did not happen.
+    Refused,
+    /// It is acknowledged.
+    Done,
+}
+
+/// One partition's offset that a group member wanted to commit.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The member's id.
+    pub member: String,
+    /// The generation it believed in.
+    pub generation: i32,
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// The offset.
+    pub offset: i64,
+    /// When it was asked.
+    pub asked: Micros,
+    /// When the answer came.
+    pub answered: Option<Micros>,
+    /// What it was.
+    pub outcome: CommitOutcome,
+}
+
+/// A committed offset that was read.
+#[derive(Clone, Debug)]
+pub struct OffsetSeen {
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// The offset; -1 if there is none.
+    pub offset: i64,
+    /// When it was asked.
+    pub asked: Micros,
+    /// When the answer came.
+    pub answered: Micros,
+}
+
+/// What a group member was given in a generation.
+#[derive(Clone, Debug)]
+pub struct Assigned {
+    /// The member's id.
+    pub member: String,
+    /// The generation.
+    pub generation: i32,
+    /// Its share.
+    pub partitions: BTreeSet<TopicPartition>,
+    /// When it heard of it.
     pub at: Micros,
 }
 

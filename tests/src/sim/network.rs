@@ -5,9 +5,24 @@ use super::world::{Host, Micros};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// A connection; never used twice.
+/// A connection, or as a process knows it one end of it: a process that connects to itself has both. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Conn(pub u64);
+
+/// In the number of an end that was dialled.
+const ACCEPTED: u64 = 1 << 40;
+
+impl Conn {
+    /// One end of this connection.
+    pub(crate) fn end(self, side: usize) -> Conn {
+        if side == ACCEPTOR { Conn(self.0 | ACCEPTED) } else { self }
+    }
+
+    /// The connection that this end is of, and which end.
+    pub(crate) fn split(self) -> (Conn, usize) {
+        if self.0 & ACCEPTED == 0 { (self, DIALLER) } else { (Conn(self.0 & !ACCEPTED), ACCEPTOR) }
+    }
+}
 
 /// The end that dialled.
 pub(crate) const DIALLER: usize = 0;
@@ -54,6 +69,8 @@ pub struct Network {
     cuts: BTreeSet<(Host, Host)>,
     /// Extra delay of a link, at most, in microseconds.
     slow: BTreeMap<(Host, Host), Micros>,
+    /// Links that lose one packet in so many. TCP sends a lost packet again, so what is left of it is a delay.
+    lossy: BTreeMap<(Host, Host), u32>,
 }
 
 impl Network {
@@ -91,6 +108,19 @@ impl Network {
         } else {
             self.slow.insert((from, to), delay);
         }
+    }
+
+    /// Has a link lose one packet in so many; 0 ends it.
+    pub fn set_lossy(&mut self, from: Host, to: Host, one_in: u32) {
+        if one_in == 0 {
+            self.lossy.remove(&(from, to));
+        } else {
+            self.lossy.insert((from, to), one_in);
+        }
+    }
+
+    pub(crate) fn loses_one_in(&self, from: Host, to: Host) -> Option<u32> {
+        self.lossy.get(&(from, to)).copied()
     }
 
     pub(crate) fn slowness(&self, from: Host, to: Host) -> Micros {

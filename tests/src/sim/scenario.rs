@@ -6,8 +6,13 @@ use super::trace::Detail;
 use super::workload::kafka::{Duty, KafkaClient, Topics};
 use super::world::{Host, Micros, Program, Role, SECOND, World};
 use crate::check::ephemerals::Ephemerals;
+use crate::check::logs_match::LogsMatch;
+use crate::check::one_leader::OneLeader;
 use crate::check::trees_agree::TreesAgree;
-use crate::check::{coordinators, in_sync, one_controller, records_stay, registers, zk_writes_stay};
+use crate::check::{
+    coordinators, in_sync, offsets_stay, one_controller, one_owner, records_stay, registers, watches, zk_writes_stay,
+};
+use common::Rng;
 use common::id::TopicPartition;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,12 +29,16 @@ pub struct Plan {
     pub producers: u64,
     /// Consumers of everything.
     pub consumers: u64,
+    /// Members of a consumer group.
+    pub members: u64,
     /// What they write and read.
     pub topics: Topics,
     /// How long things go wrong.
     pub suffering: Micros,
     /// What may go wrong.
     pub faults: Vec<faults::Fault>,
+    /// If set, only the faults with these numbers happen.
+    pub only: Option<BTreeSet<usize>>,
     /// How much is kept as text.
     pub detail: Detail,
 }
@@ -37,7 +46,7 @@ pub struct Plan {
 impl Plan {
     /// Three coordinators alone, and three clients of theirs.
     pub fn coordinators() -> Plan {
-        Plan { zk_clients: 3, brokers: 0, producers: 0, consumers: 0, ..Plan::whole() }
+        Plan { zk_clients: 3, brokers: 0, producers: 0, consumers: 0, members: 0, ..Plan::whole() }
     }
 
     /// Three coordinators, three brokers, and clients of both.
@@ -48,11 +57,29 @@ impl Plan {
             brokers: 3,
             producers: 2,
             consumers: 1,
+            members: 2,
             topics: Topics { topics: vec![("a".to_owned(), 2), ("b".to_owned(), 1)], replication_factor: 3 },
             suffering: 30 * SECOND,
             faults: faults::ALL.to_vec(),
+            only: None,
             detail: Detail::Hash,
         }
+    }
+
+    /// Most seeds have three coordinators and three brokers; some have more of either, and some run longer.
+    pub fn of_seed(seed: u64) -> Plan {
+        let mut rng = Rng::with_seed(seed ^ 0x5eed);
+        let mut plan = Plan::whole();
+        if rng.u32(..5) == 0 {
+            plan.coordinators = 5;
+        }
+        if rng.u32(..5) == 0 {
+            plan.brokers = rng.i32(4..=5);
+        }
+        if rng.u32(..5) == 0 {
+            plan.suffering = 90 * SECOND;
+        }
+        plan
     }
 
     fn broker_config(&self, id: i32) -> String {
@@ -63,7 +90,7 @@ impl Plan {
              offsets.topic.num.partitions=2\noffsets.topic.replication.factor=3\nlog.segment.bytes=16384\n\
              log.index.size.max.bytes=4096\nlog.index.interval.bytes=512\nreplica.lag.time.max.ms=3000\n\
              replica.high.watermark.checkpoint.interval.ms=1000\nlog.flush.offset.checkpoint.interval.ms=5000\n\
-             auto.create.topics.enable=false\nleader.imbalance.check.interval.seconds=10\n",
+             auto.create.topics.enable=false\ngroup.initial.rebalance.delay.ms=200\nleader.imbalance.check.interval.seconds=10\n",
             connect.join(",")
         )
     }
@@ -89,6 +116,8 @@ pub struct Outcome {
     pub ended: Micros,
     /// Requests of clients that were answered.
     pub answered: usize,
+    /// Numbers of the faults that have happened.
+    pub suffered: Vec<usize>,
     /// The timeline.
     pub lines: Vec<String>,
 }
@@ -97,14 +126,39 @@ pub struct Outcome {
 const LIVE_WITHIN: Micros = 60 * SECOND;
 /// How often the servers' states are looked at.
 const LOOK_EVERY: Micros = 20_000;
+/// Logs are read at every so many looks.
+const LOGS_EVERY: u64 = 25;
 
 /// The world with those who watch it.
 pub struct Run {
     /// The cluster and its clients.
     pub world: World,
     plan: Plan,
+    watchers: Watchers,
+}
+
+/// Checkers that look at the servers all the while.
+#[derive(Debug, Default)]
+struct Watchers {
     trees: TreesAgree,
     ephemerals: Ephemerals,
+    leaders: OneLeader,
+    logs: LogsMatch,
+    looks: u64,
+}
+
+impl Watchers {
+    fn look(&mut self, world: &World) -> Result<(), String> {
+        self.trees.look(world)?;
+        self.ephemerals.look(world)?;
+        one_controller::check(&world.core.history)?;
+        self.leaders.look(world)?;
+        self.looks += 1;
+        if self.looks.is_multiple_of(LOGS_EVERY) {
+            self.logs.look(world)?;
+        }
+        world.core.violations.first().map_or(Ok(()), |violation| Err(violation.clone()))
+    }
 }
 
 impl Run {
@@ -136,10 +190,13 @@ impl Run {
         for number in 1..=plan.consumers {
             world.add(&format!("k{number}"), kafka(number, Duty::Consume));
         }
+        for number in 1..=plan.members {
+            world.add(&format!("m{number}"), kafka(number, Duty::Join));
+        }
         for host in (0..world.core.machines.len()).map(Host) {
             world.start(host);
         }
-        Run { world, plan: plan.clone(), trees: TreesAgree::default(), ephemerals: Ephemerals::default() }
+        Run { world, plan: plan.clone(), watchers: Watchers::default() }
     }
 
     /// Lets time pass, and looks at the servers all the while.
@@ -147,12 +204,7 @@ impl Run {
         while self.world.core.now() < until {
             let next = (self.world.core.now() + LOOK_EVERY).min(until);
             self.world.run_to(next);
-            self.trees.look(&self.world)?;
-            self.ephemerals.look(&self.world)?;
-            one_controller::check(&self.world.core.history)?;
-            if let Some(violation) = self.world.core.violations.first() {
-                return Err(violation.clone());
-            }
+            self.watchers.look(&self.world)?;
         }
         Ok(())
     }
@@ -183,7 +235,9 @@ impl Run {
         faults.heal(&mut self.world);
         while !faults.is_healed() {
             if self.world.core.now() > end + LIVE_WITHIN {
-                return Err("the cluster still counts on a broker that is off".to_owned());
+                return Err(
+                    "the cluster still counts on a broker that is off, or one that shuts down does not end".to_owned()
+                );
             }
             self.run_to(faults.next_at())?;
             faults.step(&mut self.world);
@@ -222,11 +276,15 @@ impl Run {
         self.run_until("all coordinators hold the same", LIVE_WITHIN, TreesAgree::is_same_everywhere)?;
         for (_, process) in coordinators(&self.world) {
             zk_writes_stay::check(&self.world.core.history, process.node.tree())?;
+            watches::check(&self.world, process.node.tree())?;
         }
         registers::check(&self.world.core.history)?;
         if self.plan.brokers == 0 {
             return Ok(());
         }
+        offsets_stay::check(&self.world.core.history)?;
+        one_owner::check(&self.world.core.history)?;
+        self.watchers.logs.look(&self.world)?;
         let (topics, bootstrap) = (self.plan.topics.clone(), self.plan.bootstrap());
         let verifier = self.world.add("verifier", Role::Kafka { number: 0, duty: Duty::Verify, topics, bootstrap });
         self.world.start(verifier);
@@ -255,7 +313,8 @@ impl Run {
             violation: result.err(),
             trace: core.trace.digest(),
             ended: core.now(),
-            answered: core.history.zk.len() + core.history.batches.len(),
+            answered: core.history.zk.len() + core.history.batches.len() + core.history.commits.len(),
+            suffered: core.suffered.into_iter().collect(),
             lines: core.trace.lines().to_vec(),
         }
     }
@@ -277,6 +336,9 @@ fn answers(world: &World) -> Vec<u64> {
             Some(Program::Kafka(client)) => answers.extend(client.acknowledged()),
             _ => {}
         }
+    }
+    if kafka_clients(world).any(|client| client.commits().is_some()) {
+        answers.push(kafka_clients(world).filter_map(KafkaClient::commits).sum());
     }
     answers
 }

@@ -20,6 +20,12 @@ pub type Micros = u64;
 /// One virtual second.
 pub const SECOND: Micros = 1_000_000;
 
+/// Of what arrives, so much is shown in a list of all events.
+const BYTES_SHOWN: usize = 240;
+
+/// When a lost packet is first sent again; the pause doubles each time.
+const RETRANSMISSION: Micros = 200_000;
+
 /// The wall clocks' time at the start of a run.
 const EPOCH_MS: i64 = 1_750_000_000_000;
 
@@ -172,10 +178,16 @@ pub struct Machine {
     pub is_on: bool,
     /// Is its process stopped for a while?
     pub is_paused: bool,
+    /// Was its process asked to end?
+    pub is_stopping: bool,
     /// What stays when the process ends.
     pub store: Store,
     ports: BTreeSet<u16>,
     missed_timers: Vec<u64>,
+    /// Until then its process waits for the disk and does nothing else.
+    busy_until: Micros,
+    /// How long a broker waits for its disk at most when it changes something, in microseconds; 0 for a healthy disk.
+    pub disk_slowness: Micros,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -210,6 +222,8 @@ pub struct Core {
     pub history: History,
     /// What no process may ever do, done.
     pub violations: Vec<String>,
+    /// Numbers of the faults that have happened.
+    pub suffered: BTreeSet<usize>,
     exits: Vec<(Host, u32, String)>,
 }
 
@@ -224,6 +238,21 @@ impl Core {
         self.queue.insert((at.max(self.now), self.next_event), event);
     }
 
+    fn disk_changes(&self, host: Host) -> u64 {
+        match &self.machines[host.0].store {
+            Store::Disk(disk) => disk.changes(),
+            Store::Coordinator(_) | Store::None => 0,
+        }
+    }
+
+    /// True while some disk gives wrong bits.
+    pub fn is_rotting(&self) -> bool {
+        self.machines.iter().any(|machine| match &machine.store {
+            Store::Disk(disk) => disk.is_rotting(),
+            Store::Coordinator(_) | Store::None => false,
+        })
+    }
+
     /// A line of the story.
     pub fn tell(&mut self, host: Host, line: impl FnOnce() -> String) {
         let name = &self.machines[host.0].name;
@@ -231,7 +260,14 @@ impl Core {
     }
 
     fn latency(&mut self, from: Host, to: Host) -> Micros {
-        let base = if self.rng.u32(..100) < 90 { self.rng.u64(50..600) } else { self.rng.u64(600..6_000) };
+        let mut base = if self.rng.u32(..100) < 90 { self.rng.u64(50..600) } else { self.rng.u64(600..6_000) };
+        if let Some(one_in) = self.network.loses_one_in(from, to) {
+            let mut timeout = RETRANSMISSION;
+            while timeout < 16 * RETRANSMISSION && self.rng.u32(..one_in) == 0 {
+                base += timeout;
+                timeout *= 2;
+            }
+        }
         match self.network.slowness(from, to) {
             0 => base,
             slow => base + self.rng.u64(0..slow),
@@ -259,7 +295,11 @@ impl Core {
         let (from, to) = (connection.hosts[1 - side], connection.hosts[side]);
         let machine = &self.machines[to.0];
         let is_held = self.network.is_cut(from, to) || !machine.is_on || machine.is_paused;
-        let now = self.now;
+        let (now, busy_until) = (self.now, machine.busy_until);
+        if busy_until > now && !is_held {
+            self.schedule(busy_until, Event::Pump { conn, side });
+            return None;
+        }
         let stream = &mut self.network.connections.get_mut(&conn)?.towards[side];
         if is_held {
             stream.is_stalled = true;
@@ -287,7 +327,7 @@ impl Core {
                     connection.is_open[ACCEPTOR] = true;
                     let (port, from) = (connection.port, connection.hosts[DIALLER]);
                     self.transmit(conn, DIALLER, Packet::SynAck);
-                    return Some(Happening::Accepted { conn, port, from });
+                    return Some(Happening::Accepted { conn: conn.end(ACCEPTOR), port, from });
                 }
                 self.transmit(conn, DIALLER, Packet::Refuse);
                 None
@@ -303,15 +343,15 @@ impl Core {
                 connection.is_open[side] = false;
                 None
             }
-            Packet::SynAck => Some(Happening::Opened(conn)),
-            Packet::Bytes(bytes) => Some(Happening::Bytes(conn, bytes)),
+            Packet::SynAck => Some(Happening::Opened(conn.end(side))),
+            Packet::Bytes(bytes) => Some(Happening::Bytes(conn.end(side), bytes)),
             Packet::Refuse => {
                 connection.is_open[side] = false;
-                Some(Happening::Refused(conn))
+                Some(Happening::Refused(conn.end(side)))
             }
             Packet::Fin | Packet::Reset => {
                 connection.is_open[side] = false;
-                Some(Happening::Ended(conn))
+                Some(Happening::Ended(conn.end(side)))
             }
         }
     }
@@ -424,7 +464,7 @@ impl Ctx<'_> {
 
     /// Sends bytes on an open connection; on another they are lost.
     pub fn send(&mut self, conn: Conn, mut bytes: Bytes) {
-        let Some(side) = self.side(conn) else { return };
+        let Some((conn, side)) = self.side(conn) else { return };
         if bytes.len() > 1 && self.core.rng.u32(..16) == 0 {
             let first = bytes.split_to(self.core.rng.usize(1..bytes.len()));
             self.core.transmit(conn, 1 - side, Packet::Bytes(first));
@@ -434,16 +474,16 @@ impl Ctx<'_> {
 
     /// Closes a connection after what was sent. Nothing more is heard of it.
     pub fn close(&mut self, conn: Conn) {
-        if let Some(side) = self.side(conn) {
+        if let Some((conn, side)) = self.side(conn) {
             self.core.close_end(conn, side, Packet::Fin);
         }
     }
 
-    fn side(&self, conn: Conn) -> Option<usize> {
+    fn side(&self, end: Conn) -> Option<(Conn, usize)> {
+        let (conn, side) = end.split();
         let connection = self.core.network.connections.get(&conn)?;
-        [DIALLER, ACCEPTOR].into_iter().find(|side| {
-            connection.hosts[*side] == self.host && connection.is_open[*side] && connection.lives[*side] == self.life
-        })
+        let is_ours = connection.hosts[side] == self.host && connection.lives[side] == self.life;
+        (is_ours && connection.is_open[side]).then_some((conn, side))
     }
 
     /// A timer by the host's monotonic clock.
@@ -501,6 +541,7 @@ impl World {
             trace: Trace::new(detail),
             history: History::default(),
             violations: Vec::new(),
+            suffered: BTreeSet::new(),
             exits: Vec::new(),
         };
         World { core, programs: Vec::new() }
@@ -521,9 +562,12 @@ impl World {
             is_running: false,
             is_on: true,
             is_paused: false,
+            is_stopping: false,
             store,
             ports: BTreeSet::new(),
             missed_timers: Vec::new(),
+            busy_until: 0,
+            disk_slowness: 0,
         });
         self.programs.push(None);
         Host(self.programs.len() - 1)
@@ -591,14 +635,15 @@ impl World {
         let Core { machines, rng, .. } = &mut self.core;
         let machine = &mut machines[host.0];
         machine.is_running = false;
-        machine.is_paused = false;
+        (machine.is_paused, machine.is_stopping) = (false, false);
         machine.ports.clear();
         machine.missed_timers.clear();
         match &mut machine.store {
             Store::None => {}
             Store::Coordinator(disk) => disk.process_ended(rng),
-            Store::Disk(disk) => disk.fail_after(None),
+            Store::Disk(disk) => disk.process_began(),
         }
+        machine.busy_until = 0;
         self.core.resume_streams();
     }
 
@@ -703,14 +748,23 @@ impl World {
                     machine.missed_timers.push(token);
                     return;
                 }
+                if machine.busy_until > now {
+                    let at = machine.busy_until;
+                    return self.core.schedule(at, event);
+                }
                 (host, Happening::Timer(token))
             }
         };
         self.record(host, &happening);
         let Some(mut program) = self.programs[host.0].take() else { return };
         let life = self.core.machines[host.0].life;
+        let changes = self.core.disk_changes(host);
         program.happen(happening, &mut Ctx { core: &mut self.core, host, life });
         self.programs[host.0] = Some(program);
+        let slowness = self.core.machines[host.0].disk_slowness;
+        if slowness > 0 && self.core.disk_changes(host) > changes {
+            self.core.machines[host.0].busy_until = self.core.now + self.core.rng.u64(0..slowness);
+        }
         self.after_act(host);
     }
 
@@ -728,7 +782,10 @@ impl World {
         trace.event(*now, kind | (host.0 as u64) << 8, bytes, || {
             let name = &machines[host.0].name;
             match happening {
-                Happening::Bytes(conn, bytes) => format!("{name}: {} bytes on {}", bytes.len(), conn.0),
+                Happening::Bytes(conn, bytes) => {
+                    let start: String = bytes.iter().take(BYTES_SHOWN).map(|byte| format!("{byte:02x}")).collect();
+                    format!("{name}: {} bytes on {}: {start}", bytes.len(), conn.0)
+                }
                 other => format!("{name}: {other:?}"),
             }
         });

@@ -130,6 +130,11 @@ impl ZkClient {
         self.session.is_connected()
     }
 
+    /// Registers that it watches, with the version that it was shown.
+    pub fn watched(&self) -> &BTreeMap<String, i32> {
+        &self.watched
+    }
+
     /// Its number.
     pub fn number(&self) -> u64 {
         self.number

@@ -2,6 +2,7 @@
 //! version of each API, drawn at its start.
 
 pub mod consumer;
+pub mod member;
 pub mod producer;
 pub mod wire;
 
@@ -14,6 +15,7 @@ use common::kafka::messages::metadata::MetadataRequestTopic;
 use common::kafka::messages::{MetadataRequest, MetadataResponse, Request};
 use common::time::Millis;
 use consumer::Consumer;
+use member::Member;
 use producer::Producer;
 use std::collections::BTreeMap;
 use wire::{Answered, Correlation, Wire};
@@ -37,6 +39,8 @@ pub enum Duty {
     },
     /// Reads everything.
     Consume,
+    /// Is in a consumer group.
+    Join,
     /// Reads everything from the beginning when all is over.
     Verify,
 }
@@ -163,6 +167,7 @@ fn decode<R: Request>(frame: &Bytes, version: i16, ctx: &mut Ctx<'_>) -> Option<
 enum Work {
     Produce(Producer),
     Consume(Consumer),
+    Join(Member),
 }
 
 /// The client.
@@ -187,6 +192,7 @@ impl KafkaClient {
         };
         let work = match duty {
             Duty::Produce { is_idempotent } => Work::Produce(Producer::new(&cluster, *is_idempotent, ctx)),
+            Duty::Join => Work::Join(Member::new()),
             Duty::Consume => Work::Consume(Consumer::new(&cluster, false, ctx)),
             Duty::Verify => Work::Consume(Consumer::new(&cluster, true, ctx)),
         };
@@ -205,6 +211,7 @@ impl KafkaClient {
                 match &mut self.work {
                     Work::Produce(producer) => producer.answered(answer, &mut self.cluster, ctx),
                     Work::Consume(consumer) => consumer.answered(answer, &mut self.cluster, ctx),
+                    Work::Join(member) => member.answered(answer, &mut self.cluster, ctx),
                 }
             }
         }
@@ -212,6 +219,7 @@ impl KafkaClient {
         match &mut self.work {
             Work::Produce(producer) => producer.step(&mut self.cluster, ctx),
             Work::Consume(consumer) => consumer.step(&mut self.cluster, ctx),
+            Work::Join(member) => member.step(&mut self.cluster, ctx),
         }
     }
 
@@ -219,7 +227,15 @@ impl KafkaClient {
     pub fn producer(&mut self) -> Option<&mut Producer> {
         match &mut self.work {
             Work::Produce(producer) => Some(producer),
-            Work::Consume(_) => None,
+            Work::Consume(_) | Work::Join(_) => None,
+        }
+    }
+
+    /// Commits acknowledged, if it is in a group.
+    pub fn commits(&self) -> Option<u64> {
+        match &self.work {
+            Work::Join(member) => Some(member.commits),
+            Work::Produce(_) | Work::Consume(_) => None,
         }
     }
 
@@ -227,14 +243,14 @@ impl KafkaClient {
     pub fn acknowledged(&self) -> Vec<u64> {
         match &self.work {
             Work::Produce(producer) => producer.acknowledged(),
-            Work::Consume(_) => Vec::new(),
+            Work::Consume(_) | Work::Join(_) => Vec::new(),
         }
     }
 
     /// Next offset and end of each partition, if it is a consumer.
     pub fn positions(&self) -> BTreeMap<TopicPartition, (i64, i64)> {
         match &self.work {
-            Work::Produce(_) => BTreeMap::new(),
+            Work::Produce(_) | Work::Join(_) => BTreeMap::new(),
             Work::Consume(consumer) => consumer.positions(),
         }
     }
