@@ -35,7 +35,7 @@ use status::Standing;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use thiserror::Error;
-use transfer::Transfers;
+use transfer::{Received, Transfers};
 
 /// Milliseconds between two [`Input::Tick`]s. Elections and heartbeats count in ticks and do not follow `tickTime`:
 /// sessions may be slow, failover may not.
@@ -106,12 +106,14 @@ pub enum Input {
         /// The number.
         number: u64,
     },
-    /// What [`Output::Export`] asked for.
+    /// A part of what [`Output::Export`] asked for: whole entries, see [`crate::tree::snapshot::entries_of`].
     Exported {
-        /// For which server.
+        /// For which transfer.
         to: u64,
-        /// The stored tree as one block.
+        /// The entries.
         content: Bytes,
+        /// True if no further one comes.
+        is_last: bool,
     },
     /// [`TICK_MS`] have passed, or more: after a pause there is one tick, not many.
     Tick,
@@ -151,9 +153,20 @@ pub enum Output {
     /// Something to keep.
     Store(StoreWrite),
     /// The stored tree is wanted as it is after all earlier writes, read while other work goes on: a server lacks
-    /// entries that are gone from the log. Answered by [`Input::Exported`].
+    /// entries that are gone from the log. Answered by [`Input::Exported`], part by part; no more than
+    /// [`crate::ensemble::snapshot::WINDOW_PARTS`] unless more are asked for.
     Export {
-        /// For which server.
+        /// Number of the transfer; used once.
+        to: u64,
+    },
+    /// One more part may be read.
+    ExportMore {
+        /// For which transfer.
+        to: u64,
+    },
+    /// No more of it is wanted.
+    ExportEnd {
+        /// Which transfer.
         to: u64,
     },
     /// The servers to keep a connection to, all of them, by id.
@@ -222,6 +235,8 @@ pub struct Node {
     outbox: Outbox,
     clients: Clients,
     transfers: Transfers,
+    /// What is to be done outside and waits for the next flush.
+    unsent: Vec<Output>,
     circle: Circle,
     rng: Rng,
     /// Term of the last applied entry.
@@ -241,9 +256,20 @@ pub struct Node {
 
 impl Node {
     /// A server with what its store held. A server alone serves at once, others when they have found a leader.
-    pub fn new(config: &Config, persisted: Persisted, mut rng: Rng, now: Now) -> Result<Node, NodeError> {
+    pub fn new(config: &Config, mut persisted: Persisted, rng: Rng, now: Now) -> Result<Node, NodeError> {
+        let tree = Tree::load(std::mem::take(&mut persisted.tree))?;
+        Node::with_tree(config, persisted, tree, rng, now)
+    }
+
+    /// The same, with the stored tree loaded already.
+    pub fn with_tree(
+        config: &Config,
+        persisted: Persisted,
+        tree: Tree,
+        mut rng: Rng,
+        now: Now,
+    ) -> Result<Node, NodeError> {
         let circle = Circle::new(config, &persisted, &mut rng);
-        let tree = Tree::load(persisted.tree)?;
         let shape = EnsembleConfig {
             id: config.my_id,
             configuration: circle.configuration(),
@@ -277,6 +303,7 @@ impl Node {
             early: Early::default(),
             outbox,
             transfers: Transfers::default(),
+            unsent: Vec::new(),
             stored_index: persisted.applied,
             stored_at: now.mono,
             peer_buffers: BTreeMap::new(),
@@ -327,8 +354,8 @@ impl Node {
                 self.ensemble.leader_lost(peer);
             }
             Input::Persisted { number } => self.ensemble.persisted(number),
-            Input::Exported { to, content } => {
-                self.transfers.begin(to, content, now.mono);
+            Input::Exported { to, content, is_last } => {
+                self.transfers.add(to, content, is_last, now.mono);
                 self.poll_transfers(now.mono);
             }
             Input::Tick => self.tick(now),
@@ -402,14 +429,23 @@ impl Node {
             PeerBody::SnapshotChunk(chunk) if chunk.term == term => {
                 let applied = self.ensemble.applied_position().index;
                 let received = self.transfers.receive(from, &chunk, applied);
-                let (ack, whole) = received.map_err(|error| MessageError::Malformed(error.to_string()))?;
+                let Received { ack, staged, whole } =
+                    received.map_err(|error| MessageError::Malformed(error.to_string()))?;
+                if staged.is_some() {
+                    self.unsent.push(Output::Store(StoreWrite { staged, ..Default::default() }));
+                }
                 self.tell_peer(from, PeerBody::SnapshotAck(ack));
-                if let Some((position, configuration)) = whole {
-                    self.ensemble.restore(from, chunk.term, position, &configuration);
+                if let Some((position, configuration)) = whole
+                    && !self.ensemble.restore(from, chunk.term, position, &configuration)
+                {
+                    self.transfers.drop_staged();
                 }
             }
             PeerBody::SnapshotAck(ack) => {
-                self.transfers.acknowledge(from, ack, now.mono);
+                let more = self.transfers.acknowledge(from, ack, now.mono);
+                if let Some((to, count)) = more {
+                    self.unsent.extend((0..count).map(|_| Output::ExportMore { to }));
+                }
                 self.poll_transfers(now.mono);
             }
             // From a server that does not count yet.
@@ -425,6 +461,7 @@ impl Node {
     pub fn flush(&mut self, now: Now, out: &mut Vec<Output>) {
         self.clients.now = now;
         self.save_identity(out);
+        out.append(&mut self.unsent);
         loop {
             self.drive(now, out);
             self.settle(now);
@@ -434,6 +471,7 @@ impl Node {
         }
         self.announce_peers(out);
         self.clients.flush(out);
+        out.append(&mut self.unsent);
         for (peer, buffer) in &mut self.peer_buffers {
             if !buffer.is_empty() {
                 out.push(Output::ToPeer { peer: *peer, bytes: buffer.split().freeze() });

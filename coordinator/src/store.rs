@@ -3,7 +3,7 @@
 
 use crate::ensemble::membership::{Identity, Membership};
 use crate::ensemble::message::{HardState, LogEntry, LogPosition};
-use crate::tree::snapshot::encode_entries;
+use crate::tree::snapshot::encode_entry;
 use std::collections::BTreeMap;
 
 /// A key of the stored tree; its meaning is the tree's.
@@ -15,12 +15,16 @@ pub type TreeKey = Vec<u8>;
 pub struct StoreWrite {
     /// If set, the write is to be made durable and reported under this number; a report covers all smaller ones.
     pub number: Option<u64>,
-    /// A snapshot takes the place of everything: log and tree are emptied before the rest is done.
+    /// A snapshot takes the place of everything: the log is emptied before the rest is done.
     pub installed: Option<LogPosition>,
     /// New consensus state.
     pub hard_state: Option<HardState>,
     /// Entries that follow each other; what the log holds at their places and behind goes first.
     pub entries: Vec<LogEntry>,
+    /// A part of a tree that is received: laid aside until a write takes it.
+    pub staged: Option<Staged>,
+    /// What was laid aside takes the place of the tree, before anything else is done to it.
+    pub takes_staged: bool,
     /// Records of the tree to set, or to remove where there is no value.
     pub tree: Vec<(TreeKey, Option<Vec<u8>>)>,
     /// The entry that the stored tree reflects after this write.
@@ -31,6 +35,15 @@ pub struct StoreWrite {
     pub identity: Option<Identity>,
     /// The ensemble as of `applied`.
     pub membership: Option<Box<Membership>>,
+}
+
+/// A part of a received tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Staged {
+    /// What was laid aside before is void.
+    pub is_first: bool,
+    /// Records in order.
+    pub entries: Vec<(TreeKey, Vec<u8>)>,
 }
 
 /// What a store holds at start.
@@ -65,6 +78,7 @@ pub struct MemoryStore {
     entries: BTreeMap<u64, LogEntry>,
     applied: u64,
     tree: BTreeMap<TreeKey, Vec<u8>>,
+    staged: BTreeMap<TreeKey, Vec<u8>>,
 }
 
 impl MemoryStore {
@@ -72,8 +86,16 @@ impl MemoryStore {
     pub fn write(&mut self, write: &StoreWrite) {
         if let Some(position) = write.installed {
             self.entries.clear();
-            self.tree.clear();
             self.compacted = position;
+        }
+        if let Some(staged) = &write.staged {
+            if staged.is_first {
+                self.staged.clear();
+            }
+            self.staged.extend(staged.entries.iter().cloned());
+        }
+        if write.takes_staged {
+            self.tree = std::mem::take(&mut self.staged);
         }
         if let Some(state) = write.hard_state {
             self.hard_state = state;
@@ -99,9 +121,13 @@ impl MemoryStore {
         }
     }
 
-    /// The stored tree as one block, as a follower gets it.
+    /// The stored tree in one part, as a follower gets it.
     pub fn export(&self) -> bytes::Bytes {
-        encode_entries(&self.tree).into()
+        let mut part = Vec::new();
+        for (key, value) in &self.tree {
+            encode_entry(key, value, &mut part);
+        }
+        part.into()
     }
 
     /// Opens the store once more.

@@ -222,6 +222,9 @@ pub struct SnapshotChunk {
     /// With the last chunk: the ensemble at that position.
     #[prost(message, optional, tag = "6")]
     pub membership: Option<super::membership::Membership>,
+    /// CRC-32C of the content.
+    #[prost(fixed32, tag = "7")]
+    pub checksum: u32,
 }
 
 /// How much of a snapshot has arrived.

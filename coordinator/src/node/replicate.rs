@@ -34,9 +34,10 @@ impl Node {
             }
             for to in snapshots_wanted {
                 // Making a large tree into bytes takes longer than an election timeout: the store does it.
-                if self.transfers.prepare(to, self.ensemble.applied_position(), self.whole_membership()) {
+                let (position, membership) = (self.ensemble.applied_position(), self.whole_membership());
+                if let Some(number) = self.transfers.begin(to, position, membership, now.mono) {
                     self.store_tree(now.mono, out);
-                    out.push(Output::Export { to });
+                    out.push(Output::Export { to: number });
                 }
             }
             if let Some(append) = append {
@@ -65,7 +66,7 @@ impl Node {
             tracing::info!(index = position.index, "a snapshot has taken the place of the log");
             write.installed = Some(position);
             write.applied = Some(position.index);
-            write.tree = self.tree.entries().map(|(key, value)| (key, Some(value))).collect();
+            write.takes_staged = true;
             self.ensemble.applied(position);
             self.applied_term = position.term;
             self.stored_index = position.index;
@@ -158,14 +159,15 @@ impl Node {
             return;
         }
         if !self.ensemble.is_leader() {
-            self.transfers.stop_sending();
-            return;
+            let ended = self.transfers.stop_sending();
+            return self.unsent.extend(ended.into_iter().map(|to| Output::ExportEnd { to }));
         }
         let ToSend { messages, ended } = self.transfers.poll(self.ensemble.term(), now);
         for (to, body) in messages {
             self.tell_peer(to, body);
         }
-        for (to, complete) in ended {
+        for (to, number, complete) in ended {
+            self.unsent.push(Output::ExportEnd { to: number });
             tracing::info!(peer = to, complete, "snapshot sent");
             self.ensemble.snapshot_sent(to, complete);
         }

@@ -3,17 +3,20 @@
 
 use crate::ensemble::membership::{Identity, Membership};
 use crate::ensemble::message::{HardState, LogEntry, LogPosition};
+use crate::ensemble::snapshot::{PART_BYTES, WINDOW_PARTS};
 use crate::store::{Persisted, StoreWrite};
-use crate::tree::snapshot::encode_entries;
+use crate::tree::Tree;
+use crate::tree::snapshot::{LoadError, TreeLoader, encode_entry, entries_of};
 use bytes::Bytes;
 use prost::Message;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, IteratorMode, LogLevel, Options,
-    WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, IteratorMode, LogLevel,
+    Options, ReadOptions, WriteBatch, WriteOptions,
 };
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread::JoinHandle;
 use thiserror::Error;
 
@@ -23,7 +26,8 @@ const FOLDER: &str = "store";
 const LOG_FOLDER: &str = "store-log";
 
 const LOG: &str = "log";
-const TREE: &str = "tree";
+/// One of these holds the tree; the other one what is being received to take its place.
+const TREES: [&str; 2] = ["tree", "tree2"];
 const META: &str = "meta";
 
 const BOOT_KEY: &[u8] = b"boot";
@@ -31,6 +35,8 @@ const HARD_STATE_KEY: &[u8] = b"hard_state";
 const COMPACTED_KEY: &[u8] = b"compacted";
 const APPLIED_KEY: &[u8] = b"applied";
 const IDENTITY_KEY: &[u8] = b"identity";
+/// Which of the two it is, as one byte; the first if it is not there.
+const TREE_KEY: &[u8] = b"tree";
 const MEMBERSHIP_KEY: &[u8] = b"membership";
 
 /// Memory for what is not yet in a sorted file, each for log and tree.
@@ -62,6 +68,14 @@ pub enum DiskError {
         /// Which record.
         what: String,
     },
+    /// The records are no tree.
+    #[error("store {path}: the stored tree cannot be loaded: {error}")]
+    Tree {
+        /// The store.
+        path: PathBuf,
+        /// Why.
+        error: LoadError,
+    },
     /// RocksDB reports an error.
     #[error("store {path}: {error}")]
     Rocks {
@@ -74,19 +88,21 @@ pub enum DiskError {
 
 /// Work for the disk thread.
 enum Job {
-    Write(StoreWrite),
-    /// Make the stored tree into bytes, for this server.
-    Export(u64),
+    Write(Box<StoreWrite>),
+    /// Read the stored tree for this transfer, a part for each permit.
+    Export(u64, Receiver<()>),
 }
 
 /// What the disk thread reports.
 pub(crate) enum DiskEvent {
-    /// The stored tree as it was when it was asked for.
+    /// A part of the stored tree as it was when it was asked for.
     Exported {
-        /// For which server.
+        /// For which transfer.
         to: u64,
-        /// All of it.
+        /// Its entries.
         content: Bytes,
+        /// True if it is the last part.
+        is_last: bool,
     },
     /// All writes up to this number are durable.
     Persisted(u64),
@@ -98,11 +114,20 @@ pub(crate) enum DiskEvent {
 pub(crate) struct Disk {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    /// What lets the threads that read for transfers go on.
+    exports: BTreeMap<u64, Sender<()>>,
 }
 
 impl Disk {
     /// Opens or creates the store and reads all that the node starts from.
-    pub(crate) fn open(data_dir: &Path, data_log_dir: &Path) -> Result<(DB, Persisted), DiskError> {
+    pub(crate) fn open(data_dir: &Path, data_log_dir: &Path) -> Result<(DB, Persisted, Tree), DiskError> {
+        let (db, persisted) = Disk::open_log(data_dir, data_log_dir)?;
+        let tree = load_tree(&db, &data_dir.join(FOLDER))?;
+        Ok((db, persisted, tree))
+    }
+
+    /// Opens or creates the store and reads all but the tree.
+    fn open_log(data_dir: &Path, data_log_dir: &Path) -> Result<(DB, Persisted), DiskError> {
         let path = data_dir.join(FOLDER);
         let made = std::fs::create_dir_all(&path);
         made.map_err(|error| DiskError::Directory { path: path.clone(), error })?;
@@ -118,17 +143,35 @@ impl Disk {
             .name("disk".to_owned())
             .spawn(move || run(Arc::new(db), &queue, &report))
             .expect("the process may start a thread");
-        Disk { jobs: Some(jobs), thread: Some(thread) }
+        Disk { jobs: Some(jobs), thread: Some(thread), exports: BTreeMap::new() }
     }
 
     /// Queues a write. The node never has more than a few under way that it waits for, which bounds the queue.
     pub(crate) fn write(&self, write: StoreWrite) {
-        self.queue(Job::Write(write));
+        self.queue(Job::Write(Box::new(write)));
     }
 
-    /// Queues the making of a snapshot of what all writes before it have left.
-    pub(crate) fn export(&self, to: u64) {
-        self.queue(Job::Export(to));
+    /// Queues the reading of the tree as all writes before it have left it.
+    pub(crate) fn export(&mut self, to: u64) {
+        let (permits, permitted) = channel();
+        for _ in 0..WINDOW_PARTS {
+            let _ = permits.send(());
+        }
+        self.exports.insert(to, permits);
+        self.queue(Job::Export(to, permitted));
+    }
+
+    /// One more part is wanted.
+    pub(crate) fn export_more(&self, to: u64) {
+        if let Some(permits) = self.exports.get(&to) {
+            // The thread may have given all there was.
+            let _ = permits.send(());
+        }
+    }
+
+    /// No more parts are wanted.
+    pub(crate) fn export_end(&mut self, to: u64) {
+        self.exports.remove(&to);
     }
 
     fn queue(&self, job: Job) {
@@ -140,6 +183,7 @@ impl Disk {
 
     /// Waits until all queued writes are done.
     pub(crate) fn close(mut self) {
+        self.exports.clear();
         self.jobs = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
@@ -178,7 +222,8 @@ fn open_db(path: &Path, data_dir: &Path, data_log_dir: &Path) -> Result<DB, Disk
     };
     let families = [
         family(LOG, DBCompressionType::None),
-        family(TREE, DBCompressionType::Lz4),
+        family(TREES[0], DBCompressionType::Lz4),
+        family(TREES[1], DBCompressionType::Lz4),
         family(META, DBCompressionType::None),
     ];
     DB::open_cf_descriptors(&options, path, families).map_err(|error| {
@@ -229,11 +274,66 @@ fn load(db: &DB, path: &Path) -> Result<Persisted, DiskError> {
             persisted.entries.push(entry);
         }
     }
-    for record in db.iterator_cf(family(db, TREE), IteratorMode::Start) {
-        let (key, value) = record.map_err(|error| rocks(path, error))?;
-        persisted.tree.push((key.into_vec(), value.into_vec()));
-    }
     Ok(persisted)
+}
+
+/// Which of the two families holds the tree.
+fn tree_place(db: &DB) -> Result<usize, rocksdb::Error> {
+    let record = db.get_cf(family(db, META), TREE_KEY)?;
+    Ok(usize::from(record.is_some_and(|bytes| bytes == [1])))
+}
+
+/// Reads the tree: one thread reads, the other puts it together.
+fn load_tree(db: &DB, path: &Path) -> Result<Tree, DiskError> {
+    let place = tree_place(db).map_err(|error| rocks(path, error))?;
+    let damaged = |error| DiskError::Tree { path: path.to_owned(), error };
+    std::thread::scope(|scope| {
+        let (parts, read) = sync_channel(WINDOW_PARTS);
+        let reader = scope.spawn(move || {
+            read_parts(&mut db.raw_iterator_cf_opt(family(db, TREES[place]), all_at_once()), |part, _| {
+                parts.send(part).is_ok()
+            })
+        });
+        let mut loader = TreeLoader::default();
+        for part in read {
+            for entry in entries_of(&part) {
+                let (key, value) = entry.map_err(damaged)?;
+                loader.push(key, value).map_err(damaged)?;
+            }
+        }
+        reader.join().expect("reading does not panic").map_err(|error| rocks(path, error))?;
+        loader.finish().map_err(damaged)
+    })
+}
+
+/// Everything is read once, from one end to the other.
+fn all_at_once() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    options.set_readahead_size(1024 * 1024);
+    options
+}
+
+/// Gives all records in parts of whole ones, each with whether it is the last, until the taker has enough.
+fn read_parts(
+    records: &mut DBRawIterator<'_>,
+    mut take: impl FnMut(Vec<u8>, bool) -> bool,
+) -> Result<(), rocksdb::Error> {
+    let mut part = Vec::with_capacity(PART_BYTES + 4096);
+    records.seek_to_first();
+    while let Some((key, value)) = records.item() {
+        encode_entry(key, value, &mut part);
+        records.next();
+        if part.len() >= PART_BYTES && records.valid() {
+            let whole = std::mem::replace(&mut part, Vec::with_capacity(PART_BYTES + 4096));
+            if !take(whole, false) {
+                return Ok(());
+            }
+        }
+    }
+    records.status()?;
+    take(part, true);
+    Ok(())
 }
 
 fn family<'a>(db: &'a DB, name: &str) -> &'a rocksdb::ColumnFamily {
@@ -249,12 +349,16 @@ fn synced(sync: bool) -> WriteOptions {
 fn run(db: Arc<DB>, queue: &Receiver<Job>, report: &(impl Fn(DiskEvent) + Clone + Send + 'static)) {
     let (sync, lazy) = (synced(true), synced(false));
     let mut exports = Vec::new();
-    let mut last_index = db
+    let last_index = db
         .iterator_cf(family(&db, LOG), IteratorMode::End)
         .next()
         .and_then(Result::ok)
         .and_then(|(key, _)| key[..].try_into().ok())
         .map_or(0, u64::from_be_bytes);
+    let mut place = match tree_place(&db) {
+        Ok(tree) => Place { last_index, tree },
+        Err(error) => return report(DiskEvent::Failed(rocks(db.path(), error))),
+    };
     while let Ok(first) = queue.recv() {
         let mut batch = WriteBatch::default();
         let mut number = None;
@@ -263,11 +367,11 @@ fn run(db: Arc<DB>, queue: &Receiver<Job>, report: &(impl Fn(DiskEvent) + Clone 
             match job {
                 Job::Write(write) => {
                     number = write.number.or(number);
-                    add(&db, &mut batch, &write, &mut last_index);
+                    add(&db, &mut batch, &write, &mut place);
                 }
-                Job::Export(to) => {
+                Job::Export(to, permitted) => {
                     // What was asked before it must be in it, what is asked after it must not.
-                    export = Some(to);
+                    export = Some((to, permitted));
                     break;
                 }
             }
@@ -280,9 +384,9 @@ fn run(db: Arc<DB>, queue: &Receiver<Job>, report: &(impl Fn(DiskEvent) + Clone 
         if let Some(number) = number {
             report(DiskEvent::Persisted(number));
         }
-        if let Some(to) = export {
+        if let Some((to, permitted)) = export {
             exports.retain(|thread: &JoinHandle<()>| !thread.is_finished());
-            exports.push(start_export(&db, to, report.clone()));
+            exports.push(start_export(&db, TREES[place.tree], (to, permitted), report.clone()));
         }
     }
     for thread in exports {
@@ -293,47 +397,63 @@ fn run(db: Arc<DB>, queue: &Receiver<Job>, report: &(impl Fn(DiskEvent) + Clone 
 }
 
 /// Reads the tree as it is now, while writes go on.
-fn start_export(db: &Arc<DB>, to: u64, report: impl Fn(DiskEvent) + Send + 'static) -> JoinHandle<()> {
+fn start_export(
+    db: &Arc<DB>,
+    tree: &'static str,
+    (to, permitted): (u64, Receiver<()>),
+    report: impl Fn(DiskEvent) + Send + 'static,
+) -> JoinHandle<()> {
     let db = Arc::clone(db);
     let (ready, is_ready) = channel();
     let thread = std::thread::Builder::new().name("export".to_owned()).spawn(move || {
         let snapshot = db.snapshot();
         // The disk thread may write on as soon as this moment is held fast.
         let _ = ready.send(());
-        let mut failure = None;
-        let records = snapshot.iterator_cf(family(&db, TREE), IteratorMode::Start);
-        let records = records.map_while(|record| record.map_err(|error| failure = Some(error)).ok());
-        let content = Bytes::from(encode_entries(records));
-        report(match failure {
-            None => DiskEvent::Exported { to, content },
-            Some(error) => DiskEvent::Failed(rocks(db.path(), error)),
+        let mut records = snapshot.raw_iterator_cf_opt(family(&db, tree), all_at_once());
+        let done = read_parts(&mut records, |part, is_last| {
+            let is_wanted = permitted.recv().is_ok();
+            if is_wanted {
+                report(DiskEvent::Exported { to, content: Bytes::from(part), is_last });
+            }
+            is_wanted
         });
+        if let Err(error) = done {
+            report(DiskEvent::Failed(rocks(db.path(), error)));
+        }
     });
     let thread = thread.expect("the process may start a thread");
     let _ = is_ready.recv();
     thread
 }
 
-fn add(db: &DB, batch: &mut WriteBatch, write: &StoreWrite, last_index: &mut u64) {
-    let (log, tree, meta) = (family(db, LOG), family(db, TREE), family(db, META));
+/// What the disk thread knows of the store.
+struct Place {
+    /// End of the log.
+    last_index: u64,
+    /// Which family holds the tree.
+    tree: usize,
+}
+
+fn add(db: &DB, batch: &mut WriteBatch, write: &StoreWrite, place: &mut Place) {
+    let (log, meta) = (family(db, LOG), family(db, META));
     if let Some(position) = write.installed {
         batch.delete_range_cf(log, 0u64.to_be_bytes(), u64::MAX.to_be_bytes());
-        // No key of the tree is longer than a path, so this one is behind them all.
-        batch.delete_range_cf(tree, Vec::new(), vec![0xff; 64]);
         batch.put_cf(meta, COMPACTED_KEY, position.encode_to_vec());
-        *last_index = position.index;
+        place.last_index = position.index;
     }
+    add_staged(db, batch, write, place);
+    let tree = family(db, TREES[place.tree]);
     if let Some(state) = write.hard_state {
         batch.put_cf(meta, HARD_STATE_KEY, state.encode_to_vec());
     }
     if let Some(first) = write.entries.first()
-        && first.index <= *last_index
+        && first.index <= place.last_index
     {
-        batch.delete_range_cf(log, first.index.to_be_bytes(), (*last_index + 1).to_be_bytes());
+        batch.delete_range_cf(log, first.index.to_be_bytes(), (place.last_index + 1).to_be_bytes());
     }
     for entry in &write.entries {
         batch.put_cf(log, entry.index.to_be_bytes(), entry.encode_to_vec());
-        *last_index = entry.index;
+        place.last_index = entry.index;
     }
     for (key, value) in &write.tree {
         match value {
@@ -356,6 +476,26 @@ fn add(db: &DB, batch: &mut WriteBatch, write: &StoreWrite, last_index: &mut u64
     }
 }
 
+/// What is received is laid aside in the family that does not hold the tree, and becomes the tree when that changes.
+fn add_staged(db: &DB, batch: &mut WriteBatch, write: &StoreWrite, place: &mut Place) {
+    // No key of the tree begins with such a byte, so this one is behind them all.
+    let behind_all = vec![0xff; 64];
+    if let Some(staged) = &write.staged {
+        let aside = family(db, TREES[1 - place.tree]);
+        if staged.is_first {
+            batch.delete_range_cf(aside, Vec::new(), behind_all.clone());
+        }
+        for (key, value) in &staged.entries {
+            batch.put_cf(aside, key, value);
+        }
+    }
+    if write.takes_staged {
+        batch.delete_range_cf(family(db, TREES[place.tree]), Vec::new(), behind_all);
+        place.tree = 1 - place.tree;
+        batch.put_cf(family(db, META), TREE_KEY, [u8::from(place.tree == 1)]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -365,12 +505,21 @@ mod tests {
         LogEntry { index, term, kind: 0, data: bytes::Bytes::from(format!("{index}@{term}")) }
     }
 
+    /// What the store holds, the tree's records as they are.
+    fn open(dir: &Path) -> (DB, Persisted) {
+        let (db, mut found) = Disk::open_log(dir, dir).unwrap();
+        let place = tree_place(&db).unwrap();
+        let records = db.iterator_cf(family(&db, TREES[place]), IteratorMode::Start);
+        found.tree = records.map(Result::unwrap).map(|(key, value)| (key.into_vec(), value.into_vec())).collect();
+        (db, found)
+    }
+
     /// Gives the writes to the real store and to the one in memory; both must hold the same when opened again.
     fn check(writes: &[StoreWrite]) {
         let dir = tempfile::tempdir().unwrap();
         let mut memory = crate::store::MemoryStore::default();
         for (round, write) in writes.iter().enumerate() {
-            let (db, found) = Disk::open(dir.path(), dir.path()).unwrap();
+            let (db, found) = open(dir.path());
             assert_eq!(found, memory.open(), "before write {round}");
             let (reports, reported) = mpsc::channel();
             let disk = Disk::start(db, move |event| {
@@ -382,7 +531,7 @@ mod tests {
             memory.write(write);
             assert_eq!(reported.try_iter().last(), write.number);
         }
-        let (_db, found) = Disk::open(dir.path(), dir.path()).unwrap();
+        let (_db, found) = open(dir.path());
         assert_eq!(found, memory.open());
     }
 
@@ -408,21 +557,74 @@ mod tests {
                 compacted: position(1, 1),
                 ..Default::default()
             },
+            staged(true, "/void"),
+            staged(true, "/y"),
+            StoreWrite {
+                number: Some(6),
+                tree: vec![(b"/a".to_vec(), Some(b"a".to_vec()))],
+                identity: Some(Identity { incarnation: 7, is_founder: true }),
+                ..Default::default()
+            },
+            staged(false, "/z"),
             StoreWrite {
                 number: Some(7),
                 installed: position(40, 5),
-                tree: vec![(b"/z".to_vec(), Some(b"z".to_vec()))],
+                takes_staged: true,
                 applied: Some(40),
+                membership: Some(Box::new(Membership { ensemble: 9, ..Default::default() })),
                 ..Default::default()
             },
             StoreWrite { number: Some(8), entries: vec![entry(41, 5)], ..Default::default() },
+            staged(true, "/x"),
+            StoreWrite { takes_staged: true, applied: Some(41), ..Default::default() },
         ]);
+    }
+
+    fn staged(is_first: bool, path: &str) -> StoreWrite {
+        let entries = vec![(path.as_bytes().to_vec(), b"s".to_vec())];
+        StoreWrite { staged: Some(crate::store::Staged { is_first, entries }), ..Default::default() }
+    }
+
+    #[test]
+    fn a_tree_is_read_in_parts_as_it_was_when_it_was_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let (db, _) = open(dir.path());
+        let (reports, reported) = mpsc::channel();
+        let mut disk = Disk::start(db, move |event| reports.send(event).unwrap());
+        let record = |i: u32, value: u8| (i.to_be_bytes().to_vec(), Some(vec![value; 1000]));
+        let write = |value| StoreWrite { tree: (0..5000).map(|i| record(i, value)).collect(), ..Default::default() };
+        disk.write(write(1));
+        disk.export(77);
+        disk.write(write(2));
+        let mut keys = 0;
+        for part in 0.. {
+            let Ok(DiskEvent::Exported { to: 77, content, is_last }) = reported.recv() else { panic!("part {part}") };
+            assert!(content.len() < PART_BYTES + 2_000);
+            for entry in entries_of(&content) {
+                let (key, value) = entry.unwrap();
+                assert_eq!((key, value), (&u32::to_be_bytes(keys)[..], &[1; 1000][..]));
+                keys += 1;
+            }
+            if is_last {
+                break;
+            }
+            if part + 1 == WINDOW_PARTS {
+                assert!(reported.try_recv().is_err(), "no more than were asked for");
+            }
+            if part + 1 >= WINDOW_PARTS {
+                disk.export_more(77);
+            }
+        }
+        assert_eq!(keys, 5000);
+        // One that nobody wants any more ends.
+        disk.export(78);
+        disk.close();
     }
 
     #[test]
     fn a_second_process_is_told_so() {
         let dir = tempfile::tempdir().unwrap();
-        let (_db, _) = Disk::open(dir.path(), dir.path()).unwrap();
+        let _open = Disk::open(dir.path(), dir.path()).unwrap();
         let error = Disk::open(dir.path(), dir.path()).map(|_| ()).unwrap_err();
         assert_eq!(error.to_string(), format!("data directory {} is used by another process", dir.path().display()));
     }

@@ -121,10 +121,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         }
         None => None,
     };
-    let (db, persisted) = Disk::open(&config.data_dir, &config.data_log_dir)?;
+    let (db, persisted, tree) = Disk::open(&config.data_dir, &config.data_log_dir)?;
     let mut rng = Rng::new();
     let entries = persisted.entries.iter().filter(|entry| entry.index > persisted.applied).count();
-    let mut node = Node::new(&config, persisted, rng.fork(), clock.now())?;
+    let mut node = Node::with_tree(&config, persisted, tree, rng.fork(), clock.now())?;
     node.metrics_mut().init_time.add(clock.now().mono.0);
     node.metrics_mut().startup_entries.add(entries as u64);
     let (events, queue) = mpsc::channel(QUEUED_EVENTS);
@@ -312,7 +312,7 @@ impl Loop {
                 let Input::PeerMessages { from, .. } = &input else { return Ok(None) };
                 self.receiving.get(from).is_some_and(|current| Arc::ptr_eq(current, &link)).then_some(input)
             }
-            Event::Disk(DiskEvent::Exported { to, content }) => Some(Input::Exported { to, content }),
+            Event::Disk(DiskEvent::Exported { to, content, is_last }) => Some(Input::Exported { to, content, is_last }),
             Event::Disk(DiskEvent::Failed(error)) => return Err(error.into()),
         })
     }
@@ -343,6 +343,8 @@ impl Loop {
                 self.disk.write(write);
             }
             Output::Export { to } => self.disk.export(to),
+            Output::ExportMore { to } => self.disk.export_more(to),
+            Output::ExportEnd { to } => self.disk.export_end(to),
             Output::Peers { peers } => {
                 for gone in self.mesh.dial_only(&peers) {
                     if let Some(link) = self.peers.remove(&gone) {

@@ -263,7 +263,7 @@ impl Tree {
             // ZooKeeper sets this list by a call that means "no version".
             node.aversion = if path == CONFIG_PATH { -1 } else { 0 };
             let (parent, name) = split(path).expect("a constant");
-            tree.attach(parent, name, node).expect("parents come first");
+            tree.attach(path, parent, name, node).expect("parents come first");
             tree.dirty.insert(Dirty::Node(path.into()));
         }
         tree.dirty.insert(Dirty::Node("/".into()));
@@ -418,7 +418,7 @@ impl Tree {
             parent.cversion = parent_cversion;
             parent.pzxid = new.zxid;
         });
-        self.attach(parent_path, name, node)?;
+        self.attach(path, parent_path, name, node)?;
         self.dirty.insert(Dirty::Node(path.into()));
         self.quota_node_created(parent_path, name);
         self.charge_quota(path, new.data.map_or(0, |data| data.len() as i64), 1);
@@ -428,25 +428,26 @@ impl Tree {
     }
 
     /// Hangs a finished znode into its place and into every index.
-    fn attach(&mut self, parent_path: &str, name: &str, node: Node) -> Result<(), Refusal> {
-        let path = join(parent_path, name);
+    fn attach(&mut self, path: &str, parent_path: &str, name: &str, node: Node) -> Result<(), Refusal> {
         match node.kind() {
             Kind::Persistent => {}
             Kind::Ephemeral(session) => {
-                self.ephemerals.entry(session).or_default().insert(path.as_str().into());
+                self.ephemerals.entry(session).or_default().insert(path.into());
             }
             Kind::Container => {
-                self.containers.insert(path.as_str().into());
+                self.containers.insert(path.into());
             }
             Kind::Ttl(_) => {
-                self.ttls.insert(path.as_str().into());
+                self.ttls.insert(path.into());
             }
         }
         let acl = self.acls.fingerprint(node.acl);
-        let print = node.fingerprint(&path, acl);
+        let print = node.fingerprint(path, acl);
         let size = path.len() + node.data.as_ref().map_or(0, |data| data.len());
         let parent = find_mut(&mut self.root, parent_path).ok_or(Refusal::NoNode)?;
-        parent.children.get_or_insert_default().insert(name.into(), Box::new(node));
+        if parent.children.get_or_insert_default().insert(name.into(), Box::new(node)).is_some() {
+            return Err(Refusal::NodeExists);
+        }
         self.digest = self.digest.wrapping_add(print);
         self.nodes_count += 1;
         self.data_size += size as u64;

@@ -7,6 +7,7 @@ use prost::Message;
 
 use super::acl::Acl;
 use super::session::Session;
+use super::txn::Refusal;
 use super::{Dirty, Node, QUOTA_PATH, Tree, join, split};
 
 /// Before the path in the key of a znode.
@@ -135,6 +136,64 @@ pub struct RawNode {
 /// Takes a znode: path, state, access control list and data.
 pub type GiveNode<'a> = dyn FnMut(&str, &RawNode, &super::acl::AclList, Option<&[u8]>) + 'a;
 
+/// A tree in the making, from entries in order, each parent before its children.
+#[derive(Debug)]
+pub struct TreeLoader {
+    tree: Tree,
+    meta: Option<StoredMeta>,
+}
+
+impl Default for TreeLoader {
+    fn default() -> TreeLoader {
+        TreeLoader { tree: Tree::bare(), meta: None }
+    }
+}
+
+impl TreeLoader {
+    /// Takes the next entry.
+    ///
+    /// # Errors
+    /// If it belongs to no tree that could come of the entries so far.
+    pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<(), LoadError> {
+        let bad_value = |_| LoadError::Value(key.to_vec());
+        match key.split_first() {
+            Some((&NODE_KEY, path)) => {
+                let path = std::str::from_utf8(path).map_err(|_| LoadError::Key(key.to_vec()))?;
+                self.tree.load_node(path, StoredNode::decode(value).map_err(bad_value)?)
+            }
+            Some((&SESSION_KEY, id)) => {
+                let id = id.try_into().map_err(|_| LoadError::Key(key.to_vec()))?;
+                let stored = StoredSession::decode(value).map_err(bad_value)?;
+                self.tree.add_session(i64::from_be_bytes(id), stored.timeout_ms, &stored.password);
+                Ok(())
+            }
+            _ if key == META_KEY => {
+                self.meta = Some(StoredMeta::decode(value).map_err(bad_value)?);
+                Ok(())
+            }
+            _ => Err(LoadError::Key(key.to_vec())),
+        }
+    }
+
+    /// The tree, when all entries were taken. Without any it is the tree of a new ensemble.
+    ///
+    /// # Errors
+    /// If it is not the tree that was stored.
+    pub fn finish(self) -> Result<Tree, LoadError> {
+        let TreeLoader { mut tree, meta } = self;
+        let Some(meta) = meta else {
+            return if tree.nodes_count == 1 { Ok(Tree::new()) } else { Err(LoadError::Truncated) };
+        };
+        tree.zxid = meta.zxid;
+        tree.dirty = BTreeSet::new();
+        if tree.digest != meta.digest {
+            return Err(LoadError::Digest { expected: meta.digest, found: tree.digest });
+        }
+        tree.find_quotas();
+        Ok(tree)
+    }
+}
+
 impl Tree {
     /// A tree of these znodes, each parent before its children (as paths in order are), and sessions: id, timeout in
     /// milliseconds and password.
@@ -224,35 +283,11 @@ impl Tree {
     /// The tree whose entries these are, each parent before its children (as keys in order are). Without any entry it
     /// is the tree of a new ensemble.
     pub fn load<K: AsRef<[u8]>, V: AsRef<[u8]>>(entries: impl IntoIterator<Item = (K, V)>) -> Result<Tree, LoadError> {
-        let mut tree = Tree::bare();
-        let mut meta = None;
+        let mut loader = TreeLoader::default();
         for (key, value) in entries {
-            let (key, value) = (key.as_ref(), value.as_ref());
-            let bad_value = |_| LoadError::Value(key.to_vec());
-            match key.split_first() {
-                Some((&NODE_KEY, path)) => {
-                    let path = std::str::from_utf8(path).map_err(|_| LoadError::Key(key.to_vec()))?;
-                    tree.load_node(path, StoredNode::decode(value).map_err(bad_value)?)?;
-                }
-                Some((&SESSION_KEY, id)) => {
-                    let id = id.try_into().map_err(|_| LoadError::Key(key.to_vec()))?;
-                    let stored = StoredSession::decode(value).map_err(bad_value)?;
-                    tree.add_session(i64::from_be_bytes(id), stored.timeout_ms, &stored.password);
-                }
-                _ if key == META_KEY => meta = Some(StoredMeta::decode(value).map_err(bad_value)?),
-                _ => return Err(LoadError::Key(key.to_vec())),
-            }
+            loader.push(key.as_ref(), value.as_ref())?;
         }
-        let Some(meta) = meta else {
-            return if tree.nodes_count == 1 { Ok(Tree::new()) } else { Err(LoadError::Truncated) };
-        };
-        tree.zxid = meta.zxid;
-        tree.dirty = BTreeSet::new();
-        if tree.digest != meta.digest {
-            return Err(LoadError::Digest { expected: meta.digest, found: tree.digest });
-        }
-        tree.find_quotas();
-        Ok(tree)
+        loader.finish()
     }
 
     fn load_node(&mut self, path: &str, stored: StoredNode) -> Result<(), LoadError> {
@@ -269,11 +304,13 @@ impl Tree {
             return Ok(());
         }
         let (parent_path, name) = split(path).ok_or_else(|| LoadError::Key(node_key(path)))?;
-        let parent = self.node(parent_path).ok_or_else(|| LoadError::Orphan(path.to_owned()))?;
-        if name.is_empty() || parent.child(name).is_some() {
+        if name.is_empty() {
             return Err(LoadError::Key(node_key(path)));
         }
-        self.attach(parent_path, name, node).map_err(|_| LoadError::Orphan(path.to_owned()))
+        self.attach(path, parent_path, name, node).map_err(|refusal| match refusal {
+            Refusal::NodeExists => LoadError::Key(node_key(path)),
+            _ => LoadError::Orphan(path.to_owned()),
+        })
     }
 
     /// Fills the index of quotas from the znodes that hold them.
@@ -347,6 +384,28 @@ pub fn encode_entries<K: AsRef<[u8]>, V: AsRef<[u8]>>(entries: impl IntoIterator
     let checksum = crc32c::crc32c(&bytes);
     bytes.extend_from_slice(&checksum.to_le_bytes());
     bytes
+}
+
+/// Appends an entry to a part of a tree that is on its way.
+pub fn encode_entry(key: &[u8], value: &[u8], part: &mut Vec<u8>) {
+    prost::encoding::encode_varint(key.len() as u64, part);
+    part.extend_from_slice(key);
+    prost::encoding::encode_varint(value.len() as u64, part);
+    part.extend_from_slice(value);
+}
+
+/// The entries of a part, one after the other.
+pub fn entries_of(mut part: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8]), LoadError>> {
+    std::iter::from_fn(move || {
+        if part.is_empty() {
+            return None;
+        }
+        let entry = take_block(&mut part).and_then(|key| Ok((key, take_block(&mut part)?)));
+        if entry.is_err() {
+            part = &[];
+        }
+        Some(entry)
+    })
 }
 
 fn stored_session(session: &Session) -> Vec<u8> {

@@ -203,7 +203,7 @@ impl World {
                 }
             }
             Output::ClosePeer { peer } => panic!("server {id} finds fault with server {peer}"),
-            Output::Peers { .. } => {}
+            Output::Peers { .. } | Output::ExportMore { .. } | Output::ExportEnd { .. } => {}
             Output::Store(write) => self.servers.get_mut(&id).unwrap().jobs.push_back(Ok(write)),
             Output::Export { to } => self.servers.get_mut(&id).unwrap().jobs.push_back(Err(to)),
         }
@@ -233,7 +233,7 @@ impl World {
                 }
                 Err(to) => {
                     let content = server.store.export();
-                    self.input(id, Input::Exported { to, content });
+                    self.input(id, Input::Exported { to, content, is_last: true });
                 }
             }
         }

@@ -203,7 +203,7 @@ impl CoordinatorProcess {
             Happening::Timer(token) if token > EXPORT => {
                 let to = token - EXPORT;
                 if let Some(content) = self.exports.remove(&to) {
-                    self.input(Input::Exported { to, content }, ctx);
+                    self.input(Input::Exported { to, content, is_last: true }, ctx);
                 }
             }
             Happening::Timer(token) => self.dial_timer(token - DIAL, ctx),
@@ -265,6 +265,8 @@ impl CoordinatorProcess {
             Output::ClosePeer { peer } => ctx.violation(format!("finds fault with what server {peer} sends")),
             Output::Store(write) => self.queue(Job::Write(write), ctx),
             Output::Export { to } => self.queue(Job::Export(to), ctx),
+            Output::ExportMore { .. } => {}
+            Output::ExportEnd { to } => drop(self.exports.remove(&to)),
             Output::Peers { peers } => self.dial_only(&peers, ctx),
         }
     }
