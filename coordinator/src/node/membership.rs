@@ -405,10 +405,12 @@ impl Node {
     /// A server that has another life than the recorded one, or was never seen: true if one was found.
     fn record_incarnation(&mut self) -> bool {
         let mut found = None;
-        for (id, known) in self.circle.known.iter().filter(|(id, _)| self.circle.connected.contains(id)) {
+        for (id, known) in &self.circle.known {
             let greeting = &known.greeting;
             let member = self.circle.membership.member(*id);
-            if is_foreign(&self.circle.membership, greeting)
+            // Whom nobody knows yet nobody dials.
+            if (member.is_some() && !self.circle.connected.contains(id))
+                || is_foreign(&self.circle.membership, greeting)
                 || member.is_some_and(|member| member.incarnation == greeting.incarnation)
                 || (member.is_none() && parse_server(*id, &greeting.line).is_err())
             {
@@ -459,6 +461,7 @@ impl Node {
         let mut membership = self.circle.membership.clone();
         membership.members.retain(|member| member.id != id);
         self.circle.guests_seen.remove(&id);
+        self.circle.known.remove(&id);
         self.propose_membership(membership, vec![SingleChange::remove(id)], Vec::new());
         true
     }

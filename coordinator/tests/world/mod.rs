@@ -69,6 +69,8 @@ pub(crate) struct World {
     pub(crate) servers: BTreeMap<u64, Server>,
     pub(crate) links: BTreeMap<(u64, u64), VecDeque<Bytes>>,
     pub(crate) cut: BTreeSet<(u64, u64)>,
+    /// Whom each server dials.
+    pub(crate) dialled: BTreeMap<u64, BTreeSet<u64>>,
     pub(crate) clients: BTreeMap<u64, Client>,
     pub(crate) next_client: u64,
     pub(crate) messages: u64,
@@ -88,6 +90,7 @@ impl World {
             servers: BTreeMap::new(),
             links: BTreeMap::new(),
             cut: BTreeSet::new(),
+            dialled: BTreeMap::new(),
             clients: BTreeMap::new(),
             next_client: 0,
             messages: 0,
@@ -120,9 +123,21 @@ impl World {
         let (now, rng) = (self.clock(), self.rng.fork());
         let server = self.servers.get_mut(&id).unwrap();
         server.node = Some(Node::new(&config(id, &self.texts[&id]), server.store.open(), rng, now).unwrap());
-        for peer in self.ids.clone().into_iter().filter(|peer| *peer != id) {
-            self.input(id, Input::PeerConnected { peer });
-            self.input(peer, Input::PeerConnected { peer: id });
+        for peer in self.ids.clone() {
+            if self.dialled.get(&peer).is_some_and(|dialled| dialled.contains(&id)) {
+                self.input(peer, Input::PeerConnected { peer: id });
+            }
+        }
+        // It says whom it dials.
+        self.input(id, Input::Tick);
+    }
+
+    fn dial(&mut self, id: u64, peers: BTreeSet<u64>) {
+        let before = self.dialled.insert(id, peers.clone()).unwrap_or_default();
+        for peer in peers.difference(&before) {
+            if self.servers.get(peer).is_some_and(|server| server.node.is_some()) && !self.cut.contains(&(id, *peer)) {
+                self.input(id, Input::PeerConnected { peer: *peer });
+            }
         }
     }
 
@@ -131,6 +146,7 @@ impl World {
         let server = self.servers.get_mut(&id).unwrap();
         server.node = None;
         server.jobs.clear();
+        self.dialled.remove(&id);
         self.links.retain(|(from, to), _| *from != id && *to != id);
         for client in self.clients.values_mut().filter(|client| client.server == id) {
             client.is_connected = false;
@@ -153,6 +169,9 @@ impl World {
             }
             if !is_cut {
                 for (at, peer) in [(id, peer), (peer, id)] {
+                    if !self.dialled.get(&at).is_some_and(|dialled| dialled.contains(&peer)) {
+                        continue;
+                    }
                     self.input(at, Input::PeerLost { peer });
                     self.input(at, Input::PeerConnected { peer });
                 }
@@ -195,7 +214,9 @@ impl World {
                 self.input(id, Input::ClientClosed { connection });
             }
             Output::ToPeer { peer, bytes } => {
-                let is_there = self.servers.get(&peer).is_some_and(|server| server.node.is_some())
+                let is_dialled = self.dialled.get(&id).is_some_and(|dialled| dialled.contains(&peer));
+                let is_there = is_dialled
+                    && self.servers.get(&peer).is_some_and(|server| server.node.is_some())
                     && !self.cut.contains(&(id, peer));
                 if is_there {
                     self.messages += 1;
@@ -203,7 +224,8 @@ impl World {
                 }
             }
             Output::ClosePeer { peer } => panic!("server {id} finds fault with server {peer}"),
-            Output::Peers { .. } | Output::ExportMore { .. } | Output::ExportEnd { .. } => {}
+            Output::Peers { peers } => self.dial(id, peers.into_keys().collect()),
+            Output::ExportMore { .. } | Output::ExportEnd { .. } => {}
             Output::Store(write) => self.servers.get_mut(&id).unwrap().jobs.push_back(Ok(write)),
             Output::Export { to } => self.servers.get_mut(&id).unwrap().jobs.push_back(Err(to)),
         }
