@@ -34,8 +34,8 @@ pub struct Converted {
 pub fn import_zookeeper(config: &Config, data_dir: &Path, log_dir: &Path) -> anyhow::Result<Converted> {
     let tree = read_zookeeper(&folder(data_dir), &folder(log_dir))?;
     let converted = describe(&tree);
-    let (db, persisted) = Disk::open(&config.data_dir, &config.data_log_dir)?;
-    let is_new = persisted.applied == 0 && persisted.entries.is_empty() && persisted.tree.is_empty();
+    let (db, persisted, stored) = Disk::open(&config.data_dir, &config.data_log_dir)?;
+    let is_new = persisted.applied == 0 && persisted.entries.is_empty() && stored.zxid() == 0;
     ensure!(is_new, "{} holds a server's data already", config.data_dir.display());
     let position = LogPosition { index: 1, term: 1 };
     let (reports, reported) = channel();
@@ -64,13 +64,13 @@ pub fn import_zookeeper(config: &Config, data_dir: &Path, log_dir: &Path) -> any
 /// # Errors
 /// If the server runs, has nothing, or the directory has a snapshot already.
 pub fn export_zookeeper(config: &Config, target: &Path) -> anyhow::Result<Converted> {
-    let (_db, persisted) = Disk::open(&config.data_dir, &config.data_log_dir)?;
+    let (_db, persisted, stored) = Disk::open(&config.data_dir, &config.data_log_dir)?;
     ensure!(
         persisted.applied > 0 || !persisted.entries.is_empty(),
         "{} holds no server's data",
         config.data_dir.display()
     );
-    let tree = recovered_tree(persisted)?;
+    let tree = recovered_tree(&persisted, stored);
     let folder = target.join(FOLDER);
     std::fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     ensure!(files(&folder, "snapshot")?.is_empty(), "{} has a snapshot already", folder.display());
