@@ -35,14 +35,14 @@ const GREETING_MS: u64 = 3_000;
 /// Something for the disk's thread.
 #[derive(Debug)]
 enum Job {
-    Write(StoreWrite),
+    Write(Box<StoreWrite>),
     Export(u64),
 }
 
 /// A coordinator's store: what is durable, what the system has but has not synced, and what is not written yet.
 #[derive(Debug, Default)]
 pub struct CoordinatorDisk {
-    durable: MemoryStore,
+    durable: Box<MemoryStore>,
     written: Vec<StoreWrite>,
     queued: VecDeque<Job>,
     is_busy: bool,
@@ -63,7 +63,7 @@ impl CoordinatorDisk {
     pub(crate) fn process_ended(&mut self, rng: &mut Rng) {
         let done = rng.usize(0..=self.queued.len());
         self.written.extend(self.queued.drain(..).take(done).filter_map(|job| match job {
-            Job::Write(write) => Some(write),
+            Job::Write(write) => Some(*write),
             Job::Export(_) => None,
         }));
         self.is_busy = false;
@@ -263,7 +263,7 @@ impl CoordinatorProcess {
                 }
             }
             Output::ClosePeer { peer } => ctx.violation(format!("finds fault with what server {peer} sends")),
-            Output::Store(write) => self.queue(Job::Write(write), ctx),
+            Output::Store(write) => self.queue(Job::Write(Box::new(write)), ctx),
             Output::Export { to } => self.queue(Job::Export(to), ctx),
             Output::ExportMore { .. } => {}
             Output::ExportEnd { to } => drop(self.exports.remove(&to)),
@@ -320,7 +320,7 @@ impl CoordinatorProcess {
             match disk.queued.pop_front() {
                 Some(Job::Write(write)) => {
                     number = write.number.or(number);
-                    disk.written.push(write);
+                    disk.written.push(*write);
                 }
                 Some(Job::Export(to)) => {
                     // What was asked before it is in it, what is asked after it is not.
