@@ -4,6 +4,7 @@
 
 mod clients;
 mod forward;
+mod heal;
 mod lead;
 mod membership;
 mod recover;
@@ -28,6 +29,7 @@ use clients::Clients;
 use common::time::{Millis, Now};
 use common::{Rng, mutants};
 use forward::Outbox;
+use heal::Healing;
 use lead::{Early, Lead};
 use membership::Circle;
 pub use recover::recovered_tree;
@@ -238,6 +240,7 @@ pub struct Node {
     /// What is to be done outside and waits for the next flush.
     unsent: Vec<Output>,
     circle: Circle,
+    healing: Healing,
     rng: Rng,
     /// Term of the last applied entry.
     applied_term: u64,
@@ -294,6 +297,7 @@ impl Node {
             applied_term,
             clients: Clients::new(config, &settings, life, rng.fork(), now),
             circle,
+            healing: Healing::default(),
             rng,
             settings,
             config: config.clone(),
@@ -367,6 +371,7 @@ impl Node {
         self.settle_voting(now.mono);
         self.ensemble.tick();
         self.tend_membership(now);
+        self.compare_replicas(now.mono);
         self.outbox.tick(now.mono);
         self.poll_transfers(now.mono);
         let pause_ms = now.mono - std::mem::replace(&mut self.ticked_at, now.mono);
@@ -427,7 +432,8 @@ impl Node {
             PeerBody::Commit(commit) if self.heeds(from) => self.ensemble.step_commit(from, commit),
             PeerBody::Behind(behind) => self.ensemble.step_behind(from, behind),
             PeerBody::SnapshotChunk(chunk) if chunk.term == term => {
-                let applied = self.ensemble.applied_position().index;
+                let is_wrong = self.healing.is_wrong();
+                let applied = if is_wrong { 0 } else { self.ensemble.applied_position().index };
                 let received = self.transfers.receive(from, &chunk, applied);
                 let Received { ack, staged, whole } =
                     received.map_err(|error| MessageError::Malformed(error.to_string()))?;
@@ -436,6 +442,7 @@ impl Node {
                 }
                 self.tell_peer(from, PeerBody::SnapshotAck(ack));
                 if let Some((position, configuration)) = whole
+                    && !is_wrong
                     && !self.ensemble.restore(from, chunk.term, position, &configuration)
                 {
                     self.transfers.drop_staged();
@@ -448,6 +455,11 @@ impl Node {
                 }
                 self.poll_transfers(now.mono);
             }
+            PeerBody::Digest(asked) if asked.term == term => self.digest_asked(from, asked),
+            PeerBody::DigestAnswer(answer) => self.digest_answered(from, answer),
+            PeerBody::Diverged(told) => self.diverged(from, told),
+            PeerBody::WantTree(wanted) if wanted.term == term && self.lead.is_some() => self.healing.wanted.push(from),
+            PeerBody::Digest(_) | PeerBody::WantTree(_) => {}
             // From a server that does not count yet.
             PeerBody::Commit(_) => {}
             // Of another term: whoever sent it will see that and send anew.
@@ -501,7 +513,7 @@ impl Node {
             self.tend_membership(now);
         }
         // Before the first entry of a term is applied, this server may lack what clients were told by an earlier leader.
-        let serves = leader.is_some() && self.applied_term == term;
+        let serves = leader.is_some() && self.applied_term == term && !self.healing.is_wrong();
         if serves != self.clients.is_serving() {
             self.clients.set_serving(serves);
             if serves {

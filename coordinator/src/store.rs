@@ -130,6 +130,11 @@ impl MemoryStore {
         part.into()
     }
 
+    /// Puts other records in the place of the tree's, as a fault would.
+    pub fn replace_tree(&mut self, records: impl IntoIterator<Item = (TreeKey, Vec<u8>)>) {
+        self.tree = records.into_iter().collect();
+    }
+
     /// Opens the store once more.
     pub fn open(&mut self) -> Persisted {
         self.boot += 1;

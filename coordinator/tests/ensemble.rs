@@ -269,3 +269,46 @@ fn the_same_seed_gives_the_same_run() {
         assert_eq!(run(seed), run(seed), "seed {seed}");
     }
 }
+
+#[test]
+fn a_server_whose_tree_differs_from_the_majority_takes_theirs() {
+    for seed in 0..10 {
+        let mut world = World::new(seed);
+        let client = world.new_client(1);
+        world.answer(client, create("/a", b"right", CreateMode::Persistent)).unwrap();
+        world.run(3_000);
+        for id in SERVERS {
+            world.crash(id);
+        }
+        let wrong = seed % 3 + 1;
+        world.plant_difference(wrong, "/a", b"wrong");
+        for id in SERVERS {
+            world.start(id);
+        }
+        world.run_until("there is a leader", |world| world.leader().is_some());
+        assert!(world.digests().len() > 1, "seed {seed}");
+        let writer = world.new_client(wrong % 3 + 1);
+        for i in 0..30 {
+            world.ask(writer, create(&format!("/n{i}"), b"", CreateMode::Persistent));
+            world.run(100);
+        }
+        world.run_until("trees are the same", |world| world.digests().len() == 1);
+        let reader = world.new_client(wrong);
+        let Ok(Response::GetData { data, .. }) =
+            world.answer(reader, Request::GetData { path: "/a".into(), watch: false })
+        else {
+            panic!("seed {seed}")
+        };
+        assert_eq!(data.as_deref(), Some(&b"right"[..]), "seed {seed}");
+        assert!(world.clients[&writer].answers.iter().all(|(_, answer)| answer.is_ok()), "seed {seed}");
+        // It is a server like the others again, after a restart, too.
+        world.run(2_000);
+        world.crash(wrong);
+        world.start(wrong);
+        let gone = SERVERS.into_iter().find(|id| *id != wrong).unwrap();
+        world.crash(gone);
+        let last = world.new_client(wrong);
+        world.answer(last, create("/z", b"", CreateMode::Persistent)).unwrap();
+        world.run_until("trees are the same", |world| world.digests().len() == 1);
+    }
+}

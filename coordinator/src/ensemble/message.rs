@@ -258,6 +258,20 @@ pub struct Greeting {
     pub line: String,
 }
 
+/// A tree's digest at a place in the log.
+#[derive(Clone, Copy, PartialEq, Eq, ::prost::Message)]
+pub struct DigestAt {
+    /// The leader's term.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// After this entry.
+    #[prost(uint64, tag = "2")]
+    pub index: u64,
+    /// The digest.
+    #[prost(fixed64, tag = "3")]
+    pub digest: u64,
+}
+
 /// First message of a connection between servers.
 #[derive(Clone, PartialEq, Eq, ::prost::Message)]
 pub struct Hello {
@@ -276,7 +290,7 @@ pub struct Hello {
 #[derive(Clone, PartialEq, Eq, ::prost::Message)]
 pub struct PeerMessage {
     /// What it is.
-    #[prost(oneof = "PeerBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "PeerBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
     pub body: Option<PeerBody>,
 }
 
@@ -313,6 +327,18 @@ pub enum PeerBody {
     /// Who the sender is.
     #[prost(message, tag = "10")]
     Greeting(Greeting),
+    /// The leader asks for the digest at a place, and tells its own.
+    #[prost(message, tag = "11")]
+    Digest(DigestAt),
+    /// The answer.
+    #[prost(message, tag = "12")]
+    DigestAnswer(DigestAt),
+    /// A majority has this digest, the receiver another.
+    #[prost(message, tag = "13")]
+    Diverged(DigestAt),
+    /// The sender's tree is wrong: it wants the leader's. Only the term counts.
+    #[prost(message, tag = "14")]
+    WantTree(DigestAt),
 }
 
 impl PeerMessage {

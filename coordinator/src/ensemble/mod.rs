@@ -100,6 +100,8 @@ pub struct Committed {
 pub enum Voting {
     /// Any server, itself included.
     Any,
+    /// Any other server: this one cannot lead now.
+    Others,
     /// This server only, which has a part in every majority.
     Only(u64),
     /// Nobody: its store was lost or is new, and it does not know yet what it once promised.
@@ -270,7 +272,7 @@ impl Ensemble {
     fn may_answer(&self, from: u64, kind: MessageType) -> bool {
         match kind {
             MessageType::MsgRequestVote | MessageType::MsgRequestPreVote => match self.voting {
-                Voting::Any => true,
+                Voting::Any | Voting::Others => true,
                 Voting::Only(candidate) => candidate == from,
                 Voting::Nobody => false,
             },

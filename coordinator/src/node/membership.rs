@@ -234,7 +234,8 @@ impl Node {
     pub(super) fn settle_voting(&mut self, now: Millis) {
         self.try_to_found(now);
         if self.circle.is_proven(self.id) {
-            return self.ensemble.set_voting(Voting::Any);
+            let cannot_lead = self.healing.is_wrong();
+            return self.ensemble.set_voting(if cannot_lead { Voting::Others } else { Voting::Any });
         }
         // Of two voters each is in every majority: the other has all that this one ever acknowledged.
         let mut pair = self.circle.known.iter().filter(|(id, known)| {

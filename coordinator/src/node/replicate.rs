@@ -27,18 +27,16 @@ const LOG_BYTES: usize = 16 * 1024 * 1024;
 impl Node {
     /// Carries out everything that consensus has to say.
     pub(super) fn drive(&mut self, now: Now, out: &mut Vec<Output>) {
+        for to in std::mem::take(&mut self.healing.wanted) {
+            self.send_tree(to, now.mono, out);
+        }
         while let Some(progress) = self.ensemble.progress() {
             let Progress { append, messages, snapshots_wanted, committed, reads } = progress;
             for (to, body) in messages {
                 self.tell_peer(to, body);
             }
             for to in snapshots_wanted {
-                // Making a large tree into bytes takes longer than an election timeout: the store does it.
-                let (position, membership) = (self.ensemble.applied_position(), self.whole_membership());
-                if let Some(number) = self.transfers.begin(to, position, membership, now.mono) {
-                    self.store_tree(now.mono, out);
-                    out.push(Output::Export { to: number });
-                }
+                self.send_tree(to, now.mono, out);
             }
             if let Some(append) = append {
                 self.keep(append, now.mono, out);
@@ -49,7 +47,17 @@ impl Node {
             }
             self.release_syncs(now);
         }
+        self.replace_tree(now, out);
         self.write_behind(now.mono, out);
+    }
+
+    /// Making a large tree into bytes takes longer than an election timeout: the store does it.
+    fn send_tree(&mut self, to: u64, now: Millis, out: &mut Vec<Output>) {
+        let (position, membership) = (self.ensemble.applied_position(), self.whole_membership());
+        if let Some(number) = self.transfers.begin(to, position, membership, now) {
+            self.store_tree(now, out);
+            out.push(Output::Export { to: number });
+        }
     }
 
     fn keep(&mut self, append: Append, now: Millis, out: &mut Vec<Output>) {
@@ -74,6 +82,7 @@ impl Node {
             self.outbox.abandon();
             self.outbox.begin_term(position.term, now);
             self.clients.close_all();
+            self.healing.reset();
             self.forget_held();
             self.adopt(Membership { configuration: None, ..membership }, now);
             write.membership = self.unsaved_membership();
@@ -81,24 +90,44 @@ impl Node {
         out.push(Output::Store(write));
     }
 
-    fn apply_all(&mut self, committed: Vec<Committed>, now: Now) {
+    pub(super) fn apply_all(&mut self, committed: Vec<Committed>, now: Now) {
+        if self.healing.is_wrong() {
+            return self.healing.defer(committed);
+        }
         let Some(last) = committed.last().map(|committed| committed.position) else { return };
-        for Committed { position, data, change } in committed {
-            if position.term > self.applied_term {
-                self.applied_term = position.term;
-                self.outbox.begin_term(position.term, now.mono);
-            }
-            let has_effect = change.is_none_or(|change| self.apply_change(&change, now));
-            let TxnBatch { txns, membership } = self.batch(position, data);
-            if let Some(membership) = membership.filter(|_| has_effect) {
-                self.adopt(membership, now.mono);
-            }
-            for txn in txns {
+        for committed in committed {
+            let index = committed.position.index;
+            for txn in self.open_entry(committed, now) {
                 self.apply(&txn, now);
             }
+            self.healing.applied(index, self.tree.digest());
         }
         self.ensemble.applied(last);
         self.standing.applied(last.index, &mut self.clients.metrics, now);
+    }
+
+    /// What an entry does but to the tree; gives its transactions.
+    fn open_entry(&mut self, committed: Committed, now: Now) -> Vec<Txn> {
+        let Committed { position, data, change } = committed;
+        if position.term > self.applied_term {
+            self.applied_term = position.term;
+            self.outbox.begin_term(position.term, now.mono);
+        }
+        let has_effect = change.is_none_or(|change| self.apply_change(&change, now));
+        let TxnBatch { txns, membership } = self.batch(position, data);
+        if let Some(membership) = membership.filter(|_| has_effect) {
+            self.adopt(membership, now.mono);
+        }
+        txns
+    }
+
+    /// An entry that a received tree reflects already; whoever waited for it is gone.
+    pub(super) fn skip(&mut self, committed: Committed, now: Now) {
+        for txn in self.open_entry(committed, now) {
+            if let Some(origin) = txn.origin.filter(|origin| origin.server == self.id) {
+                let _ = self.outbox.applied(origin.request, now.mono);
+            }
+        }
     }
 
     fn batch(&mut self, position: LogPosition, data: bytes::Bytes) -> TxnBatch {

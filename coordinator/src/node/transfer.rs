@@ -142,6 +142,11 @@ impl Transfers {
         Ok(Received { ack, staged: Some(Staged { is_first, entries }), whole })
     }
 
+    /// The position of a received tree that waits.
+    pub(super) fn staged_position(&self) -> Option<LogPosition> {
+        self.staged.as_ref().map(|(position, _, _)| *position)
+    }
+
     /// Consensus does not want what was received.
     pub(super) fn drop_staged(&mut self) {
         self.staged = None;

@@ -12,6 +12,8 @@ use common::zk::{OpCode, Reader, Request, Response, ZkError};
 use coordinator::config::Config;
 use coordinator::node::{Input, Node, Output, TICK_MS};
 use coordinator::store::{MemoryStore, StoreWrite};
+use coordinator::tree::Tree;
+use coordinator::tree::txn::{SetData, Txn, TxnBody};
 use coordinator::tree::watch::ConnectionId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
@@ -130,6 +132,15 @@ impl World {
         }
         // It says whom it dials.
         self.input(id, Input::Tick);
+    }
+
+    /// What a bug or a bad memory could do: this server's stored tree has other data at a path. It is down.
+    pub(crate) fn plant_difference(&mut self, id: u64, path: &str, data: &[u8]) {
+        let store = &mut self.servers.get_mut(&id).unwrap().store;
+        let mut tree = Tree::load(store.clone().open().tree).unwrap();
+        let set = SetData { path: path.to_owned(), data: Some(Bytes::copy_from_slice(data)), version: 0 };
+        tree.apply(&Txn { zxid: tree.zxid(), body: Some(TxnBody::SetData(set)), ..Default::default() });
+        store.replace_tree(tree.entries());
     }
 
     fn dial(&mut self, id: u64, peers: BTreeSet<u64>) {
