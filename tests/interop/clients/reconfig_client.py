@@ -38,7 +38,7 @@ def start(n, members):
         open(f"{directory}/zoo.cfg", "w").write(
             f"dataDir={directory}\ntickTime=2000\ninitLimit=10\nsyncLimit=5\nadmin.enableServer=false\n"
             "reconfigEnabled=true\nstandaloneEnabled=false\n"
-            "DigestAuthenticationProvider.superDigest=super:Q9oN4bnLPn5HNjd8WWRjBc8D/Nk=\n"
+            "DigestAuthenticationProvider.superDigest=super:lK75jTNcA+U9vtVEw5vB51mj/w4=\n"
             f"dynamicConfigFile={directory}/zoo.cfg.dynamic\n")
         open(f"{directory}/zoo.cfg.dynamic", "w").write("".join(line(m) + "\n" for m in members))
     log = open(f"{directory}/log", "a")
