@@ -18,7 +18,10 @@ const ANSWER_MS: u64 = 10_000;
 const BACKOFF_MAX_MS: u64 = 300;
 /// Without a connection to ZooKeeper for this long, the controller, which is most likely cut off as well, can move nothing.
 const NO_ZOOKEEPER_MS: u64 = 1_000;
-/// How often the connection is looked at meanwhile.
+/// If the controller moves no leadership for this long, whatever it says or does not say (it may be stopped, or stopping
+/// itself), none is waited for: when the session ends, leaders are elected as after a crash.
+const STUCK_MS: u64 = 2_000;
+/// How often connection and leaderships are looked at meanwhile.
 const LOOK_MS: u64 = 250;
 /// ZooKeeper confirms the end of the session within a round trip, or not at all.
 const CLOSE_MS: u64 = 2_000;
@@ -37,6 +40,10 @@ pub(crate) enum Stage {
         retry_at: Option<Millis>,
         /// Since when there is no connection to ZooKeeper, as far as was looked.
         cut_off_since: Option<Millis>,
+        /// Partitions that this broker leads, as of the last look.
+        led: usize,
+        /// When they last became fewer.
+        moved_at: Millis,
     },
     /// Logs are closed; the session is ending.
     Closing {
@@ -55,7 +62,8 @@ impl Broker {
             if *stage != Stage::Running {
                 return;
             }
-            *stage = Stage::HandingOver { attempts: 0, retry_at: None, cut_off_since: None };
+            let (led, moved_at) = (self.replicas.led(), now.mono);
+            *stage = Stage::HandingOver { attempts: 0, retry_at: None, cut_off_since: None, led, moved_at };
         }
         self.outbox.wake_at(now.mono + LOOK_MS);
         self.hand_over(now);
@@ -150,12 +158,31 @@ impl Broker {
             tracing::warn!("no connection to ZooKeeper: shutting down without handing leaderships over");
             return self.close_logs(now);
         }
+        if self.is_stuck(now) {
+            tracing::warn!("the controller moves no leadership: shutting down without handing the others over");
+            return self.close_logs(now);
+        }
         let stage = *self.stage.lock();
         match stage {
             Stage::HandingOver { retry_at: Some(at), .. } if at <= now.mono => self.hand_over(now),
             Stage::Closing { deadline } if deadline <= now.mono => self.closed(),
             _ => {}
         }
+    }
+
+    /// Has the controller moved nothing for too long?
+    fn is_stuck(&self, now: Now) -> bool {
+        if !matches!(*self.stage.lock(), Stage::HandingOver { .. }) {
+            return false;
+        }
+        let leads = self.replicas.led();
+        let mut stage = self.stage.lock();
+        let Stage::HandingOver { led, moved_at, .. } = &mut *stage else { return false };
+        if leads < *led {
+            *moved_at = now.mono;
+        }
+        *led = leads;
+        now.mono - *moved_at >= STUCK_MS
     }
 
     /// Is nobody there any more who could take the leaderships?
@@ -181,5 +208,47 @@ impl Broker {
             Stage::Closing { deadline } => Some(deadline),
             Stage::Running | Stage::Closed => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::api::tests::{NOW, Place};
+    use crate::outbox::{StopReason, ZkInput};
+    use bytes::Bytes;
+    use common::kafka::messages::{UpdateMetadataBroker, UpdateMetadataEndpoint, UpdateMetadataRequest};
+    use common::time::Now;
+
+    /// A session is connected, and a controller that never answers is known.
+    fn place() -> Place {
+        let place = Place::new();
+        let endpoint =
+            UpdateMetadataEndpoint { port: 1, host: "h".into(), listener: "PLAINTEXT".into(), security_protocol: 0 };
+        let broker = |id| UpdateMetadataBroker { id, endpoints: vec![endpoint.clone()], ..Default::default() };
+        let live_brokers = vec![broker(1), broker(2)];
+        let request = UpdateMetadataRequest { controller_id: 2, live_brokers, ..Default::default() };
+        place.broker.image.write().update(request).unwrap();
+        place.broker.begin(NOW);
+        place.broker.on_zk(ZkInput::Connected, NOW);
+        let mut accepted = vec![0, 0, 0, 37, 0, 0, 0, 0, 0, 0, 0x46, 0x50, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 16];
+        accepted.extend([7; 17]);
+        accepted[40] = 0;
+        place.broker.on_zk(ZkInput::Bytes(Bytes::from(accepted)), NOW);
+        assert!(place.broker.cluster.is_connected());
+        place
+    }
+
+    #[test]
+    fn a_controller_that_does_not_answer_is_not_waited_for() {
+        let place = place();
+        place.broker.begin_shutdown(NOW);
+        let stops_by = (0..100).map(|step| step * 250).find(|millis| {
+            let now = Now { mono: NOW.mono + *millis, ..NOW };
+            place.broker.tick(now);
+            !place.answered.1.lock().is_empty()
+        });
+        assert_eq!(*place.answered.1.lock(), [StopReason::Finished]);
+        // Two seconds for the controller, two for ZooKeeper, which says nothing either.
+        assert_eq!(stops_by, Some(4_000));
     }
 }

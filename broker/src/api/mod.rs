@@ -48,7 +48,7 @@ pub mod update_metadata;
 pub mod write_txn_markers;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::broker::Broker;
 use crate::connection::ConnectionInfo;

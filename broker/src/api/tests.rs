@@ -19,9 +19,9 @@ use common::time::{Millis, WallMillis};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 
-/// Keeps what clients are answered; everything else is lost, as on a cut cable.
+/// Keeps what clients are answered, and that the process is to end; everything else is lost, as on a cut cable.
 #[derive(Default)]
-struct Answered(Mutex<Vec<(u64, Result<Frame, String>)>>);
+pub(crate) struct Answered(Mutex<Vec<(u64, Result<Frame, String>)>>, pub(crate) Mutex<Vec<StopReason>>);
 
 impl Outbox for Answered {
     fn reply(&self, _: ConnectionId, sequence: u64, frame: Frame) {
@@ -35,20 +35,20 @@ impl Outbox for Answered {
     fn wake_at(&self, _: Millis) {}
     fn run(&self, _: Job) {}
     fn stop(&self, reason: StopReason) {
-        panic!("{reason:?}");
+        self.1.lock().push(reason);
     }
 }
 
-struct Place {
-    broker: Arc<Broker>,
-    answered: Arc<Answered>,
+pub(crate) struct Place {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) answered: Arc<Answered>,
     _dir: tempfile::TempDir,
 }
 
-const NOW: Now = Now { mono: Millis(1), wall: WallMillis(1) };
+pub(crate) const NOW: Now = Now { mono: Millis(1), wall: WallMillis(1) };
 
 impl Place {
-    fn new() -> Place {
+    pub(crate) fn new() -> Place {
         let dir = tempfile::tempdir().unwrap();
         let text = format!("broker.id=1\nzookeeper.connect=h:1\nlog.dirs={}\n", dir.path().display());
         let (config, _) = BrokerConfig::parse(&Properties::parse(&text, "test")).unwrap();

@@ -469,6 +469,11 @@ impl Replicas {
         }
     }
 
+    /// How many partitions this broker leads.
+    pub(crate) fn led(&self) -> usize {
+        self.all().iter().filter(|partition| partition.leader_epoch_if_leader().is_some()).count()
+    }
+
     pub(super) fn fail_dir(&self, dir: &std::path::Path, woken: &mut Woken, effects: &mut Vec<Effect>) {
         if !self.dirs.lock().fail(dir) {
             return;
