@@ -83,6 +83,8 @@ pub enum Reply<R> {
     Now(R),
     /// A ticket was taken; the machine that holds it will answer.
     Parked,
+    /// As `Parked`, and no request behind it is handled before it is answered.
+    ParkedAlone,
     /// The client expects no bytes (Produce with acks=0).
     Silent,
     /// The client expects no bytes and must learn of a failure: its connection is closed.
@@ -322,6 +324,7 @@ fn handle<E: Endpoint>(ctx: &Context<'_>, mut body: Reader) -> Handled {
             Err(reason) => Handled::Close(reason),
         },
         Reply::Parked => Handled::Parked { lets_pass: E::LETS_PASS },
+        Reply::ParkedAlone => Handled::Parked { lets_pass: false },
         Reply::Silent => Handled::Silent,
         Reply::Close(reason) => Handled::Close(reason),
     }

@@ -75,7 +75,8 @@ impl Endpoint for Produce {
                 append(&broker, (ticket, answer), call, now);
             });
             ctx.broker.ask_coordinator(question, then, ctx.now);
-            return Reply::Parked;
+            // The next batches of the producer must not come into the log before these.
+            return Reply::ParkedAlone;
         }
         let call = ProduceCall { acks_all: acks == -1, timeout_ms, origin: AppendOrigin::Client, parts };
         let outcomes = ctx.broker.with_replicas(ctx.now, |replicas, effects| {
