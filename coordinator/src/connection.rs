@@ -309,7 +309,9 @@ pub fn decode_request(frame: Bytes) -> Result<(i32, Result<Request, BadRequest>)
         Some(opcode) if is_refused(opcode) => Err(BadRequest::Unknown),
         Some(opcode) => match Request::decode(opcode, &mut reader) {
             Ok(request) if !reader.lacks_required() => Ok(request),
-            Ok(_) if ops::class(opcode) == Class::Write => Err(BadRequest::MalformedWrite(opcode)),
+            Ok(_) if ops::class(opcode) == Class::Write && opcode != OpCode::DeleteContainer => {
+                Err(BadRequest::MalformedWrite(opcode))
+            }
             Err(_) if opcode == OpCode::Multi => Err(BadRequest::MalformedWrite(opcode)),
             Ok(_) | Err(_) => Err(BadRequest::Malformed(opcode)),
         },

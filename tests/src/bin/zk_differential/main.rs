@@ -13,6 +13,7 @@ use common::zk::frame::{encode_connect_request, encode_request};
 use common::zk::opcode::{XID_AUTH, XID_NOTIFICATION, XID_PING};
 use common::zk::{
     ConnectRequest, ConnectResponse, OpCode, Reader, ReplyHeader, Request, Response, Stat, WatcherEvent, Writer,
+    ZkError,
 };
 use std::collections::BTreeMap;
 use std::io::{Read, Write as _};
@@ -176,6 +177,11 @@ impl Side {
             let body = whole.slice(16..);
             got.push(Got::Answer(header.xid, zxid, header.err, self.body(opcode, header.err, body)));
             if header.xid == xid {
+                // After this answer the server closes the connection, sooner or later.
+                if (header.zxid, header.err) == (-1, ZkError::Unimplemented.code()) {
+                    while self.lines[who].frame().is_some() {}
+                    got.push(Got::Closed);
+                }
                 return got;
             }
         }

@@ -101,7 +101,11 @@ fn request(rng: &mut Rng, root: &str) -> Request {
     let watch = rng.bool();
     let path = path(rng, root);
     match rng.u8(..40) {
-        0..14 => write(rng, root, false),
+        0..14 => match write(rng, root, false) {
+            // By itself it ends the connection.
+            check @ Request::Check { .. } => Request::Multi(vec![check]),
+            other => other,
+        },
         14..16 => Request::Multi((0..rng.usize(0..5)).map(|_| write(rng, root, true)).collect()),
         16..18 => Request::SetAcl { path, acl: acl(rng), version: if rng.bool() { -1 } else { rng.i32(0..2) } },
         18..21 => Request::Exists { path, watch },
