@@ -77,7 +77,15 @@ pub fn run(seed: u64, plan: &Plan, off: Option<&'static str>) -> Outcome {
         let text = payload.downcast_ref::<String>().cloned();
         let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let violation = Some(format!("panic: {}", text.unwrap_or_default()));
-        Outcome { violation, trace: (0, 0), ended: 0, answered: 0, suffered: Vec::new(), lines: Vec::new() }
+        Outcome {
+            violation,
+            trace: (0, 0),
+            ended: 0,
+            answered: 0,
+            is_undecided: false,
+            suffered: Vec::new(),
+            lines: Vec::new(),
+        }
     })
 }
 

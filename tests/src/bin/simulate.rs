@@ -102,6 +102,7 @@ fn run(seed: u64, plan: &Plan) -> Outcome {
             trace: (0, 0),
             ended: 0,
             answered: 0,
+            is_undecided: false,
             suffered: Vec::new(),
             lines: Vec::new(),
         }
@@ -144,7 +145,11 @@ fn report(seed: u64, options: &Options) -> (String, Outcome) {
         }
     }
     let (hash, events) = outcome.trace;
-    let word = if outcome.violation.is_some() { "FAILED" } else { "ok" };
+    let word = match &outcome.violation {
+        Some(_) => "FAILED",
+        None if outcome.is_undecided => "undecided",
+        None => "ok",
+    };
     let seconds = outcome.ended / 1_000_000;
     let mut text = format!(
         "seed {seed}: {word}, {seconds} s, {} faults, {events} events, {} requests, trace {hash:016x}\n",
@@ -185,7 +190,7 @@ fn main() -> ExitCode {
     };
     let next = AtomicU64::new(options.first_seed);
     let end = options.first_seed + options.seeds;
-    let (mut failed, mut seconds, mut requests, mut faults) = (Vec::new(), 0, 0, 0);
+    let (mut failed, mut undecided, mut seconds, mut requests, mut faults) = (Vec::new(), 0, 0, 0, 0);
     std::thread::scope(|scope| {
         let (sender, reports) = mpsc::channel();
         for _ in 0..options.jobs {
@@ -204,6 +209,7 @@ fn main() -> ExitCode {
             let _ = write!(out, "{text}");
             seconds += outcome.ended / 1_000_000;
             requests += outcome.answered;
+            undecided += usize::from(outcome.is_undecided);
             faults += outcome.suffered.len();
             if outcome.violation.is_some() {
                 failed.push(seed);
@@ -212,7 +218,9 @@ fn main() -> ExitCode {
     });
     let (count, bad) = (options.seeds, failed.len());
     let hours = seconds as f64 / 3600.0;
-    let _ =
-        writeln!(out, "{count} seeds, {hours:.1} simulated hours, {faults} faults, {requests} requests, {bad} failed");
+    let _ = writeln!(
+        out,
+        "{count} seeds, {hours:.1} simulated hours, {faults} faults, {requests} requests, {undecided} undecided, {bad} failed"
+    );
     if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

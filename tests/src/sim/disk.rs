@@ -215,9 +215,9 @@ impl SimDisk {
         self.state().is_full = is_full;
     }
 
-    /// The next sync fails, and what it was for stays as uncertain as it was, whatever later syncs say.
-    pub fn fail_next_sync(&self) {
-        self.state().fails_sync = true;
+    /// If set, the next sync fails, and what it was for stays as uncertain as it was, whatever later syncs say.
+    pub fn set_failing_sync(&self, fails: bool) {
+        self.state().fails_sync = fails;
     }
 
     /// From now on some of what is read from logs has a wrong bit, until this is called with `None`.
@@ -603,7 +603,7 @@ mod tests {
             disk.sync_dir(Path::new("/")).unwrap();
             file.write_at(b"a", 0).unwrap();
             file.sync().unwrap();
-            disk.fail_next_sync();
+            disk.set_failing_sync(true);
             file.write_at(b"b", 1).unwrap();
             file.sync().unwrap_err();
             assert!(disk.has_refused());

@@ -189,6 +189,11 @@ impl Faults {
         self.undos.is_empty()
     }
 
+    /// True if all that is left to undo waits for a cluster that has no other replica in sync.
+    pub fn is_undecidable(&self) -> bool {
+        self.undos.values().all(|undo| matches!(undo, Undo::StartOutOfSync(_)))
+    }
+
     fn undo(&mut self, undo: Undo, world: &mut World) {
         match undo {
             Undo::StartOutOfSync(host) if in_sync::counts_on(world, &self.topics, host) => {
@@ -205,10 +210,15 @@ impl Faults {
         self.undos.insert((at, self.count), undo);
     }
 
-    /// A server, at random.
+    /// A server, at random. While a broker is away that has lost records, the others are left alone: who loses the last
+    /// replicas in sync as well has lost the records.
     fn server(&mut self, world: &World) -> Host {
-        let is_server =
-            |host: &Host| matches!(world.machine(*host).role, Role::Coordinator { .. } | Role::Broker { .. });
+        let spares_brokers = self.undos.values().any(|undo| matches!(undo, Undo::StartOutOfSync(_)));
+        let is_server = |host: &Host| match world.machine(*host).role {
+            Role::Coordinator { .. } => true,
+            Role::Broker { .. } => !spares_brokers,
+            Role::Kafka { .. } | Role::ZkClient { .. } => false,
+        };
         let servers: Vec<Host> = (0..world.core.machines.len()).map(Host).filter(is_server).collect();
         servers[self.rng.usize(..servers.len())]
     }
@@ -319,7 +329,7 @@ impl Faults {
             Store::Disk(disk) => match fault {
                 Fault::FullDisk => disk.set_full(true),
                 Fault::BitRot => disk.set_rot(Some(self.rng.fork())),
-                _ => disk.fail_next_sync(),
+                _ => disk.set_failing_sync(true),
             },
             Store::None => {}
         }
@@ -388,6 +398,7 @@ fn mend_disk(world: &mut World, host: Host) {
         Store::Disk(disk) => {
             disk.set_full(false);
             disk.set_rot(None);
+            disk.set_failing_sync(false);
         }
         Store::None => {}
     }
