@@ -9,6 +9,7 @@ use crate::connection::ConnectionInfo;
 use crate::features::Features;
 use crate::group::{GroupSettings, Groups};
 use crate::in_order::InOrder;
+use crate::isolation::Isolation;
 use crate::log::LogConfig;
 use crate::outbox::{Outbox, PeerAddress, PeerError, ZkCommand, ZkInput};
 use crate::partition::{Replicas, StorageError};
@@ -16,6 +17,7 @@ use crate::peers::Peers;
 use crate::producer_ids::ProducerIds;
 use crate::resources::ALL_BROKERS;
 use crate::shutdown::Stage;
+use crate::suspects::Suspects;
 use crate::txn::{self, Transactions};
 use crate::txn_peers::Questions;
 use crate::wiring;
@@ -33,6 +35,10 @@ use thiserror::Error;
 
 /// A `meta.properties` is three lines.
 const META_PROPERTIES_BYTES_MAX: usize = 64 * 1024;
+
+/// Up to so many brokers each watches all others, so that everyone can tell a client of a leader's death at once; beyond it
+/// the silent connections would be many.
+const ALL_WATCH_ALL: usize = 32;
 
 /// What the broker needs of the world.
 pub struct Collaborators {
@@ -83,6 +89,8 @@ pub struct Broker {
     /// Features that all live brokers serve.
     pub(crate) features: Features,
     pub(crate) stage: Mutex<Stage>,
+    pub(crate) isolation: Isolation,
+    pub(crate) suspects: Suspects,
     /// On their way from the cluster's machine to the socket.
     pub(crate) zk_commands: Mutex<InOrder<ZkCommand>>,
 }
@@ -123,6 +131,8 @@ impl Broker {
             txn_questions: Questions::default(),
             features: Features::default(),
             stage,
+            isolation: Isolation::default(),
+            suspects: Suspects::default(),
             zk_commands: Mutex::default(),
         }))
     }
@@ -141,6 +151,9 @@ impl Broker {
     /// The response to a request to another broker, without its length prefix, or why there is none.
     pub fn on_peer_response(self: &Arc<Self>, request_id: u64, response: Result<Bytes, PeerError>, now: Now) {
         let Some((call, version)) = self.peers.finish(request_id) else { return };
+        if response.is_ok() {
+            self.isolation.heard(now.mono);
+        }
         if matches!(response, Err(PeerError::Refused))
             && let Some(broker) = call.broker()
         {
@@ -156,14 +169,42 @@ impl Broker {
         self.with_cluster(now, |cluster, effects| cluster.on_broker_gone(broker, now, effects));
     }
 
-    /// Watches over whom this broker depends on: the controller, or everybody if it is the controller itself.
+    /// The silent connection to a broker broke; whether its process is gone will be seen.
+    pub fn on_peer_broken(self: &Arc<Self>, broker: BrokerId, now: Now) {
+        self.suspects.suspect(broker, now.mono);
+    }
+
+    /// A silent connection to a broker stands, for the first time or again.
+    pub fn on_peer_reached(self: &Arc<Self>, broker: BrokerId, now: Now) {
+        self.suspects.clear(broker);
+        self.answer_waiting(now);
+    }
+
+    /// Answers clients that waited for news of leaders.
+    pub(crate) fn answer_waiting(&self, now: Now) {
+        let ready = self.suspects.ready(&self.image.read(), now.mono);
+        for answer in ready {
+            answer(now);
+        }
+    }
+
+    /// What was asked of the controller before is asked again of the one there is now.
+    pub(crate) fn ask_new_controller(self: &Arc<Self>, now: Now) {
+        for call in self.peers.abandon_asked_of_controller() {
+            self.deliver_peer_response((call, 0), Err(PeerError::Lost), now);
+        }
+    }
+
+    /// Watches over whom this broker depends on: the controller, and everybody if it is the controller itself or the
+    /// cluster is small.
     pub(crate) fn watch_others(&self) {
         let me = BrokerId(self.config.broker_id);
         let listener = &self.config.inter_broker_listener_name;
         let watched: BTreeSet<PeerAddress> = {
             let image = self.image.read();
-            let leads = image.controller() == Some(me);
-            let others = image.brokers().filter(|(id, _)| *id != me && (leads || image.controller() == Some(*id)));
+            let watches_all = image.controller() == Some(me) || image.brokers().count() <= ALL_WATCH_ALL;
+            let others =
+                image.brokers().filter(|(id, _)| *id != me && (watches_all || image.controller() == Some(*id)));
             others
                 .filter_map(|(id, broker)| {
                     let endpoint = broker.endpoint(listener)?;
@@ -194,7 +235,12 @@ impl Broker {
         let transactions = self.with_transactions(now, |transactions, io| transactions.tick(io));
         self.ask_for_features(now);
         self.tick_shutdown(now);
+        let has_others = self.image.read().brokers().count() > 1;
+        let session_ms = u64::try_from(self.config.zookeeper_session_timeout_ms).unwrap_or(0);
+        self.isolation.look(has_others, self.cluster.lost_at(), session_ms, now.mono);
+        self.answer_waiting(now);
         let others = [
+            self.suspects.next_deadline(now.mono),
             self.cluster.next_deadline(),
             groups,
             transactions,

@@ -11,6 +11,7 @@ mod features;
 pub mod group;
 mod in_order;
 mod internal_topic;
+mod isolation;
 pub mod journal;
 mod leaders;
 pub mod log;
@@ -24,6 +25,7 @@ mod resources;
 #[cfg(feature = "server")]
 pub mod server;
 mod shutdown;
+mod suspects;
 mod topics_on_demand;
 pub mod txn;
 mod txn_peers;

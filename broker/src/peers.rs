@@ -181,6 +181,23 @@ impl Peers {
         expired.into_iter().map(|waiting| waiting.call).collect()
     }
 
+    /// Takes every request to the controller off the list: whoever was asked is the controller no longer, and may be silent
+    /// for long. Their responses count no more.
+    pub fn abandon_asked_of_controller(&self) -> Vec<PeerCall> {
+        let mut state = self.state.lock();
+        let of_controller = |waiting: &Waiting| waiting.call.broker().is_none();
+        let ids: Vec<u64> =
+            state.waiting.iter().filter(|(_, waiting)| of_controller(waiting)).map(|(&id, _)| id).collect();
+        let mut calls = Vec::new();
+        for id in ids {
+            if let Some(waiting) = state.waiting.remove(&id) {
+                state.deadlines.remove(&(waiting.deadline, id));
+                calls.push(waiting.call);
+            }
+        }
+        calls
+    }
+
     /// When `expired` has something to say.
     pub fn next_deadline(&self) -> Option<Millis> {
         self.state.lock().deadlines.first().map(|(deadline, _)| *deadline)

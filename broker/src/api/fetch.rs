@@ -79,6 +79,9 @@ fn order(ctx: &Context<'_>, request: FetchRequest) -> FetchOrder {
     let by_state = ctx.version >= REPLICA_STATE_FROM;
     let replica = if by_state { request.replica_state.replica_id } else { request.replica_id };
     let replica = (replica >= 0).then_some(replica);
+    if replica.is_some() {
+        ctx.broker.isolation.heard(ctx.now.mono);
+    }
     let isolation = match (replica, request.isolation_level) {
         (Some(_), _) => Isolation::LogEnd,
         (None, 1) => Isolation::Committed,

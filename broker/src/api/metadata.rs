@@ -30,6 +30,22 @@ impl Endpoint for Metadata {
         if let Some(refusal) = refuse(&request, ctx.version) {
             return Reply::Now(refusal);
         }
+        if let Some(names) = may_wait(ctx, &request) {
+            let (broker, ticket) = (broker.clone(), ctx.ticket::<MetadataRequest>());
+            let (version, listener) = (ctx.version, ctx.connection.listener.clone());
+            let answer = move |_| {
+                let (mut response, missing) =
+                    View { version, listener: &listener }.respond(&broker.image.read(), &request);
+                response.cluster_id = broker.cluster.cluster_id();
+                // Deleted meanwhile.
+                let unknown = |name| without_partitions(Some(name), Uuid::nil(), ErrorCode::UnknownTopicOrPartition);
+                response.topics.extend(missing.into_iter().map(unknown));
+                ticket.answer(&response);
+            };
+            let at = ctx.broker.suspects.ask(names, ctx.now.mono, Box::new(answer));
+            ctx.broker.outbox.wake_at(at);
+            return Reply::Parked;
+        }
         let view = View { version: ctx.version, listener: &ctx.connection.listener };
         let (mut response, missing) = {
             let image = broker.image.read();
@@ -49,6 +65,17 @@ impl Endpoint for Metadata {
         }
         create_missing(ctx, missing, response)
     }
+}
+
+/// The topics asked for, if there are other brokers that may lead them and all are known: then the answer may wait for news.
+fn may_wait(ctx: &Context<'_>, request: &MetadataRequest) -> Option<Vec<String>> {
+    let image = ctx.broker.image.read();
+    let asked = request.topics.as_ref().filter(|topics| !topics.is_empty() && image.brokers().count() > 1)?;
+    let name = |topic: &MetadataRequestTopic| {
+        let name = topic.name.as_deref().or_else(|| image.topic_name(topic.topic_id))?;
+        image.topic(name).map(|_| name.to_owned())
+    };
+    asked.iter().map(name).collect()
 }
 
 /// Versions 10 and 11 have a field for ids and allow no name to be missing, yet the ids cannot be asked for (KAFKA-13051).

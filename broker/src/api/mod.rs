@@ -54,6 +54,7 @@ use crate::broker::Broker;
 use crate::connection::ConnectionInfo;
 use crate::outbox::Outbox;
 use common::kafka::header::{self, RequestHeader};
+use common::kafka::messages::{FindCoordinatorRequest, MetadataRequest, ProduceRequest};
 use common::kafka::messages::{LeaderAndIsrRequest, Message, Request, StopReplicaRequest, UpdateMetadataRequest};
 use common::kafka::wire::{Frame, Reader};
 use common::time::Now;
@@ -264,6 +265,10 @@ const BEFORE_THE_IMAGE: [i16; 4] = [
     api_versions::KEY,
 ];
 
+/// What a broker that is cut off from all others does not answer: clients that ask elsewhere find who leads now.
+const NOT_IN_ISOLATION: [i16; 3] =
+    [<ProduceRequest as Request>::KEY, <MetadataRequest as Request>::KEY, <FindCoordinatorRequest as Request>::KEY];
+
 const _: () = {
     let mut index = 1;
     while index < TABLE.len() {
@@ -298,6 +303,9 @@ pub fn dispatch(
     }
     if !BEFORE_THE_IMAGE.contains(&api_key) && broker.image.read().brokers().next().is_none() {
         return Handled::Close("the controller has not told of the cluster yet".to_owned());
+    }
+    if broker.isolation.is_isolated() && NOT_IN_ISOLATION.contains(&api_key) {
+        return Handled::Close("this broker is cut off from ZooKeeper and from all other brokers".to_owned());
     }
     let ctx = Context {
         broker,

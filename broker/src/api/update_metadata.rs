@@ -17,6 +17,7 @@ impl Endpoint for UpdateMetadata {
     const VERSIONS: RangeInclusive<i16> = 0..=8;
 
     fn handle(ctx: &Context<'_>, request: UpdateMetadataRequest) -> Reply<UpdateMetadataResponse> {
+        ctx.broker.isolation.heard(ctx.now.mono);
         Reply::Now(apply(ctx.broker, request, ctx.now))
     }
 }
@@ -37,6 +38,10 @@ pub(crate) fn apply(broker: &Arc<Broker>, request: UpdateMetadataRequest, now: N
     broker.replicas.set_alive(alive);
     broker.on_live_brokers(now);
     broker.watch_others();
+    broker.answer_waiting(now);
+    if change.is_other_controller {
+        broker.ask_new_controller(now);
+    }
     let gone: Vec<String> = {
         let image = broker.image.read();
         let mut topics: Vec<String> = change.deleted.iter().map(|(topic, _)| topic.clone()).collect();

@@ -101,6 +101,8 @@ pub struct ImageChange {
     pub topics: Vec<String>,
     /// Brokers that were live before the request and are not now.
     pub brokers_gone: Vec<BrokerId>,
+    /// Another broker is the controller, or the same in another reign.
+    pub is_other_controller: bool,
 }
 
 impl Image {
@@ -165,12 +167,14 @@ impl Image {
             let (sent, known) = (request.controller_epoch, self.controller_epoch);
             return Err(ImageError::StaleController { sent, known });
         }
+        let is_other_controller = request.controller_epoch != self.controller_epoch;
         self.controller_epoch = request.controller_epoch;
         self.controller = (request.controller_id >= 0).then_some(BrokerId(request.controller_id));
         let live: BTreeMap<i32, Arc<BrokerImage>> =
             request.live_brokers.into_iter().map(|broker| (broker.id, Arc::new(broker_image(broker)))).collect();
         let mut change = ImageChange {
             brokers_gone: self.brokers.keys().filter(|id| !live.contains_key(id)).map(|&id| BrokerId(id)).collect(),
+            is_other_controller,
             ..ImageChange::default()
         };
         self.brokers = live;

@@ -313,6 +313,8 @@ struct Inner {
     /// `session` is that of an earlier life, taken up only to be closed.
     is_burying: bool,
     is_closing: bool,
+    /// Since when there is no connection; `None` before the first.
+    lost_at: Option<Millis>,
     /// Number of the next command to the socket.
     next_command: u64,
     told: Arc<Told>,
@@ -356,6 +358,7 @@ impl Cluster {
                 chroot,
                 is_burying,
                 is_closing: false,
+                lost_at: None,
                 next_command: 0,
                 told,
             }),
@@ -407,6 +410,11 @@ impl Cluster {
     /// Is there a connection to ZooKeeper with an accepted session?
     pub fn is_connected(&self) -> bool {
         self.inner.lock().session.is_connected()
+    }
+
+    /// When the connection to ZooKeeper was lost; `None` while there is one, and before the first.
+    pub fn lost_at(&self) -> Option<Millis> {
+        self.inner.lock().lost_at
     }
 
     /// Epoch of the registration; `None` while not registered.
@@ -666,6 +674,9 @@ impl Inner {
         if self.is_burying {
             return self.bury(event, now, effects);
         }
+        if matches!(event, SessionEvent::Connected { .. }) {
+            self.lost_at = None;
+        }
         match event {
             SessionEvent::Connected { session_id, reconnected: true, .. } => {
                 info!(session = session_id, "zookeeper session resumed");
@@ -678,7 +689,10 @@ impl Inner {
                 self.create_chroot(now);
                 self.core.on_session(session_id, now, effects);
             }
-            SessionEvent::Disconnected => warn!(trouble = ?self.session.trouble(), "zookeeper connection lost"),
+            SessionEvent::Disconnected => {
+                self.lost_at.get_or_insert(now.mono);
+                warn!(trouble = ?self.session.trouble(), "zookeeper connection lost");
+            }
             SessionEvent::AuthFailed => effects.push(Effect::Stop(ClusterError::AuthFailed)),
             SessionEvent::Expired | SessionEvent::Closed => {
                 self.core.on_session_over(now, effects);

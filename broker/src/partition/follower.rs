@@ -135,6 +135,8 @@ struct Followed {
     position: Position,
     phase: Phase,
     delayed_until: Option<Millis>,
+    /// Failures since the last answer that was good.
+    failures: u32,
     /// What the leader's session holds of this partition.
     sent: Option<Wanted>,
 }
@@ -164,6 +166,16 @@ pub struct Fetcher {
     session_members: usize,
     in_flight: Option<InFlight>,
     paused_until: Option<Millis>,
+    /// Requests without a good answer since the last one.
+    failures: u32,
+}
+
+/// The first pause after a failure. Most pass at once: a new leader hears of its role some milliseconds after those who
+/// follow it, and nobody can produce with acks=all until they follow.
+const FIRST_PAUSE_MS: u64 = 5;
+
+fn pause_ms(failures: u32, longest: u64) -> u64 {
+    (FIRST_PAUSE_MS << failures.min(16)).min(longest)
 }
 
 impl Fetcher {
@@ -184,6 +196,7 @@ impl Fetcher {
             session_members: 0,
             in_flight: None,
             paused_until: None,
+            failures: 0,
         }
     }
 
@@ -197,9 +210,11 @@ impl Fetcher {
             self.names.insert(topic_id, key.0.clone());
         }
         self.changed.insert(key.clone());
-        let (phase, delayed_until, sent) = (Phase::Fetching, None, None);
-        self.partitions
-            .insert(key, Followed { partition, topic_id, leader_epoch, position, phase, delayed_until, sent });
+        let (phase, delayed_until, failures, sent) = (Phase::Fetching, None, 0, None);
+        self.partitions.insert(
+            key,
+            Followed { partition, topic_id, leader_epoch, position, phase, delayed_until, failures, sent },
+        );
     }
 
     /// Follows a partition no longer. An answer that is on its way is ignored for it.
@@ -374,12 +389,13 @@ impl Fetcher {
                 if failure == SessionFailure::UnknownSession {
                     self.session_id = NO_SESSION;
                 } else {
-                    self.paused_until = Some(now.mono + self.settings.backoff_ms);
+                    self.pause(now.mono);
                 }
                 self.session_epoch = INITIAL_EPOCH;
                 return;
             }
         };
+        self.failures = 0;
         match (full, answer.session_id) {
             (_, NO_SESSION) => (self.session_id, self.session_epoch) = (NO_SESSION, INITIAL_EPOCH),
             (true, id) => (self.session_id, self.session_epoch) = (id, next_epoch(INITIAL_EPOCH)),
@@ -436,6 +452,7 @@ impl Fetcher {
             Ok(position) => {
                 if let Some(followed) = self.partitions.get_mut(&key) {
                     followed.position = position;
+                    followed.failures = 0;
                     followed.phase = Phase::Fetching;
                     self.changed.insert(key);
                 }
@@ -457,11 +474,17 @@ impl Fetcher {
         }
     }
 
+    fn pause(&mut self, now: Millis) {
+        self.paused_until = Some(now + pause_ms(self.failures, self.settings.backoff_ms));
+        self.failures += 1;
+    }
+
     fn delay(&mut self, key: &Key, now: Millis) {
         if let Some(followed) = self.partitions.get_mut(key)
             && followed.delayed_until.is_none()
         {
-            let until = now + self.settings.backoff_ms;
+            let until = now + pause_ms(followed.failures, self.settings.backoff_ms);
+            followed.failures += 1;
             followed.delayed_until = Some(until);
             self.delayed.insert((until, key.clone()));
             self.asking.remove(key);
@@ -474,7 +497,7 @@ impl Fetcher {
         let sent = self.in_flight.take_if(|sent| matches!(sent, InFlight::Offsets(_)));
         let Some(InFlight::Offsets(asked)) = sent else { return };
         let Some(answer) = answer else {
-            self.paused_until = Some(now + self.settings.backoff_ms);
+            self.pause(now);
             self.session_epoch = INITIAL_EPOCH;
             return;
         };

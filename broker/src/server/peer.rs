@@ -23,6 +23,10 @@ const WATCH_PAUSE_MIN: Duration = Duration::from_millis(1);
 /// The longest such pause, and the pause after an attempt that failed.
 const WATCH_PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// A connection on which nothing has arrived at the other side for so long is given up: with a new one all goes on as soon
+/// as the network does, while the old one may wait for minutes until it tries again.
+const UNHEARD: Duration = Duration::from_secs(5);
+
 type Requests = mpsc::UnboundedSender<(u64, Bytes)>;
 
 /// The connections by broker and channel.
@@ -86,9 +90,11 @@ async fn watch(shared: Arc<Shared>, to: PeerAddress) {
         match connect(&to).await {
             Ok(mut stream) => {
                 was_reached = true;
+                shared.broker().on_peer_reached(to.broker, shared.clock.now());
                 let begun = tokio::time::Instant::now();
                 let mut nothing = [0; 16];
                 while stream.read(&mut nothing).await.is_ok_and(|count| count > 0) {}
+                shared.broker().on_peer_broken(to.broker, shared.clock.now());
                 // The sockets of a dying process are closed one by one, the listening one maybe last.
                 pause = if begun.elapsed() > WATCH_PAUSE_MAX { WATCH_PAUSE_MIN } else { pause * 2 };
             }
@@ -128,6 +134,7 @@ async fn connect(to: &PeerAddress) -> Result<TcpStream, PeerError> {
     match tokio::time::timeout(CONNECT, TcpStream::connect((to.host.as_str(), to.port))).await {
         Ok(Ok(stream)) => {
             let _ = stream.set_nodelay(true);
+            let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNHEARD));
             Ok(stream)
         }
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Err(PeerError::Refused),

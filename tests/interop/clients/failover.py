@@ -1,15 +1,17 @@
-"""failover.py BOOTSTRAP TOPIC KILLS WHOM RESTART KILL...: how long a producer waits when a broker is killed (kill -9).
+"""failover.py BOOTSTRAP TOPIC KILLS WHOM RESTART PID_FILE: how long a producer waits when a broker is killed (kill -9).
 
-A producer of librdkafka (confluent-kafka) sends to one partition, acks=all and idempotent, a record every 2 ms. The leader
-of the partition is killed; measured is the time from the kill to the first acknowledgement of a record produced after it.
+A producer of librdkafka (confluent-kafka), acks=all and idempotent, writes a record every 2 ms, to each partition in turn.
+The leader of a partition is killed; measured is the time from the kill to the first acknowledgement of a record of that
+partition produced after it. (A producer that writes to a single partition has no other connection in librdkafka, and looks
+for the new leader only once a second.)
 WHOM is `leader` (any leader that is not the controller, where that can be chosen), `controller` (a leader that is the
-controller as well) or `any`. RESTART and KILL are shell commands in which {id} stands for the broker. At the end everything
+controller as well) or `any`. In RESTART, a shell command, and PID_FILE {id} stands for the broker. At the end everything
 acknowledged is read again. Prints one line of JSON."""
-import json, os, subprocess, sys, threading, time
+import json, os, signal, subprocess, sys, threading, time
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-bootstrap, topic, kills, whom, restart, kill = sys.argv[1:7]
+bootstrap, topic, kills, whom, restart, pid_file = sys.argv[1:7]
 kills = int(kills)
 admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 deadline = lambda seconds: time.monotonic() + seconds
@@ -17,6 +19,13 @@ deadline = lambda seconds: time.monotonic() + seconds
 
 def shell(command, broker):
     subprocess.run(command.replace("{id}", str(broker)), shell=True, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def alive(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
 
 
 def wait_for(what, seconds=120):
@@ -50,7 +59,7 @@ class Load(threading.Thread):
 
     def __init__(self):
         super().__init__(daemon=True)
-        self.partition, self.since, self.first_ack = 0, None, threading.Event()
+        self.partition, self.since, self.first_ack, self.count = 0, None, threading.Event(), 1
         self.acknowledged, self.failed, self.number, self.ends = {}, [], 0, False
         self.longest = 0.0
         self.producer = Producer({
@@ -65,7 +74,8 @@ class Load(threading.Thread):
                 return
             self.acknowledged[number] = (message.partition(), message.offset())
             self.longest = max(self.longest, time.monotonic() - produced_at)
-            if self.since is not None and produced_at > self.since and not self.first_ack.is_set():
+            is_meant = self.since is not None and produced_at > self.since and message.partition() == self.partition
+            if is_meant and not self.first_ack.is_set():
                 self.ack_at = time.monotonic()
                 self.first_ack.set()
         return done
@@ -75,7 +85,7 @@ class Load(threading.Thread):
             number = self.number
             self.number += 1
             try:
-                self.producer.produce(topic, str(number).encode(), partition=self.partition,
+                self.producer.produce(topic, str(number).encode(), partition=number % self.count,
                                       on_delivery=self.delivered(time.monotonic(), number))
             except BufferError:
                 pass
@@ -84,7 +94,7 @@ class Load(threading.Thread):
 
 
 load = Load()
-wait_for(healthy)
+load.count = len(wait_for(healthy).topics[topic].partitions)
 load.start()
 times = []
 for turn in range(kills):
@@ -98,13 +108,18 @@ for turn in range(kills):
     seen = load.number
     wait_for(lambda: any(load.acknowledged.get(n, (None,))[0] == load.partition for n in range(seen, load.number)))
     load.first_ack.clear()
+    pid = int(open(pid_file.replace("{id}", str(victim))).read())
+    killed_at = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    while alive(pid):
+        pass
+    # Whatever is produced from here on is not acknowledged by the dead.
     load.since = time.monotonic()
-    shell(kill, victim)
     if not load.first_ack.wait(120):
         raise SystemExit("no record was acknowledged within 120 s")
-    times.append((load.ack_at - load.since) * 1000)
+    times.append((load.ack_at - killed_at) * 1000)
     print(f"kill {turn + 1}: broker {victim}{' (controller)' if victim == known.controller_id else ''}, "
-          f"{times[-1]:.0f} ms", file=sys.stderr, flush=True)
+          f"{times[-1]:.0f} ms, at {time.strftime('%T')}", file=sys.stderr, flush=True)
     load.since = None
     shell(restart, victim)
 load.ends = True
