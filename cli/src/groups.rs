@@ -29,6 +29,31 @@ const TYPES: [&str; 2] = ["Consumer", "Classic"];
 #[error("{0}")]
 struct IllegalArgument(String);
 
+/// How far a group lags behind the ends of what it has committed offsets of.
+pub(crate) struct Lag {
+    pub(crate) id: String,
+    pub(crate) state: String,
+    pub(crate) lag: i64,
+}
+
+/// Every consumer group with its lag.
+pub(crate) fn lags(cluster: &mut Cluster) -> anyhow::Result<Vec<Lag>> {
+    let mut lags = Vec::new();
+    for Listing { id, state, .. } in wire::list(cluster, &[], &[])? {
+        let committed: BTreeMap<_, i64> =
+            wire::committed(cluster, &id)?.into_iter().filter(|(_, offset)| *offset >= 0).collect();
+        let partitions: Vec<_> = committed.keys().cloned().collect();
+        let ends = crate::log_offsets::at(cluster, &partitions, crate::log_offsets::LATEST)?;
+        let lag = committed.iter().filter_map(|(partition, offset)| {
+            let end = ends.get(partition)?.as_ref().ok()?;
+            Some((end - offset).max(0))
+        });
+        lags.push(Lag { id, state, lag: lag.sum() });
+    }
+    lags.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(lags)
+}
+
 /// The tool.
 pub(crate) fn groups(arguments: &[String]) -> anyhow::Result<ExitCode> {
     options::exit(run(arguments))

@@ -3,6 +3,9 @@
 
 mod layout;
 pub(crate) mod process;
+mod status;
+
+pub(crate) use status::status;
 
 use crate::client::Connection;
 use anyhow::{Context as _, bail};
@@ -73,34 +76,6 @@ pub(crate) fn down(arguments: &[String]) -> anyhow::Result<ExitCode> {
     stop_all(&layout, "stopping");
     println!("Stopped {running} servers");
     Ok(ExitCode::SUCCESS)
-}
-
-/// A table of the servers of a folder.
-pub(crate) fn status(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    let command = Command::new("castellan status").about("What runs in a folder").arg(dir_argument());
-    let Some(matches) = parse(command, arguments)? else { return Ok(ExitCode::SUCCESS) };
-    let layout = Layout::open(&dir(&matches)?)?;
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(["SERVER", "ADDRESS", "PID", "STATE", "MEMORY"]);
-    let mut all_serve = true;
-    for server in &layout.servers {
-        let pid = process::pid(&layout.dir, server);
-        let state = match pid {
-            None => "stopped".to_owned(),
-            Some(_) => state(server).unwrap_or_else(|| "not ready".to_owned()),
-        };
-        all_serve &= !matches!(state.as_str(), "stopped" | "not ready");
-        table.add_row([
-            server.name(),
-            server.address(),
-            pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
-            state,
-            pid.and_then(process::resident_mib).map_or_else(|| "-".to_owned(), |mib| format!("{mib} MiB")),
-        ]);
-    }
-    println!("{table}");
-    Ok(if all_serve { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn start(layout: &Layout, progress: &indicatif::ProgressBar, interrupted: &AtomicBool) -> anyhow::Result<()> {
