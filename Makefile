@@ -6,7 +6,7 @@ FIRST_SEED ?= 1
 SIM_JOBS ?= $(shell nproc)
 SIM_FLAGS ?=
 
-.PHONY: help packages build run test verify fix interop sim sim-mutants bench docker docker-test clean
+.PHONY: help packages build run test verify fix interop sim sim-mutants chaos bench docker docker-test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -42,6 +42,9 @@ interop: build ## real clients, real Kafka and real ZooKeeper against ours
 sim: packages ## the simulated cluster: SEEDS=200 FIRST_SEED=1, SIM_FLAGS="--minimize --story --only 3,5"
 	$(CARGO) run --locked --release -p tests --bin simulate -- \
 		--seeds $(or $(SEEDS),200) --first-seed $(FIRST_SEED) --jobs $(SIM_JOBS) $(SIM_FLAGS)
+
+chaos: build ## real processes killed, stopped, cut off and out of disk under load; bounded, as root
+	@tests/chaos/run
 
 sim-mutants: packages ## planted bugs: the simulated cluster must see each, within SEEDS seeds
 	$(CARGO) run --locked --release -p tests --bin mutants -- --seeds $(or $(SEEDS),20) --first-seed $(FIRST_SEED)
