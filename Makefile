@@ -6,7 +6,7 @@ FIRST_SEED ?= 1
 SIM_JOBS ?= $(shell nproc)
 SIM_FLAGS ?=
 
-.PHONY: help packages build run test verify fix interop sim sim-mutants chaos bench docker docker-test clean
+.PHONY: help packages build run test verify fix interop sim sim-mutants wounds fuzz chaos bench docker docker-test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -48,6 +48,13 @@ chaos: build ## real processes killed, stopped, cut off and out of disk under lo
 
 sim-mutants: packages ## planted bugs: the simulated cluster must see each, within SEEDS seeds
 	$(CARGO) run --locked --release -p tests --bin mutants -- --seeds $(or $(SEEDS),20) --first-seed $(FIRST_SEED)
+
+wounds: packages ## known bugs of the peers, each as a case, with and without our defence
+	$(CARGO) run --locked --release -p tests --bin wounds
+
+SECONDS ?= 60
+fuzz: packages ## damaged bytes for every decoder and for all that is on disk, for SECONDS seconds
+	$(CARGO) run --locked --release -p tests --bin fuzz -- $(SECONDS) $(if $(filter command line,$(origin FIRST_SEED)),$(FIRST_SEED))
 
 bench: build ## ours and the peers' CPU, throughput and latency in one table
 	@tests/bench/run

@@ -12,7 +12,6 @@ use std::net::IpAddr;
 use bytes::{Bytes, BytesMut};
 use common::Rng;
 use common::limits::{ZK_OUTPUT_BYTES_PER_CONNECTION, ZK_OUTSTANDING_PER_CONNECTION};
-use common::mutants;
 use common::time::{Millis, Now, WallMillis};
 use common::zk::frame::{encode_connect_response, encode_reply, encode_watch_event};
 use common::zk::opcode::XID_NOTIFICATION;
@@ -414,7 +413,7 @@ impl Connection {
         }
         self.counters.received += 1;
         let zxid = serving.tree.zxid();
-        if request.last_zxid_seen > zxid && !mutants::is_on("older-server-taken") {
+        if request.last_zxid_seen > zxid {
             tracing::info!(
                 session = format_args!("{:#x}", request.session_id),
                 seen = request.last_zxid_seen,

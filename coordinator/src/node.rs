@@ -416,9 +416,7 @@ impl Node {
             PeerBody::Greeting(greeting) => self.greeted(from, greeting, now.mono),
             PeerBody::Raft(message) if self.heeds(from) => self.ensemble.step(from, message)?,
             PeerBody::Raft(_) => {}
-            PeerBody::Forward(forward)
-                if (forward.term == term || mutants::is_on("old-term-heard")) && self.ensemble.is_leader() =>
-            {
+            PeerBody::Forward(forward) if forward.term == term && self.ensemble.is_leader() => {
                 if self.circle.is_life_of(from, forward.boot) {
                     self.early.push(from, forward);
                 }
@@ -563,7 +561,7 @@ impl Node {
         };
         let mut gaps = Vec::new();
         for (from, forward) in self.early.take() {
-            if forward.term == term || mutants::is_on("old-term-heard") {
+            if forward.term == term {
                 match lead.inbox.take(from, forward) {
                     Ok(requests) => lead.push_forwarded(from, requests),
                     Err(gap) => gaps.push((from, gap)),

@@ -2,5 +2,7 @@
 //! one seed; the properties that must hold whatever happens; and scenarios. Opens no socket and reads no clock.
 
 pub mod check;
+pub mod fuzz;
 pub mod mutants;
 pub mod sim;
+pub mod wounds;

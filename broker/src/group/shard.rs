@@ -6,9 +6,9 @@ use super::offsets::Place;
 use super::records::{GroupRecord, OffsetKey, OffsetValue};
 use super::turn::{GroupSettings, Pending, StoreError, Then, Turn, Waiter};
 use super::{CommitInput, CommitResult, GroupError, Io};
+use common::Rng;
 use common::kafka::control::{self, TxnMarker};
 use common::time::{Millis, Now};
-use common::{Rng, mutants};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tracing::{info, warn};
 
@@ -407,10 +407,6 @@ fn commit(group: &mut Group, input: CommitInput, waiter: Waiter<CommitResult>, t
         if result.is_ok() {
             group.offsets.begin(place.clone());
         }
-    }
-    if mutants::is_on("commit-told-early") {
-        turn.answer(waiter, answer);
-        return turn.wait(stored, Then::Nothing);
     }
     let then = move |result| waiter(with_outcome(answer, result));
     turn.wait(stored, Then::Answer(Box::new(then)));

@@ -16,6 +16,8 @@ pub struct FlushWork {
     dir: PathBuf,
     files: Vec<Arc<dyn DiskFile>>,
     syncs_dir: bool,
+    /// The first time, the folder's own name as well.
+    syncs_name: bool,
     offset: i64,
     truncations: u64,
 }
@@ -29,7 +31,10 @@ impl FlushWork {
         if self.syncs_dir {
             self.disk.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))?;
         }
-        Ok(())
+        match self.dir.parent().filter(|_| self.syncs_name) {
+            Some(parent) => self.disk.sync_dir(parent).map_err(LogError::io("sync", parent)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -70,6 +75,7 @@ impl Log {
             dir: self.dir.clone(),
             files,
             syncs_dir,
+            syncs_name: self.recovery_point == 0,
             offset,
             truncations: self.truncations,
         }))

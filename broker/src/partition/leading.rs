@@ -286,11 +286,24 @@ impl Partition {
                 state.in_sync.commit(&isr);
                 state.partition_epoch = partition_epoch;
                 tracing::info!(topic = &*self.topic, partition = self.index, ?isr, partition_epoch, "in-sync replicas");
+                self.keep_if_alone(state, woken);
                 self.advance(state, now, woken);
             }
             Verdict::NotDone => state.in_sync.withdraw(),
             Verdict::Stale => {}
             Verdict::Retry => woken.changes.push(self.change(state, proposal)),
+        }
+    }
+
+    /// With fewer replicas in sync than acks=all asks for, this one may soon be the only one that can be elected, and
+    /// whoever follows it then cuts its log to what this one has. So what was acknowledged while there were enough goes to
+    /// disk now: losing power may not undo it (the case of KIP-966). Nothing more is acknowledged until they are enough.
+    pub(super) fn keep_if_alone(&self, state: &mut State, woken: &mut Woken) {
+        if !state.is_under_min_isr() || mutants::is_on("alone-without-fsync") {
+            return;
+        }
+        if let Err(error) = state.log.flush() {
+            self.note_failure(state, &error, woken);
         }
     }
 

@@ -130,7 +130,13 @@ impl LogDirs {
         now: Now,
     ) -> Result<Vec<Loaded>, LogError> {
         let disk = &shared.disk;
-        disk.create_dir_all(path).map_err(LogError::io("create", path))?;
+        if disk.read_dir(path).is_err() {
+            disk.create_dir_all(path).map_err(LogError::io("create", path))?;
+            // Or everything in it may go with its name when power fails. Who may not open the parent goes without.
+            if let Some(Err(error)) = path.parent().map(|parent| disk.sync_dir(parent)) {
+                tracing::warn!(dir = %path.display(), %error, "the new log directory may not outlast a loss of power");
+            }
+        }
         let checkpointed = Checkpointed::read(disk.as_ref(), path)?;
         if checkpointed.clean_shutdown {
             remove_clean_shutdown(disk.as_ref(), path)?;

@@ -151,6 +151,7 @@ impl Partition {
             isr = ?new.isr,
             "leading"
         );
+        self.keep_if_alone(state, woken);
         self.advance(state, now, woken);
         Ok(Some(!was_leader))
     }

@@ -131,6 +131,9 @@ impl Outbox {
         }
         let base = self.first + self.waiting.len() as u64;
         self.first = base;
+        if mutants::is_on("forgotten-at-new-term") {
+            self.waiting.clear();
+        }
         self.waiting.retain(|waiting| !waiting.is_alone || waiting.request.outlives_client());
         self.stream = Some(Stream { term, base, next: base });
         self.last_progress = now;

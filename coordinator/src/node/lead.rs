@@ -202,7 +202,10 @@ impl Lead {
                 break;
             }
             let Some((origin, request)) = self.queue.pop_front() else { break };
-            let zxid = self.next_zxid;
+            let mut zxid = self.next_zxid;
+            if mutants::is_on("zxid-in-32-bits") {
+                zxid &= 0xffff_ffff;
+            }
             self.next_zxid += 1;
             let Request { session, cxid, auth, write, attach, timeout_ms } = request;
             let server = origin.map_or(0, |origin| origin.server);

@@ -2,6 +2,7 @@
 //! changes nothing.
 
 pub mod ephemerals;
+pub mod fenced_states;
 pub mod in_sync;
 pub mod logs_match;
 pub mod offsets_stay;
@@ -12,6 +13,7 @@ pub mod records_stay;
 pub mod registers;
 pub mod trees_agree;
 pub mod watches;
+pub mod zk_writes_once;
 pub mod zk_writes_stay;
 
 use crate::sim::broker::BrokerProcess;

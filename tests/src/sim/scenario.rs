@@ -10,7 +10,8 @@ use crate::check::logs_match::LogsMatch;
 use crate::check::one_leader::OneLeader;
 use crate::check::trees_agree::TreesAgree;
 use crate::check::{
-    coordinators, in_sync, offsets_stay, one_controller, one_owner, records_stay, registers, watches, zk_writes_stay,
+    coordinators, fenced_states, in_sync, offsets_stay, one_controller, one_owner, records_stay, registers, watches,
+    zk_writes_once, zk_writes_stay,
 };
 use common::Rng;
 use common::id::TopicPartition;
@@ -156,6 +157,7 @@ impl Watchers {
         self.trees.look(world)?;
         self.ephemerals.look(world)?;
         one_controller::check(&world.core.history)?;
+        fenced_states::check(world)?;
         self.leaders.look(world)?;
         self.looks += 1;
         if self.looks.is_multiple_of(LOGS_EVERY) {
@@ -281,6 +283,7 @@ impl Run {
         for (_, process) in coordinators(&self.world) {
             zk_writes_stay::check(&self.world.core.history, process.node.tree())?;
             watches::check(&self.world, process.node.tree())?;
+            zk_writes_once::check(process.node.tree())?;
         }
         registers::check(&self.world.core.history)?;
         if self.plan.brokers == 0 {

@@ -135,6 +135,12 @@ impl ZkClient {
         &self.watched
     }
 
+    /// Asks for something that is in no history, at once.
+    pub fn ask(&mut self, request: Request, ctx: &mut Ctx<'_>) {
+        self.submit(Purpose::Setup, request, ctx);
+        self.drain(ctx);
+    }
+
     /// Its number.
     pub fn number(&self) -> u64 {
         self.number

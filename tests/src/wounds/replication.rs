@@ -1,0 +1,338 @@
+//! What hurt Kafka and Redpanda: truncation that loses what was acknowledged, leaders that do not know that they are none,
+//! replicas that count too early, duplicates of producers that retry.
+
+use super::{
+    Case, Script, broker, controller, cut_off, heal, host, in_sync, moment, new_partition_leader, numbers,
+    one_partition, one_partition_and_a_client, partition, wait, znode,
+};
+use crate::sim::scenario::Run;
+use crate::sim::world::{Host, Program, Role, SECOND, World};
+use broker::api::Handled;
+use broker::connection::ConnectionInfo;
+use broker::outbox::ConnectionId;
+use common::Rng;
+use common::kafka::error::ErrorCode;
+use common::kafka::header::{RequestHeader, decode_response, encode_request};
+use common::kafka::messages::fetch::{FetchPartition, FetchTopic};
+use common::kafka::messages::leader_and_isr::{LeaderAndIsrPartitionState, LeaderAndIsrTopicState};
+use common::kafka::messages::{FetchRequest, LeaderAndIsrRequest, Request};
+use common::zk;
+
+/// All cases of brokers together.
+pub const CASES: &[Case] = &[
+    Case {
+        name: "a follower that turns to a new leader keeps what was acknowledged",
+        known: "KIP-101 scenario 1: it cuts its log at its own high watermark, and is then elected",
+        script: Script::Cluster(one_partition, leaders_die_one_after_the_other),
+        off: &["truncate-to-high-watermark"],
+        seeds: 20,
+    },
+    Case {
+        name: "logs are equal after leaders came and went fast",
+        known: "KIP-101 scenario 2, KIP-279: two leaders wrote different records at the same offsets",
+        script: Script::Cluster(one_partition, leaders_are_cut_off_by_turns),
+        off: &["not-truncated", "divergence-not-seen"],
+        seeds: 20,
+    },
+    Case {
+        name: "a consumer never sees what is taken back",
+        known: "KIP-320; Redpanda #3003 (Jepsen 2022): records and offsets that another leader does not have",
+        script: Script::Cluster(one_partition, leaders_are_cut_off_by_turns),
+        off: &["read-beyond-high-watermark", "high-watermark-early"],
+        seeds: 20,
+    },
+    Case {
+        name: "who was away is elected only when it has everything again",
+        known: "ISR shrink and expand races (KAFKA-7128, KIP-497): a lagging replica counts as in sync",
+        script: Script::Cluster(one_partition, the_laggard_returns),
+        off: &["lagging-in-isr", "elected-out-of-sync"],
+        seeds: 20,
+    },
+    Case {
+        name: "a retry across a change of leader is no duplicate",
+        known: "Redpanda #3039 (Jepsen 2022): duplicates of idempotent producers",
+        script: Script::Cluster(one_partition, answers_are_lost),
+        off: &["sequence-not-checked", "producers-not-kept"],
+        seeds: 20,
+    },
+    Case {
+        name: "what is acknowledged is on the replicas when the leader dies",
+        known: "Redpanda (Jepsen 2022), lost writes",
+        script: Script::Cluster(one_partition, leaders_die_one_after_the_other),
+        off: &["reply-before-replicated"],
+        seeds: 20,
+    },
+    Case {
+        name: "a leader answers only who knows its epoch",
+        known: "KIP-320: a reader goes on at a leader that does not know that it is none, or not yet that it is one",
+        script: Script::Cluster(one_partition, fetches_of_other_epochs),
+        off: &["fetch-not-fenced"],
+        seeds: 2,
+    },
+    Case {
+        name: "an order of an earlier controller is refused",
+        known: "KIP-380, KAFKA-6029: a controller that was paused goes on giving orders",
+        script: Script::Cluster(one_partition, orders_of_an_old_controller),
+        off: &["old-controller-heeded"],
+        seeds: 2,
+    },
+    Case {
+        name: "a controller that was succeeded unawares writes nothing",
+        known: "KAFKA-6082: a controller that does not know of its successor writes partition states",
+        script: Script::Cluster(one_partition_and_a_client, controllers_do_not_hear),
+        off: &["controller-not-fenced"],
+        seeds: 12,
+    },
+    Case {
+        name: "the last replica standing has on disk what was acknowledged before it was alone",
+        known: "Kafka, KIP-966: the last of the ISR loses power, comes back shorter and is elected",
+        script: Script::Cluster(one_partition, the_last_replica_loses_power),
+        off: &["alone-without-fsync"],
+        seeds: 12,
+    },
+];
+
+/// Asks a broker directly, as over a connection of its own.
+fn ask<R: Request>(run: &mut Run, host: Host, request: &R, version: i16) -> Result<R::Response, String> {
+    let client_id = Some("case".to_owned());
+    let header = RequestHeader { api_key: R::KEY, api_version: version, correlation_id: 1, client_id };
+    let frame = encode_request(&header, request).map_err(|error| error.to_string())?;
+    let info = ConnectionInfo {
+        id: ConnectionId(u64::MAX),
+        listener: "PLAINTEXT".to_owned(),
+        client_host: "10.0.0.99".to_owned(),
+        principal: "User:ANONYMOUS".to_owned(),
+    };
+    let handled = run.world.act(host, |program, ctx| match program {
+        Program::Broker(process) => Some(process.broker.on_request(&info, 0, frame.slice(4..), ctx.now())),
+        _ => None,
+    });
+    let Some(Some(Handled::Now(answer))) = handled else { return Err(format!("no answer at once to {}", R::NAME)) };
+    let bytes = answer.into_bytes().map_err(|error| error.to_string())?;
+    decode_response::<R>(bytes.slice(4..), version).map(|(_, response)| response).map_err(|error| error.to_string())
+}
+
+/// What a broker answers to a fetch of one who knows this leader epoch.
+fn fetch_in_epoch(run: &mut Run, host: Host, current_leader_epoch: i32) -> Result<i16, String> {
+    let partition = FetchPartition { current_leader_epoch, partition_max_bytes: 1_000, ..FetchPartition::default() };
+    let topic = FetchTopic { topic: "a".to_owned(), partitions: vec![partition], ..FetchTopic::default() };
+    let request = FetchRequest { max_bytes: 1_000, topics: vec![topic], ..FetchRequest::default() };
+    let response = ask(run, host, &request, 12)?;
+    let data = response.responses.first().and_then(|topic| topic.partitions.first());
+    data.map(|data| data.error_code).ok_or_else(|| "a fetch without its partition".to_owned())
+}
+
+/// The leader is asked for records by one who knows an older leader epoch than it, and by one who knows a newer.
+fn fetches_of_other_epochs(run: &mut Run, _: &mut Rng) -> Result<(), String> {
+    in_sync(run, 3)?;
+    let first = new_partition_leader(run, None)?;
+    let one = broker(&run.world, first);
+    run.world.kill(one);
+    let leader = new_partition_leader(run, Some(first))?;
+    wait(run, 1_000)?;
+    let epoch = numbers(&znode(&run.world, "/brokers/topics/a/partitions/0/state").unwrap_or_default(), "leader_epoch");
+    let epoch = epoch.first().copied().ok_or("no leader epoch")?;
+    for (current_leader_epoch, wanted) in [
+        (epoch - 1, ErrorCode::FencedLeaderEpoch),
+        (epoch, ErrorCode::None),
+        (epoch + 1, ErrorCode::UnknownLeaderEpoch),
+    ] {
+        let host = broker(&run.world, leader);
+        let found = fetch_in_epoch(run, host, current_leader_epoch)?;
+        if found != wanted.code() {
+            return Err(format!("in epoch {epoch}, a fetch in {current_leader_epoch} gets {found}, not {wanted:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// After a change of controller, a broker gets an order in the last one's epoch.
+fn orders_of_an_old_controller(run: &mut Run, _: &mut Rng) -> Result<(), String> {
+    in_sync(run, 3)?;
+    let old = controller(&run.world).ok_or("no controller")?;
+    let one = broker(&run.world, old);
+    run.world.kill(one);
+    run.run_until("another controller", 30 * SECOND, |world| controller(world).is_some_and(|now| now != old))?;
+    wait(run, 2_000)?;
+    let epoch = znode(&run.world, "/controller_epoch").and_then(|text| text.parse::<i32>().ok()).ok_or("no epoch")?;
+    let follower = [1, 2, 3].into_iter().find(|id| *id != old).unwrap_or(old);
+    let state = LeaderAndIsrPartitionState {
+        controller_epoch: epoch - 1,
+        leader: follower,
+        leader_epoch: 1_000,
+        isr: vec![follower],
+        partition_epoch: 1_000,
+        replicas: vec![1, 2, 3],
+        ..LeaderAndIsrPartitionState::default()
+    };
+    let topic =
+        LeaderAndIsrTopicState { topic_name: "a".to_owned(), partition_states: vec![state], ..Default::default() };
+    let request = LeaderAndIsrRequest {
+        controller_id: old,
+        controller_epoch: epoch - 1,
+        topic_states: vec![topic],
+        ..LeaderAndIsrRequest::default()
+    };
+    let host = broker(&run.world, follower);
+    // The answer may come later; what counts is whether the broker believes it.
+    let _ = ask(run, host, &request, 6);
+    let found = fetch_in_epoch(run, host, 1_000)?;
+    if found == ErrorCode::None.code() { Err(format!("an order of epoch {} made a leader", epoch - 1)) } else { Ok(()) }
+}
+
+/// The controller does not hear that it was succeeded, and a partition loses its leader meanwhile.
+fn controllers_do_not_hear(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
+    for _ in 0..6 {
+        in_sync(run, 3)?;
+        wait(run, 2_000)?;
+        let old = controller(&run.world).ok_or("no controller")?;
+        let leader = new_partition_leader(run, None)?;
+        let (coordinator, deaf) = (host(&run.world, "c1"), broker(&run.world, old));
+        run.world.core.network.cut(coordinator, deaf);
+        let client = host(&run.world, "z1");
+        run.world.act(client, |program, ctx| {
+            if let Program::ZkClient(client) = program {
+                client.ask(zk::Request::Delete { path: "/controller".to_owned(), version: -1 }, ctx);
+            }
+        });
+        run.run_until("another controller", 5 * SECOND, |world| controller(world).is_some_and(|now| now != old))?;
+        moment(run, rng, 50_000)?;
+        let one = broker(&run.world, leader);
+        if leader != old {
+            run.world.kill(one);
+        }
+        wait(run, rng.u64(500..2_000))?;
+        heal(&mut run.world);
+        wait(run, 3_000)?;
+    }
+    Ok(())
+}
+
+/// The leader dies, and the one after it dies before its followers have fetched from it.
+fn leaders_die_one_after_the_other(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
+    for _ in 0..6 {
+        in_sync(run, 3)?;
+        moment(run, rng, SECOND)?;
+        let first = new_partition_leader(run, None)?;
+        let one = broker(&run.world, first);
+        run.world.kill(one);
+        let second = new_partition_leader(run, Some(first))?;
+        moment(run, rng, 15_000)?;
+        let other = broker(&run.world, second);
+        run.world.kill(other);
+        wait(run, rng.u64(50..2_000))?;
+        run.world.start(one);
+        wait(run, rng.u64(50..2_000))?;
+        run.world.start(other);
+        new_partition_leader(run, None)?;
+    }
+    Ok(())
+}
+
+/// The leader is cut off from the others but not from the clients, so that its log goes its own way until it hears of
+/// its successor; then it is the successor's turn.
+fn leaders_are_cut_off_by_turns(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
+    for _ in 0..4 {
+        in_sync(run, 3)?;
+        let leader = new_partition_leader(run, None)?;
+        let one = broker(&run.world, leader);
+        let others: Vec<Host> = [1, 2, 3].map(|id| broker(&run.world, id)).into();
+        let coordinator = host(&run.world, "c1");
+        cut_off(&mut run.world, one, others.into_iter().chain([coordinator]));
+        new_partition_leader(run, Some(leader))?;
+        // The successor's log becomes as long as the old leader's, or does not.
+        wait(run, rng.u64(100..6_000))?;
+        heal(&mut run.world);
+        moment(run, rng, 2 * SECOND)?;
+    }
+    Ok(())
+}
+
+/// One replica is away long enough to fall out of sync, and the others die as soon as it is back.
+fn the_laggard_returns(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
+    for _ in 0..4 {
+        in_sync(run, 3)?;
+        let leader = new_partition_leader(run, None)?;
+        let controller = controller(&run.world);
+        let laggard = [1, 2, 3].into_iter().find(|id| *id != leader && Some(*id) != controller).unwrap_or(leader);
+        let away = broker(&run.world, laggard);
+        let others: Vec<Host> = [1, 2, 3].map(|id| broker(&run.world, id)).into();
+        let coordinator = host(&run.world, "c1");
+        cut_off(&mut run.world, away, others.into_iter().chain([coordinator]));
+        in_sync(run, 2)?;
+        wait(run, rng.u64(500..2_500))?;
+        // It asks at once, and what it gets takes its time.
+        let one = broker(&run.world, leader);
+        run.world.core.network.set_slow(one, away, 800_000);
+        heal(&mut run.world);
+        if rng.bool() {
+            in_sync(run, 3)?;
+        } else {
+            moment(run, rng, 400_000)?;
+        }
+        run.world.core.network.set_slow(one, away, 0);
+        let rest: Vec<Host> =
+            [1, 2, 3].into_iter().filter(|id| *id != laggard).map(|id| broker(&run.world, id)).collect();
+        for host in &rest {
+            run.world.kill(*host);
+        }
+        wait(run, rng.u64(1_000..3_000))?;
+        for host in rest {
+            run.world.start(host);
+        }
+        new_partition_leader(run, None)?;
+        wait(run, 3_000)?;
+    }
+    Ok(())
+}
+
+/// Answers to producers are lost, so that they send again what is there already, to the same leader and to the next.
+fn answers_are_lost(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
+    for _ in 0..4 {
+        in_sync(run, 3)?;
+        let leader = new_partition_leader(run, None)?;
+        let one = broker(&run.world, leader);
+        for client in clients(&run.world) {
+            run.world.core.network.cut(one, client);
+        }
+        wait(run, rng.u64(200..1_500))?;
+        if rng.bool() {
+            run.world.kill(one);
+            new_partition_leader(run, Some(leader))?;
+        }
+        heal(&mut run.world);
+        wait(run, rng.u64(4_000..6_000))?;
+    }
+    Ok(())
+}
+
+fn clients(world: &World) -> Vec<Host> {
+    let is_client = |host: &Host| matches!(world.machine(*host).role, Role::Kafka { .. });
+    (0..world.core.machines.len()).map(Host).filter(is_client).collect()
+}
+
+/// Two replicas die, one after the other; the third goes on alone and then loses power.
+fn the_last_replica_loses_power(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
+    for _ in 0..3 {
+        in_sync(run, 3)?;
+        moment(run, rng, SECOND)?;
+        let leader = new_partition_leader(run, None)?;
+        let others: Vec<Host> =
+            [1, 2, 3].into_iter().filter(|id| *id != leader).map(|id| broker(&run.world, id)).collect();
+        for host in &others {
+            run.world.kill(*host);
+            moment(run, rng, SECOND)?;
+        }
+        in_sync(run, 1)?;
+        wait(run, rng.u64(100..1_000))?;
+        let last = broker(&run.world, leader);
+        run.world.power_off(last);
+        wait(run, 1_000)?;
+        run.world.start(last);
+        run.run_until("the last one leads again", 30 * SECOND, |world| partition(world).0 == Some(leader))?;
+        for host in others {
+            run.world.start(host);
+        }
+    }
+    Ok(())
+}
