@@ -31,6 +31,7 @@ use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use thiserror::Error;
 
 /// A `meta.properties` is three lines.
@@ -91,6 +92,8 @@ pub struct Broker {
     pub(crate) stage: Mutex<Stage>,
     pub(crate) isolation: Isolation,
     pub(crate) suspects: Suspects,
+    /// It has said in its log that it serves.
+    pub(crate) has_started: AtomicBool,
     /// On their way from the cluster's machine to the socket.
     pub(crate) zk_commands: Mutex<InOrder<ZkCommand>>,
 }
@@ -133,6 +136,7 @@ impl Broker {
             stage,
             isolation: Isolation::default(),
             suspects: Suspects::default(),
+            has_started: AtomicBool::new(false),
             zk_commands: Mutex::default(),
         }))
     }

@@ -382,7 +382,12 @@ fn derive(properties: &Properties, values: &BTreeMap<&'static str, Value>) -> Re
         .unwrap_or_else(|| hours("log.retention.hours"));
     let dirs = typed::<Option<String>>(values, "log.dirs").unwrap_or_else(|| typed(values, "log.dir"));
     if *values.get("zookeeper.connect").unwrap_or(&Value::Null) == Value::Null {
-        let problem = "Missing required configuration `zookeeper.connect` which has no default value.";
+        let problem = match ["dataDir", "clientPort", "tickTime"].iter().any(|key| properties.get(key).is_some()) {
+            true => {
+                "this looks like a coordinator's file (zoo.cfg, zookeeper.properties); a broker's names zookeeper.connect"
+            }
+            false => "Missing required configuration `zookeeper.connect` which has no default value.",
+        };
         return Err(properties.error("zookeeper.connect", problem));
     }
     let difference: i64 = typed(values, "log.message.timestamp.difference.max.ms");

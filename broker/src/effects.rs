@@ -24,6 +24,7 @@ use common::time::{Millis, Now};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// A controller and its brokers answer each other within this; as Kafka's `request.timeout.ms` for them.
 const CONTROL_TIMEOUT_MS: u64 = 30_000;
@@ -306,7 +307,11 @@ impl Broker {
                 }
             }
             Effect::Registered { broker_epoch } => {
-                tracing::info!(broker_epoch, "registered");
+                let id = self.config.broker_id;
+                if !self.has_started.swap(true, Ordering::Relaxed) {
+                    // The line that scripts wait for in Kafka's log.
+                    tracing::info!("[KafkaServer id={id}] started (castellan {})", env!("CARGO_PKG_VERSION"));
+                }
                 self.replicas.set_broker_epoch(broker_epoch);
                 // Everything that ZooKeeper says of settings is read before a broker registers.
                 self.apply_settings();

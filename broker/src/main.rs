@@ -9,9 +9,12 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const USAGE: &str = "USAGE: broker [-daemon] server.properties [--override property=value]*";
+const USAGE: &str = "USAGE: broker server.properties [--override property=value]*\n\nCASTELLAN_LOG=debug shows more.";
 
 fn main() -> ExitCode {
+    if let Some(code) = help_or_version() {
+        return code;
+    }
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_ansi(false)
@@ -29,6 +32,21 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what was asked for instead of a broker; `None` if a broker is wanted.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "help and version are asked for on the terminal")]
+fn help_or_version() -> Option<ExitCode> {
+    match std::env::args().nth(1).as_deref() {
+        Some("--help" | "-h") => println!("{USAGE}"),
+        Some("--version" | "-V") => println!("broker {}", env!("CARGO_PKG_VERSION")),
+        None => {
+            eprintln!("{USAGE}");
+            return Some(ExitCode::FAILURE);
+        }
+        Some(_) => return None,
+    }
+    Some(ExitCode::SUCCESS)
 }
 
 fn run() -> anyhow::Result<()> {

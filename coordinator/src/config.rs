@@ -191,6 +191,11 @@ impl Config {
         let mut warnings = Vec::new();
         let missing = |problem: &str| ConfigError::Missing { file: file.to_owned(), problem: problem.to_owned() };
         let data_dir = match properties.get("dataDir").map(str::trim) {
+            None if properties.get("zookeeper.connect").is_some() => {
+                return Err(missing(
+                    "this looks like a broker's file (server.properties); a coordinator's names dataDir",
+                ));
+            }
             None | Some("") => return Err(missing("dataDir is not set")),
             Some(dir) => PathBuf::from(dir),
         };

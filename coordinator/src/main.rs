@@ -1,6 +1,6 @@
 //! The program `coordinator`: arguments, configuration, signals and exit codes around the server.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use coordinator::config::Config;
 use std::path::Path;
 use std::process::ExitCode;
@@ -62,7 +62,7 @@ fn export(config: &str, target: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-#[expect(clippy::print_stdout, reason = "help and version are asked for on the terminal")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "help and version are asked for on the terminal")]
 fn run() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let config = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -81,7 +81,10 @@ fn run() -> anyhow::Result<ExitCode> {
             Config::load(Path::new(file), &|path| std::fs::read_to_string(path))
         }
         [port, _, ..] if port.parse::<u16>().is_ok() && arguments.len() <= 4 => Config::standalone(&arguments),
-        _ => bail!("{USAGE}"),
+        _ => {
+            eprintln!("{USAGE}");
+            return Ok(ExitCode::from(2));
+        }
     };
     let (config, warnings) = config.context("configuration")?;
     for warning in warnings {

@@ -494,8 +494,9 @@ impl Node {
         let (term, leader) = (self.ensemble.term(), self.ensemble.leader());
         if self.announced != (term, leader) {
             match leader {
-                Some(leader) => tracing::info!(term, leader, "leader found"),
-                None => tracing::info!(term, "no leader"),
+                Some(leader) if self.ensemble.is_leader() => tracing::info!(term, leader, "leading"),
+                Some(leader) => tracing::info!(term, leader, "following"),
+                None => tracing::info!(term, "looking for a leader"),
             }
             self.announced = (term, leader);
             self.standing.leader_changed(leader.is_some(), &mut self.clients.metrics, now);

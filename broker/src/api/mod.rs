@@ -256,6 +256,9 @@ pub const TABLE: &[Row] = &[
     row::<allocate_producer_ids::AllocateProducerIds>(),
 ];
 
+/// Why connections are closed while a broker starts. Clients come again at once, and again: not worth a line each.
+pub const NO_IMAGE_YET: &str = "the controller has not told of the cluster yet";
+
 /// What is served before the first UpdateMetadata: ApiVersions, and the controller's word. For anything else a broker
 /// that has just started would say that no topic exists, which clients believe; a closed connection they try elsewhere.
 const BEFORE_THE_IMAGE: [i16; 4] = [
@@ -302,7 +305,7 @@ pub fn dispatch(
         return Handled::Close(format!("{} version {api_version} is not served", row.name));
     }
     if !BEFORE_THE_IMAGE.contains(&api_key) && broker.image.read().brokers().next().is_none() {
-        return Handled::Close("the controller has not told of the cluster yet".to_owned());
+        return Handled::Close(NO_IMAGE_YET.to_owned());
     }
     if broker.isolation.is_isolated() && NOT_IN_ISOLATION.contains(&api_key) {
         return Handled::Close("this broker is cut off from ZooKeeper and from all other brokers".to_owned());

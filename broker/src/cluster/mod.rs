@@ -679,11 +679,12 @@ impl Inner {
         }
         match event {
             SessionEvent::Connected { session_id, reconnected: true, .. } => {
-                info!(session = session_id, "zookeeper session resumed");
+                info!(session = format_args!("{session_id:#x}"), "zookeeper session resumed");
                 self.core.store.ask_again();
             }
             SessionEvent::Connected { session_id, password, negotiated_timeout_ms, .. } => {
-                info!(session = session_id, timeout_ms = negotiated_timeout_ms, "zookeeper session established");
+                let session = format_args!("{session_id:#x}");
+                info!(session, timeout_ms = negotiated_timeout_ms, "zookeeper session established");
                 let text = remembered::write(&self.core.config, session_id, &password);
                 effects.push(Effect::RememberSession(text));
                 self.create_chroot(now);
@@ -712,7 +713,7 @@ impl Inner {
     fn bury(&mut self, event: SessionEvent, now: Now, effects: &mut Vec<Effect>) {
         match event {
             SessionEvent::Connected { session_id, .. } => {
-                info!(session = session_id, "closing the session of this broker's earlier life");
+                info!(session = format_args!("{session_id:#x}"), "closing the session of this broker's earlier life");
                 self.session.close(now.mono);
             }
             SessionEvent::Disconnected => {}

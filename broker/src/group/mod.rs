@@ -27,7 +27,7 @@ use shard::{Removal, Shard, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use thiserror::Error;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 /// Name of the topic that holds groups and offsets.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -288,7 +288,10 @@ impl Groups {
         };
         shard.groups = loaded.into_groups(io.now);
         shard.stage = Stage::Serving;
-        info!(partition, epoch, groups = shard.groups.len(), "groups are loaded");
+        match shard.groups.len() {
+            0 => debug!(partition, epoch, "there are no groups to load"),
+            groups => info!(partition, epoch, groups, "groups are loaded"),
+        }
         for group_id in shard.groups.keys().cloned().collect::<Vec<_>>() {
             shard.with(&group_id, &self.settings, io, |group, turn| {
                 if group.members.len() > turn.settings.max_size {
@@ -309,7 +312,7 @@ impl Groups {
         }
         let shard = self.shards.write().remove(&partition);
         if let Some(shard) = shard {
-            info!(partition, "groups are unloaded");
+            debug!(partition, "groups are unloaded");
             shard.lock().unload(&self.settings, io);
         }
     }

@@ -142,7 +142,7 @@ impl Partition {
         }
         state.partition_epoch = new.partition_epoch;
         state.leader = Some(self.shared.settings.broker);
-        tracing::info!(
+        tracing::debug!(
             topic = &*self.topic,
             partition = self.index,
             leader_epoch = new.leader_epoch,
@@ -176,7 +176,7 @@ impl Partition {
         state.adding.clone_from(&new.adding);
         state.in_sync.clear();
         self.dismiss_waiters(state, woken);
-        tracing::info!(
+        tracing::debug!(
             topic = &*self.topic,
             partition = self.index,
             leader = new.leader,
@@ -267,6 +267,9 @@ impl Replicas {
         self.send_all(now, effects);
         drop(control);
         self.settle(woken, now, effects);
+        let leading = states.iter().filter(|new| new.leader == local).count();
+        let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+        tracing::info!(leading, following = states.len() - leading, refused, topics = %topics(states.iter().map(|new| &*new.topic)), "told to lead and follow");
         Ok(outcomes)
     }
 
@@ -400,6 +403,9 @@ impl Replicas {
         self.send_all(now, effects);
         drop(control);
         self.settle(woken, now, effects);
+        let deleted = stops.iter().filter(|stop| stop.delete).count();
+        let refused = outcomes.iter().filter(|outcome| outcome.is_err()).count();
+        tracing::info!(stopped = stops.len(), deleted, refused, topics = %topics(stops.iter().map(|stop| &*stop.topic)), "told to stop replicas");
         Ok(outcomes)
     }
 
@@ -425,10 +431,21 @@ impl Replicas {
             effects.push(Effect::Resigned { topic, partition, leader_epoch });
         }
         let (log_dir, deleted) = partition.delete(rng, woken);
-        tracing::info!(topic = &*stop.topic, partition = stop.partition, "deleted");
+        tracing::debug!(topic = &*stop.topic, partition = stop.partition, "deleted");
         let at = now.mono + self.shared.settings.delete_delay_ms;
         self.dirs.lock().release(&log_dir, deleted.as_ref().ok().map(|path| (at, path.clone())));
         effects.push(Effect::WakeAt(at));
         deleted.map(drop)
     }
+}
+
+/// The topics of a request for its line in the log: each once, and of many only the first.
+fn topics<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    const SHOWN: usize = 5;
+    let names: BTreeSet<&str> = names.collect();
+    let mut text = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(",");
+    if names.len() > SHOWN {
+        text += &format!(" and {} more", names.len() - SHOWN);
+    }
+    text
 }

@@ -14,9 +14,11 @@ use std::time::UNIX_EPOCH;
 const LOCK_FILE: &str = ".lock";
 
 /// Keeps other processes, Kafka's included, out of the log directories for as long as the files are kept. Makes the
-/// directories that are not there; one that cannot be used is left to be found offline. `Err` is for the operator.
+/// directories that are not there; one that cannot be used is left to be found offline, unless there is no other. `Err`
+/// is for the operator.
 pub fn lock_log_dirs(dirs: &[String]) -> anyhow::Result<Vec<File>> {
     let mut locks = Vec::new();
+    let mut problems = Vec::new();
     for dir in dirs.iter().map(Path::new) {
         let opened = fs::create_dir_all(dir).and_then(|()| {
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(dir.join(LOCK_FILE))
@@ -24,7 +26,7 @@ pub fn lock_log_dirs(dirs: &[String]) -> anyhow::Result<Vec<File>> {
         let file = match opened {
             Ok(file) => file,
             Err(error) => {
-                tracing::error!(dir = %dir.display(), %error, "disk error while locking a log directory");
+                problems.push(format!("{}: {error}", dir.display()));
                 continue;
             }
         };
@@ -35,8 +37,17 @@ pub fn lock_log_dirs(dirs: &[String]) -> anyhow::Result<Vec<File>> {
                 "Failed to acquire lock on file {LOCK_FILE} in {}. A Kafka instance in another process or thread is using this directory.",
                 dir.display()
             ),
-            Err(error) => tracing::error!(dir = %dir.display(), %error, "disk error while locking a log directory"),
+            Err(error) => problems.push(format!("{}: {error}", dir.display())),
         }
+    }
+    if locks.is_empty() {
+        anyhow::bail!(
+            "Shutdown broker because none of the specified log dirs can be created or validated: {}; log.dirs names them",
+            problems.join(", ")
+        );
+    }
+    for problem in problems {
+        tracing::error!("a log directory cannot be used: {problem}");
     }
     Ok(locks)
 }

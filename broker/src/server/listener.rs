@@ -37,7 +37,9 @@ impl Bound {
     /// Lets clients connect. Only here is it seen if another process, bound to the same port, was quicker.
     pub(super) fn listen(self) -> anyhow::Result<Listening> {
         let socket = self.socket.listen(1024).and_then(|()| TcpListener::from_std(self.socket.into()));
-        Ok(Listening { name: self.name, socket: socket.with_context(|| failed_to_bind(&self.address))? })
+        let socket = socket.with_context(|| failed_to_bind(&self.address))?;
+        tracing::info!(listener = self.name, address = self.address, "listening");
+        Ok(Listening { name: self.name, socket })
     }
 }
 

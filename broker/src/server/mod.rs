@@ -105,6 +105,10 @@ impl Outbox for Shared {
     }
 }
 
+/// Why a broker that cannot reach ZooKeeper does not start, in Kafka's words.
+const NO_ZOOKEEPER: &str = "Fatal error during KafkaServer startup. Prepare to shutdown: \
+    kafka.zookeeper.ZooKeeperClientTimeoutException: Timed out waiting for connection while in state: CONNECTING";
+
 /// Runs a broker until it is told to stop by a signal or by itself. `Err` carries the one line for the operator.
 pub fn run(config: BrokerConfig) -> anyhow::Result<()> {
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).max(2);
@@ -121,6 +125,13 @@ pub fn run(config: BrokerConfig) -> anyhow::Result<()> {
 
 async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> anyhow::Result<()> {
     broker_id::settle(&mut config).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        broker_id = config.broker_id,
+        log_dirs = config.log_dirs.join(","),
+        zookeeper = config.zookeeper_connect,
+        "castellan broker is starting"
+    );
     let _locks = disk::lock_log_dirs(&config.log_dirs)?;
     let listeners = listener::bind(&config).await?;
     let (zookeeper, zk_commands) = mpsc::unbounded_channel();
@@ -146,10 +157,13 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
         idle_limit,
     });
     let ports = listener::ports(&listeners);
+    let patience = Duration::from_millis(u64::try_from(config.zookeeper_connection_timeout_ms).unwrap_or(18_000));
     let collaborators =
         Collaborators { disk: Arc::new(disk::StdDisk), outbox: shared.clone(), rng: common::Rng::new() };
-    let broker =
-        Broker::start(config, (&ports, &host_name()), collaborators, shared.clock.now()).map_err(anyhow::Error::new)?;
+    let began = shared.clock.now();
+    let broker = Broker::start(config, (&ports, &host_name()), collaborators, began).map_err(anyhow::Error::new)?;
+    let (partitions, took_ms) = (broker.replicas.all().len(), shared.clock.now().mono.0 - began.mono.0);
+    tracing::info!(partitions, took_ms, "logs are loaded");
     shared.broker.set(broker.clone()).unwrap_or_else(|_| unreachable!("set once"));
     let listeners: Vec<_> = listeners.into_iter().map(listener::Bound::listen).collect::<Result<_, _>>()?;
     let mut zk_task = tokio::spawn(zookeeper::drive(shared.clone(), zk_commands));
@@ -157,7 +171,7 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
     broker.begin(shared.clock.now());
     let accept_tasks: Vec<_> =
         listeners.into_iter().map(|listener| tokio::spawn(listener::accept(shared.clone(), listener))).collect();
-    let reason = wait_for_stop(&shared, &mut stop, (&mut zk_task, &mut tick_task)).await?;
+    let reason = wait_for_stop(&shared, &mut stop, (&mut zk_task, &mut tick_task), patience).await?;
     for task in accept_tasks {
         task.abort();
     }
@@ -174,20 +188,35 @@ async fn wait_for_stop(
     shared: &Arc<Shared>,
     stop: &mut mpsc::UnboundedReceiver<StopReason>,
     (zk_task, tick_task): (&mut JoinHandle<()>, &mut JoinHandle<()>),
+    zookeeper_patience: Duration,
 ) -> anyhow::Result<StopReason> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let mut signals = 0;
+    let mut gave_up = false;
+    let mut too_late = Some(Box::pin(tokio::time::sleep(zookeeper_patience)));
     loop {
         tokio::select! {
             biased;
-            reason = stop.recv() => return Ok(reason.unwrap_or(StopReason::Finished)),
+            reason = stop.recv() => return Ok(match reason.unwrap_or(StopReason::Finished) {
+                StopReason::Finished if gave_up => StopReason::Fatal(NO_ZOOKEEPER.to_owned()),
+                reason => reason,
+            }),
             // Neither ends by itself: it was a bug, and without it the broker is neither serving nor dead.
             ended = &mut *zk_task => return Ok(StopReason::Fatal(format!("the ZooKeeper connection's task ended: {ended:?}"))),
             ended = &mut *tick_task => return Ok(StopReason::Fatal(format!("the clock's task ended: {ended:?}"))),
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            () = async { too_late.as_mut().expect("the branch is taken once").await }, if too_late.is_some() => {
+                too_late = None;
+                let cluster = &shared.broker().cluster;
+                // Only a start is given up. Once registered, a broker waits for ZooKeeper as long as it takes.
+                if cluster.broker_epoch().is_some() || cluster.is_connected() || signals > 0 {
+                    continue;
+                }
+                gave_up = true;
+            }
         }
         signals += 1;
         if signals > 1 {

@@ -3,7 +3,7 @@
 
 use super::Shared;
 use super::admission::Place;
-use crate::api::Handled;
+use crate::api::{Handled, NO_IMAGE_YET};
 use crate::connection::{Answers, ConnectionInfo};
 use bytes::{Bytes, BytesMut};
 use common::disk::FileSlice;
@@ -66,7 +66,12 @@ async fn converse(
             idle.as_mut().reset(tokio::time::Instant::now() + shared.idle_limit());
         }
         if let Some(reason) = answers.must_close() {
-            tracing::info!(client = info.client_host, listener = info.listener, reason, "closing a connection");
+            let (client, listener) = (&info.client_host, &info.listener);
+            if reason == NO_IMAGE_YET {
+                tracing::debug!(client, listener, reason, "closing a connection");
+            } else {
+                tracing::info!(client, listener, reason, "closing a connection");
+            }
             return Ok(());
         }
         if more && answers.has_room() {

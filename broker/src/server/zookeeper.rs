@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -16,17 +16,63 @@ use tokio::sync::mpsc;
 /// A server that does not accept within this time is passed over for the next one.
 const CONNECT: Duration = Duration::from_secs(3);
 
+/// Servers may refuse for so long before it is told: a whole cluster that starts at once is no trouble.
+const QUIET: Duration = Duration::from_secs(1);
+/// How often it is told that there is still no connection.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
+/// Tells of attempts to connect that fail, but not of each.
+#[derive(Default)]
+struct Attempts {
+    failing_since: Option<Instant>,
+    told: Option<Instant>,
+    count: u32,
+}
+
+impl Attempts {
+    fn connecting(&self, address: &str) {
+        if self.count == 0 {
+            tracing::info!(address, "connecting to ZooKeeper");
+        }
+    }
+
+    fn failed(&mut self, address: &str, reason: &str) {
+        let now = Instant::now();
+        self.count = self.count.saturating_add(1);
+        let since = *self.failing_since.get_or_insert(now);
+        if now - since >= QUIET && self.told.is_none_or(|told| now - told >= TELL_EVERY) {
+            self.told = Some(now);
+            tracing::warn!(address, reason, attempts = self.count, "no connection to ZooKeeper; trying on");
+        }
+    }
+}
+
+/// Connects, or gives the address and why not.
+async fn connect(address: String) -> Result<TcpStream, (String, String)> {
+    let reason = match tokio::time::timeout(CONNECT, TcpStream::connect(&address)).await {
+        Ok(Ok(open)) => {
+            let _ = open.set_nodelay(true);
+            return Ok(open);
+        }
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} s", CONNECT.as_secs()),
+    };
+    Err((address, reason))
+}
+
 /// The socket: Idle -> Connecting -> Open, and back to Idle from both. What is written waits in `unsent`, so that commands and
 /// the server's bytes are heeded meanwhile.
 enum Socket {
     Idle,
-    Connecting(Pin<Box<dyn Future<Output = Option<TcpStream>> + Send>>),
+    Connecting(Pin<Box<dyn Future<Output = Result<TcpStream, (String, String)>> + Send>>),
     Open { stream: TcpStream, unsent: VecDeque<Bytes> },
 }
 
 /// What happened on the socket.
 enum Happened {
-    Connected(Option<TcpStream>),
+    /// If it failed, the address and the reason.
+    Connected(Result<TcpStream, (String, String)>),
     Read(io::Result<usize>),
     Written(io::Result<usize>),
 }
@@ -53,11 +99,7 @@ impl Socket {
     fn obey(&mut self, command: ZkCommand) {
         match command {
             ZkCommand::Connect(address) => {
-                *self = Socket::Connecting(Box::pin(async move {
-                    let stream = tokio::time::timeout(CONNECT, TcpStream::connect(&address)).await.ok()?.ok()?;
-                    let _ = stream.set_nodelay(true);
-                    Some(stream)
-                }));
+                *self = Socket::Connecting(Box::pin(connect(address)));
             }
             ZkCommand::Send(bytes) => {
                 if let Socket::Open { unsent, .. } = self
@@ -73,7 +115,7 @@ impl Socket {
     /// What the session is told of what happened, if anything.
     fn note(&mut self, happened: Happened, buffer: &mut BytesMut) -> Option<ZkInput> {
         match happened {
-            Happened::Connected(Some(stream)) => {
+            Happened::Connected(Ok(stream)) => {
                 buffer.clear();
                 *self = Socket::Open { stream, unsent: VecDeque::new() };
                 Some(ZkInput::Connected)
@@ -90,7 +132,7 @@ impl Socket {
                 }
                 None
             }
-            Happened::Connected(None) | Happened::Read(_) | Happened::Written(_) => {
+            Happened::Connected(Err(_)) | Happened::Read(_) | Happened::Written(_) => {
                 *self = Socket::Idle;
                 Some(ZkInput::Disconnected)
             }
@@ -101,6 +143,7 @@ impl Socket {
 /// Runs until the broker is gone.
 pub(super) async fn drive(shared: Arc<Shared>, mut commands: mpsc::UnboundedReceiver<ZkCommand>) {
     let mut socket = Socket::Idle;
+    let mut attempts = Attempts::default();
     let mut buffer = BytesMut::new();
     loop {
         buffer.reserve(64 * 1024);
@@ -108,11 +151,19 @@ pub(super) async fn drive(shared: Arc<Shared>, mut commands: mpsc::UnboundedRece
             biased;
             command = commands.recv() => {
                 let Some(command) = command else { return };
+                if let ZkCommand::Connect(address) = &command {
+                    attempts.connecting(address);
+                }
                 socket.obey(command);
                 continue;
             }
             happened = socket.go_on(&mut buffer) => happened,
         };
+        match &happened {
+            Happened::Connected(Ok(_)) => attempts = Attempts::default(),
+            Happened::Connected(Err((address, reason))) => attempts.failed(address, reason),
+            Happened::Read(_) | Happened::Written(_) => {}
+        }
         if let Some(input) = socket.note(happened, &mut buffer) {
             shared.broker().on_zk(input, shared.clock.now());
         }

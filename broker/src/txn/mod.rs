@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI16, Ordering};
 use thiserror::Error;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 /// Name of the topic that holds the state of transactions.
 pub const TRANSACTION_TOPIC: &str = "__transaction_state";
@@ -296,7 +296,10 @@ impl Transactions {
         if shard.epoch != epoch || shard.stage != Stage::Loading {
             return;
         }
-        info!(partition, epoch, transactional_ids = loaded.len(), "transactions are loaded");
+        match loaded.len() {
+            0 => debug!(partition, epoch, "there are no transactional ids to load"),
+            transactional_ids => info!(partition, epoch, transactional_ids, "transactions are loaded"),
+        }
         shard.begin_serving(loaded, io);
         io.wake(shard.next_deadline());
     }
@@ -314,7 +317,7 @@ impl Transactions {
         }
         let shard = self.shards.write().remove(&partition);
         if let Some(shard) = shard {
-            info!(partition, "transactions are unloaded");
+            debug!(partition, "transactions are unloaded");
             shard.lock().unload(io);
         }
     }

@@ -109,6 +109,13 @@ impl Clock {
 /// Runs a server until `stop` is ready or the disk fails.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), ServerError> {
     let clock = Clock { started: Instant::now() };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        server_id = config.my_id,
+        servers = config.servers.len().max(1),
+        data_dir = %config.data_dir.display(),
+        "castellan coordinator is starting"
+    );
     let client_listener = match config.client_port {
         Some(port) => Some(bind("client port", &config.client_address, port, config.client_port_listen_backlog).await?),
         None => None,
@@ -146,7 +153,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
             frame_bytes: config.max_buffer_bytes,
             outstanding: i64::from(config.global_outstanding_limit.max(1)),
         };
-        tracing::info!(address = %listener.local_addr()?, "serving clients");
+        tracing::info!("binding to port {}", listener.local_addr()?);
         tasks.spawn(Arc::new(ClientPort::new(limits, events.clone(), Arc::clone(&counters))).accept(listener));
     }
     let mut main_loop = Loop {

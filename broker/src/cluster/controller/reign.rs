@@ -487,7 +487,7 @@ impl Reign {
     ) {
         let Some((response, Flight::Roles(told))) = self.landed((broker, flight), response, io) else { return };
         if response.error_code != 0 {
-            warn!(broker, error = response.error_code, "a broker refused LeaderAndIsr");
+            warn!(broker, error = %name_of(response.error_code), "a broker refused LeaderAndIsr");
             return;
         }
         let offline_before = self.mirror.offline_replicas.get(&broker).cloned().unwrap_or_default();
@@ -520,7 +520,7 @@ impl Reign {
         if let Some((response, _)) = self.landed((broker, flight), response, io)
             && response.error_code != 0
         {
-            warn!(broker, error = response.error_code, "a broker refused UpdateMetadata");
+            warn!(broker, error = %name_of(response.error_code), "a broker refused UpdateMetadata");
         }
     }
 
@@ -774,6 +774,11 @@ impl Reign {
             io.answer(wait.done, led);
         }
     }
+}
+
+/// An error code as people know it.
+fn name_of(code: i16) -> String {
+    ErrorCode::from_code(code).map_or_else(|| code.to_string(), |error| error.name().to_owned())
 }
 
 /// Every partition with its error code, by name; older brokers name topics, newer ones their ids.
