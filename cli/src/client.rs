@@ -89,6 +89,17 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Option<ErrorCode> {
 #[error("The broker does not support {0}")]
 pub(crate) struct Unsupported(&'static str);
 
+/// Something else listens at that port.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotABroker {
+    /// A ZooKeeper, ours or Apache's.
+    #[error("{0} is a ZooKeeper server, no Kafka broker; brokers usually listen at port 9092")]
+    ZooKeeper(String),
+    /// Nothing known.
+    #[error("{0} does not answer in Kafka's protocol; is that a broker's port, and one for plain text?")]
+    Unknown(String),
+}
+
 /// How to prove who we are.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Login {
@@ -97,6 +108,22 @@ pub(crate) enum Login {
     None,
     /// SASL/PLAIN (RFC 4616).
     Plain { username: String, password: String },
+}
+
+/// The answer is not Kafka's protocol.
+#[derive(Debug, thiserror::Error)]
+#[error("the server's answer is not Kafka's protocol")]
+struct Garbage;
+
+/// Looks why a server did not answer the first request. A broker that is just starting or ending closes connections, too.
+fn who_is_there(server: &str, error: anyhow::Error) -> anyhow::Error {
+    if crate::up::process::coordinator_mode(server).is_some() {
+        return NotABroker::ZooKeeper(server.to_owned()).into();
+    }
+    match error.downcast_ref::<Garbage>() {
+        Some(Garbage) => NotABroker::Unknown(server.to_owned()).into(),
+        None => error,
+    }
 }
 
 /// An open connection to one broker that knows what the broker serves.
@@ -132,7 +159,7 @@ impl Connection {
             client_software_name: "castellan".to_owned(),
             client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let mut response = connection.exchange(&request, 3)?;
+        let mut response = connection.exchange(&request, 3).map_err(|error| who_is_there(server, error))?;
         if response.error_code == 35 {
             response = connection.exchange(&ApiVersionsRequest::default(), 0)?;
         }
@@ -181,13 +208,13 @@ impl Connection {
         let mut prefix = [0; 4];
         self.stream.read_exact(&mut prefix).context("waiting for a response")?;
         let len = usize::try_from(i32::from_be_bytes(prefix)).ok().filter(|len| *len <= RESPONSE_BYTES_MAX);
-        let len = len.context("the server's answer is not Kafka's protocol")?;
+        let len = len.ok_or(Garbage)?;
         let mut frame = Vec::new();
         (&mut self.stream).take(len as u64).read_to_end(&mut frame).context("reading a response")?;
         if frame.len() < len {
             bail!("the server closed the connection");
         }
-        let (_, response) = header::decode_response::<R>(Bytes::from(frame), version)?;
+        let (_, response) = header::decode_response::<R>(Bytes::from(frame), version).context(Garbage)?;
         Ok(response)
     }
 

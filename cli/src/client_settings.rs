@@ -1,14 +1,14 @@
 //! Settings of Kafka's Java clients in librdkafka's words, for the tools that produce and consume. Opens no connection.
 
 use crate::clock;
-use crate::cluster::{Cluster, jaas_option};
+use crate::cluster::jaas_option;
 use crate::options::Options;
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{anyhow, bail};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::collections::BTreeMap;
-use std::net::ToSocketAddrs as _;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 /// Java's name and librdkafka's; a setting with the same name in both is taken as it is.
 const RENAMED: &[(&str, &str)] = &[
@@ -40,6 +40,75 @@ const JAVA_ONLY: &[&str] = &[
     "socket.connection.setup.timeout.max.ms",
     "bootstrap.servers",
 ];
+
+/// What Java's clients accept as the value of a setting.
+#[derive(Clone, Copy)]
+enum Values {
+    OneOf(&'static [&'static str]),
+    Int(i32),
+    Long(i64),
+    Bool,
+}
+
+/// The settings whose values Java's clients check themselves, with the least value of numbers.
+const CHECKED: &[(&str, Values)] = &[
+    ("acks", Values::OneOf(&["all", "-1", "0", "1"])),
+    ("auto.commit.interval.ms", Values::Int(0)),
+    ("auto.offset.reset", Values::OneOf(&["latest", "earliest", "none"])),
+    ("batch.size", Values::Int(0)),
+    ("buffer.memory", Values::Long(0)),
+    ("compression.type", Values::OneOf(&["none", "gzip", "snappy", "lz4", "zstd"])),
+    ("default.api.timeout.ms", Values::Int(0)),
+    ("delivery.timeout.ms", Values::Int(0)),
+    ("enable.auto.commit", Values::Bool),
+    ("enable.idempotence", Values::Bool),
+    ("fetch.max.bytes", Values::Int(0)),
+    ("fetch.max.wait.ms", Values::Int(0)),
+    ("fetch.min.bytes", Values::Int(0)),
+    ("heartbeat.interval.ms", Values::Int(i32::MIN)),
+    ("isolation.level", Values::OneOf(&["read_committed", "read_uncommitted"])),
+    ("linger.ms", Values::Long(0)),
+    ("max.block.ms", Values::Long(0)),
+    ("max.in.flight.requests.per.connection", Values::Int(1)),
+    ("max.partition.fetch.bytes", Values::Int(0)),
+    ("max.poll.interval.ms", Values::Int(1)),
+    ("max.poll.records", Values::Int(1)),
+    ("max.request.size", Values::Int(0)),
+    ("metadata.max.age.ms", Values::Long(0)),
+    ("receive.buffer.bytes", Values::Int(-1)),
+    ("request.timeout.ms", Values::Int(0)),
+    ("retries", Values::Int(0)),
+    ("retry.backoff.ms", Values::Long(0)),
+    ("send.buffer.bytes", Values::Int(-1)),
+    ("session.timeout.ms", Values::Int(i32::MIN)),
+];
+
+/// A setting that Java's clients refuse, in their words.
+#[derive(Debug, thiserror::Error)]
+#[error("org.apache.kafka.common.config.ConfigException: {0}")]
+pub(crate) struct ConfigError(pub(crate) String);
+
+/// Refuses the values that Java's clients refuse.
+pub(crate) fn check(settings: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    for (key, values) in CHECKED {
+        let Some(value) = settings.get(*key) else { continue };
+        let number = |kind: &str, least: i64, most: i64| match value.trim().parse::<i64>() {
+            Ok(number) if number < least => Err(format!("Value must be at least {least}")),
+            Ok(number) if number <= most => Ok(()),
+            _ => Err(format!("Not a number of type {kind}")),
+        };
+        let verdict = match values {
+            Values::OneOf(names) if names.contains(&value.as_str()) => Ok(()),
+            Values::OneOf(names) => Err(format!("String must be one of: {}", names.join(", "))),
+            Values::Int(least) => number("INT", (*least).into(), i32::MAX.into()),
+            Values::Long(least) => number("LONG", *least, i64::MAX),
+            Values::Bool if matches!(value.trim().to_lowercase().as_str(), "true" | "false") => Ok(()),
+            Values::Bool => Err("Expected value to be either true or false".to_owned()),
+        };
+        verdict.map_err(|problem| ConfigError(format!("Invalid value {value} for configuration {key}: {problem}")))?;
+    }
+    Ok(())
+}
 
 /// Sets in `config` what `settings` say in Java's words. What librdkafka does not know is left out with a warning.
 pub(crate) fn translate(settings: &BTreeMap<String, String>, config: &mut ClientConfig) -> anyhow::Result<()> {
@@ -114,28 +183,10 @@ pub(crate) fn bootstrap_servers(options: &Options, names: &[&str]) -> anyhow::Re
     match options.value("zookeeper")? {
         Some(connect) => {
             warn("--zookeeper is of the past; the brokers are looked up there. Use --bootstrap-server instead");
-            Ok(Some(crate::zookeeper::ZooKeeper::open(connect, 30_000)?.bootstrap_servers()?))
+            Ok(Some(crate::zookeeper::registered_brokers(connect)?))
         }
         None => Ok(None),
     }
-}
-
-/// At least one of the servers must have an address.
-pub(crate) fn check_servers(servers: &str) -> anyhow::Result<()> {
-    Cluster::new(servers, &BTreeMap::new())?;
-    let mut found = false;
-    for server in servers.split(',').map(str::trim).filter(|server| !server.is_empty()) {
-        match server.to_socket_addrs() {
-            Ok(mut addresses) => found |= addresses.next().is_some(),
-            Err(_) => {
-                let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
-                warn(&format!(
-                    "Couldn't resolve server {server} from bootstrap.servers as DNS resolution failed for {host}"
-                ));
-            }
-        }
-    }
-    found.then_some(()).context("No resolvable bootstrap urls given in bootstrap.servers")
 }
 
 /// A warning as Kafka's tools log it.
@@ -143,29 +194,57 @@ pub(crate) fn warn(message: &str) {
     eprintln!("[{}] WARN {message}", clock::log_time());
 }
 
-/// Says on stderr what goes wrong with connections, the same thing not twice in a row.
+/// How often the same trouble is told.
+const TELL_AGAIN: Duration = Duration::from_secs(5);
+/// More different troubles than this are not told apart.
+const TROUBLES: usize = 100;
+
+/// Says on stderr what goes wrong with connections, the same thing not all the time.
 pub(crate) struct Complaints {
     client: &'static str,
     /// Show librdkafka's log lines, which its setting `debug` asks for.
     all: bool,
-    last: Mutex<String>,
+    said: Mutex<BTreeMap<String, Instant>>,
 }
 
 impl Complaints {
     /// Of the client with this id.
     pub(crate) fn new(client: &'static str, settings: &BTreeMap<String, String>) -> Complaints {
-        Complaints { client, all: settings.contains_key("debug"), last: Mutex::new(String::new()) }
+        Complaints { client, all: settings.contains_key("debug"), said: Mutex::default() }
     }
 
     /// Says it.
     pub(crate) fn say(&self, reason: &str) {
-        // The time since the start, which differs each time, is in brackets at the end.
-        let gist = reason.split(" (after ").next().unwrap_or(reason);
-        let Ok(mut last) = self.last.lock() else { return };
-        if *last != gist {
-            gist.clone_into(&mut last);
-            warn(&format!("[{}] {reason}", self.client));
+        let text = javas_words(reason);
+        let Ok(mut said) = self.said.lock() else { return };
+        if said.get(&text).is_none_or(|at| at.elapsed() >= TELL_AGAIN) {
+            warn(&format!("[{}] {text}", self.client));
+            if said.len() >= TROUBLES {
+                said.clear();
+            }
+            said.insert(text, Instant::now());
         }
+    }
+}
+
+/// What librdkafka says of a connection, as Java's clients say it.
+fn javas_words(reason: &str) -> String {
+    // The time since the start, which differs each time, is in brackets at the end.
+    let gist = reason.split(" (after ").next().unwrap_or(reason);
+    let failed = gist.split_once(": Connect to ").filter(|(_, how)| how.contains(" failed: "));
+    let Some((node, _)) = failed else { return gist.to_owned() };
+    let node = node.rsplit("://").next().unwrap_or(node);
+    let (server, id) = node.rsplit_once('/').unwrap_or((node, "bootstrap"));
+    let id = if id == "bootstrap" { "-1" } else { id };
+    format!("Connection to node {id} ({server}) could not be established. Node may not be available.")
+}
+
+/// An error of librdkafka's as Java's clients name it: those that brokers send by exception, others as they are.
+pub(crate) fn java_text(error: &KafkaError) -> String {
+    let code = error.rdkafka_error_code().and_then(|code| i16::try_from(code as i32).ok()).filter(|code| *code > 0);
+    match code.and_then(|code| crate::client::check(code, None).err()) {
+        Some(error) => error.java_text(),
+        None => error.to_string(),
     }
 }
 
@@ -178,7 +257,52 @@ impl rdkafka::ClientContext for Complaints {
         }
     }
 
-    fn error(&self, _: KafkaError, reason: &str) {
-        self.say(reason);
+    fn error(&self, error: KafkaError, reason: &str) {
+        // That all are down follows from what is said of each.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.say(reason);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_refused_in_javas_words() {
+        for (key, value, problem) in [
+            ("acks", "all", None),
+            ("acks", "7", Some("Invalid value 7 for configuration acks: String must be one of: all, -1, 0, 1")),
+            ("linger.ms", "x", Some("Invalid value x for configuration linger.ms: Not a number of type LONG")),
+            ("batch.size", "-3", Some("Invalid value -3 for configuration batch.size: Value must be at least 0")),
+            (
+                "batch.size",
+                "3000000000",
+                Some("Invalid value 3000000000 for configuration batch.size: Not a number of type INT"),
+            ),
+            ("enable.idempotence", "TRUE", None),
+            ("something.else", "x", None),
+        ] {
+            let outcome = check(&BTreeMap::from([(key.to_owned(), value.to_owned())])).err().map(|error| error.0);
+            assert_eq!(outcome.as_deref(), problem, "{key}={value}");
+        }
+    }
+
+    #[test]
+    fn failures_to_connect_are_told_in_javas_words() {
+        for (reason, expected) in [
+            (
+                "localhost:9/bootstrap: Connect to ipv4#127.0.0.1:9 failed: Connection refused (after 0ms in state CONNECT)",
+                "Connection to node -1 (localhost:9) could not be established. Node may not be available.",
+            ),
+            (
+                "sasl_plaintext://h:9/2: Connect to ipv6#[::1]:9 failed: Connection refused",
+                "Connection to node 2 (h:9) could not be established. Node may not be available.",
+            ),
+            ("h:9/2: Receive failed: x (after 5ms in state UP)", "h:9/2: Receive failed: x"),
+        ] {
+            assert_eq!(javas_words(reason), expected);
+        }
     }
 }

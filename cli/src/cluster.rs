@@ -1,14 +1,16 @@
 //! A cluster as its administrators see it: finds the broker that can answer (any, the controller, a group's coordinator,
 //! a given one), waits for it as patiently as Kafka's admin client, and asks again when leadership has moved.
 
-use crate::client::{Connection, Login, check};
+use crate::client::{Connection, Login, NotABroker, check};
+use crate::client_settings::{ConfigError, warn};
 use crate::clock;
-use crate::zookeeper::ZooKeeper;
+use crate::zookeeper;
 use anyhow::{Context as _, bail};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{FindCoordinatorRequest, MetadataRequest, MetadataResponseBroker, Request};
 use common::properties::Properties;
 use std::collections::BTreeMap;
+use std::net::ToSocketAddrs as _;
 use std::time::{Duration, Instant};
 
 /// The first pause between attempts; it doubles up to [`BACKOFF_MAX`].
@@ -34,6 +36,34 @@ pub(crate) enum Target<'a> {
 #[error("Timed out waiting for a node assignment. Call: {0}")]
 pub(crate) struct TimedOut(String);
 
+/// The bootstrap servers cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("Failed to create new KafkaAdminClient\nCaused by: {0}")]
+pub(crate) struct NoServers(ConfigError);
+
+/// The servers of a bootstrap list that have an address; those that have none are told. An error if none has.
+pub(crate) fn resolvable(servers: &str) -> Result<Vec<String>, ConfigError> {
+    let mut found = Vec::new();
+    for server in servers.split(',').map(str::trim).filter(|server| !server.is_empty()) {
+        if !is_host_and_port(server) {
+            return Err(ConfigError(format!("Invalid url in bootstrap.servers: {server}")));
+        }
+        match server.to_socket_addrs().map(|mut addresses| addresses.next()) {
+            Ok(Some(_)) => found.push(server.to_owned()),
+            _ => {
+                let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
+                warn(&format!(
+                    "Couldn't resolve server {server} from bootstrap.servers as DNS resolution failed for {host}"
+                ));
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(ConfigError("No resolvable bootstrap urls given in bootstrap.servers".to_owned()));
+    }
+    Ok(found)
+}
+
 /// Connections to the brokers of a cluster, opened when needed.
 pub(crate) struct Cluster {
     servers: Vec<String>,
@@ -52,16 +82,8 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Reads the settings; connects to nobody yet.
     pub(crate) fn new(servers: &str, settings: &BTreeMap<String, String>) -> anyhow::Result<Cluster> {
-        let servers: Vec<String> =
-            servers.split(',').map(str::trim).filter(|server| !server.is_empty()).map(str::to_owned).collect();
-        if servers.is_empty() {
-            bail!("No resolvable bootstrap urls given in bootstrap.servers");
-        }
-        if let Some(bad) = servers.iter().find(|server| !is_host_and_port(server)) {
-            bail!("Invalid url in bootstrap.servers: {bad}");
-        }
         Ok(Cluster {
-            servers,
+            servers: resolvable(servers).map_err(NoServers)?,
             login: login(settings)?,
             request_timeout: milliseconds(settings, "request.timeout.ms", 30_000)?,
             call_timeout: milliseconds(settings, "default.api.timeout.ms", 60_000)?,
@@ -75,7 +97,7 @@ impl Cluster {
 
     /// A cluster by the endpoints that its brokers registered in ZooKeeper: `--zookeeper`, as before Kafka 3.0.
     pub(crate) fn by_zookeeper(connect: &str, settings: &BTreeMap<String, String>) -> anyhow::Result<Cluster> {
-        Cluster::new(&ZooKeeper::open(connect, 30_000)?.bootstrap_servers()?, settings)
+        Cluster::new(&zookeeper::registered_brokers(connect)?, settings)
     }
 
     /// Gives each call so long, as `--timeout` says.
@@ -127,6 +149,11 @@ impl Cluster {
             self.call(Target::Any, |_| no_topics(), |_| 0).map(|response| self.learn(response))?;
         }
         Ok(self.brokers.keys().copied().collect())
+    }
+
+    /// A live broker, if it is known.
+    pub(crate) fn broker(&self, id: i32) -> Option<MetadataResponseBroker> {
+        self.brokers.get(&id).cloned()
     }
 
     /// The coordinator of a group: its id, host and port.
@@ -204,6 +231,9 @@ impl Cluster {
 
     fn open(&self, server: &str, id: i32) -> anyhow::Result<Connection> {
         let connection = Connection::open_as(server, self.request_timeout, &self.login);
+        if connection.as_ref().is_err_and(|error| error.downcast_ref::<NotABroker>().is_some()) {
+            return connection;
+        }
         if connection.as_ref().is_err_and(|error| !is_lasting(error)) {
             eprintln!(
                 "[{}] WARN [AdminClient clientId=adminclient-1] Connection to node {id} ({server}) could not be \
@@ -270,6 +300,7 @@ fn is_lasting(error: &anyhow::Error) -> bool {
     crate::client::code_of(error).is_some_and(|code| !code.is_retriable())
         || error.downcast_ref::<crate::client::Unsupported>().is_some()
         || error.downcast_ref::<TimedOut>().is_some()
+        || error.downcast_ref::<NotABroker>().is_some()
 }
 
 /// `host:port`, with brackets around an IPv6 address.
@@ -291,7 +322,8 @@ fn milliseconds(settings: &BTreeMap<String, String>, key: &str, default: u64) ->
     Ok(Duration::from_millis(value))
 }
 
-fn login(settings: &BTreeMap<String, String>) -> anyhow::Result<Login> {
+/// How the settings say to log in.
+pub(crate) fn login(settings: &BTreeMap<String, String>) -> anyhow::Result<Login> {
     let protocol = settings.get("security.protocol").map_or("PLAINTEXT", String::as_str);
     match protocol {
         "PLAINTEXT" => Ok(Login::None),

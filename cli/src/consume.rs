@@ -4,14 +4,17 @@
 mod formatter;
 mod specs;
 
-use crate::client_settings::{Complaints, bootstrap_servers, check_servers, translate, warn};
+use crate::client::Connection;
+use crate::client_settings::{self, Complaints, bootstrap_servers, java_text, translate, warn};
 use crate::clock;
-use crate::cluster::load_settings;
+use crate::cluster::{load_settings, login, resolvable};
 use crate::options::{self, Ended, Options, key_values};
 use anyhow::Context as _;
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::{MetadataRequest, MetadataRequestTopic};
 use formatter::Formatter;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +28,12 @@ use std::time::{Duration, Instant};
 const OUTPUT: usize = 64 << 10;
 /// How long a wait for records lasts before signals are looked at.
 const LOOK_UP: Duration = Duration::from_millis(50);
+/// How long a broker may take to answer before the consumer starts without.
+const ASK: Duration = Duration::from_secs(2);
+/// A topic that is created when it is asked for is there after this time, or none is created.
+const CREATED: Duration = Duration::from_millis(500);
+/// How long a question about the start of a partition may take.
+const SETTLE: Duration = Duration::from_secs(5);
 /// Topics of Kafka's own, which a regular expression does not mean.
 const INTERNAL: &str = "^(__consumer_offsets|__transaction_state)$";
 
@@ -35,6 +44,49 @@ struct Places {
     start: Option<Offset>,
     /// Positions in partitions that were taken away; they go on from there if they come back.
     left: Mutex<BTreeMap<(String, i32), Offset>>,
+    /// Where partitions start of which a group knows nothing; `None` if positions are not committed.
+    reset: Option<Offset>,
+    /// Where such partitions did start. Java's consumer commits that, too; librdkafka only what was read.
+    started: Mutex<BTreeMap<(String, i32), i64>>,
+}
+
+impl Places {
+    /// Finds where the partitions of a group start that have no committed offset. What cannot be found out is left to
+    /// librdkafka.
+    fn settle_starts(&self, consumer: &BaseConsumer<Places>, partitions: &TopicPartitionList) {
+        let (Some(reset), Ok(mut started)) = (self.reset, self.started.lock()) else { return };
+        let Ok(committed) = consumer.committed_offsets(partitions.clone(), SETTLE) else { return };
+        for mut partition in partitions.elements() {
+            let (topic, index) = (partition.topic().to_owned(), partition.partition());
+            let known = committed.find_partition(&topic, index).map(|found| found.offset());
+            if known != Some(Offset::Invalid) {
+                continue;
+            }
+            let Ok((low, high)) = consumer.fetch_watermarks(&topic, index, SETTLE) else { return };
+            let start = if reset == Offset::Beginning { low } else { high };
+            if partition.set_offset(Offset::Offset(start)).is_ok() {
+                started.insert((topic, index), start);
+            }
+        }
+    }
+
+    /// Commits where nothing was read, as Java's consumer; where something was, librdkafka does.
+    fn commit_starts(&self, consumer: &BaseConsumer<Places>) {
+        let (Some(_), Ok(mut started)) = (self.reset, self.started.lock()) else { return };
+        let Ok(positions) = consumer.position() else { return };
+        let mut unread = TopicPartitionList::new();
+        for partition in positions.elements().iter().filter(|partition| partition.offset() == Offset::Invalid) {
+            if let Some(start) = started.remove(&(partition.topic().to_owned(), partition.partition())) {
+                // Only an offset below zero is refused.
+                let _ = unread.add_partition_offset(partition.topic(), partition.partition(), Offset::Offset(start));
+            }
+        }
+        if unread.count() > 0
+            && let Err(error) = consumer.commit(&unread, CommitMode::Sync)
+        {
+            self.complaints.say(&format!("offset commit failed: {error}"));
+        }
+    }
 }
 
 impl ClientContext for Places {
@@ -49,6 +101,11 @@ impl ClientContext for Places {
 
 impl ConsumerContext for Places {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Places>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(partitions) => self.settle_starts(consumer, partitions),
+            Rebalance::Revoke(_) => self.commit_starts(consumer),
+            Rebalance::Error(_) => {}
+        }
         let (Some(start), Ok(mut left)) = (self.start, self.left.lock()) else { return };
         match rebalance {
             Rebalance::Assign(partitions) => {
@@ -119,9 +176,12 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             out: Vec::with_capacity(OUTPUT * 2),
             count: 0,
         })
-        .map_err(|error| {
-            eprintln!("[{}] ERROR Unknown error when running consumer: {error:#}", clock::log_time());
-            Ended(1)
+        .map_err(|error| match error.downcast::<Ended>() {
+            Ok(ended) => ended,
+            Err(error) => {
+                unknown_error(&error);
+                Ended(1)
+            }
         })?;
     let ended = reader.run()?;
     if options.has("enable-systest-events") {
@@ -248,10 +308,13 @@ fn connect(
     settings: &BTreeMap<String, String>,
     source: &Source,
 ) -> anyhow::Result<BaseConsumer<Places>> {
-    check_servers(servers)?;
+    client_settings::check(settings)?;
+    let servers = resolvable(servers)
+        .context("org.apache.kafka.common.KafkaException: Failed to construct kafka consumer")?
+        .join(",");
     let mut config = ClientConfig::new();
     config
-        .set("bootstrap.servers", servers)
+        .set("bootstrap.servers", &servers)
         .set("client.id", "console-consumer")
         .set("allow.auto.create.topics", "true")
         .set("topic.blacklist", INTERNAL)
@@ -271,16 +334,25 @@ fn connect(
         config.set("enable.auto.commit", "false");
     }
     translate(settings, &mut config)?;
-    let start = match settings.get("auto.offset.reset").map(String::as_str) {
-        Some("earliest") if group.is_none() => Some(Offset::Beginning),
-        Some("latest") if group.is_none() => Some(Offset::End),
+    let reset = match settings.get("auto.offset.reset").map(String::as_str) {
+        Some("earliest") => Some(Offset::Beginning),
+        Some("latest") => Some(Offset::End),
         _ => None,
     };
+    let commits = settings.get("enable.auto.commit").is_none_or(|value| !value.eq_ignore_ascii_case("false"));
+    let (start, reset) = if group.is_none() { (reset, None) } else { (None, reset.filter(|_| commits)) };
     let group = group.unwrap_or_else(|| format!("console-consumer-{}", fastrand::u32(0..100_000)));
     config.set("group.id", group);
     let complaints = Complaints::new("Consumer clientId=console-consumer", settings);
-    let places = Places { complaints, start, left: Mutex::default() };
+    let places = Places { complaints, start, left: Mutex::default(), reset, started: Mutex::default() };
     let consumer: BaseConsumer<Places> = config.create_with_context(places)?;
+    if let Source::Topic(topic) | Source::Partition(topic, ..) = source {
+        if have_created(topic, &servers, settings) == Some(ErrorCode::InvalidTopicException) {
+            terminate(&format!("org.apache.kafka.common.errors.InvalidTopicException: Invalid topics: [{topic}]"));
+            eprintln!("Processed a total of 0 messages");
+            return Err(Ended(0).into());
+        }
+    }
     match source {
         Source::Topic(topic) => consumer.subscribe(&[topic])?,
         Source::Matching(pattern) => consumer.subscribe(&[&format!("^({pattern})$")])?,
@@ -291,6 +363,36 @@ fn connect(
         }
     }
     Ok(consumer)
+}
+
+/// Has a topic created that is not there yet, as Java's consumer does by asking for it. librdkafka's does not when it
+/// subscribes, and would read nothing that was written before it noticed the topic. What goes wrong is left to librdkafka,
+/// which will meet and tell the same. Gives what the broker says of the topic.
+fn have_created(topic: &str, servers: &str, settings: &BTreeMap<String, String>) -> Option<ErrorCode> {
+    if settings.get("allow.auto.create.topics").is_some_and(|value| value.eq_ignore_ascii_case("false")) {
+        return None;
+    }
+    let login = login(settings).ok()?;
+    let mut open = servers.split(',').map(|server| Connection::open_as(server, ASK, &login));
+    let mut connection = open.find_map(Result::ok)?;
+    let request = MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic { name: Some(topic.to_owned()), ..Default::default() }]),
+        allow_auto_topic_creation: true,
+        ..Default::default()
+    };
+    let deadline = Instant::now() + CREATED;
+    loop {
+        let response = connection.call(&request).ok()?;
+        let found = response.topics.first();
+        let code = found.and_then(|topic| ErrorCode::from_code(topic.error_code));
+        let led = found.is_some_and(|topic| topic.partitions.iter().all(|partition| partition.leader_id >= 0));
+        let is_coming = matches!(code, Some(ErrorCode::UnknownTopicOrPartition | ErrorCode::LeaderNotAvailable))
+            || (code == Some(ErrorCode::None) && !led);
+        if !is_coming || Instant::now() >= deadline {
+            return code;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 struct Reader {
@@ -312,6 +414,8 @@ impl Reader {
             let number = usize::try_from(signal).expect("signals have small positive numbers");
             signal_hook::flag::register_usize(signal, self.signal.clone(), number).context("listening for signals")?;
         }
+        // A consumer whose reader is gone leaves its group and tells how many it read, as Kafka's.
+        crate::broken_pipe::is_survived();
         let outcome = self.read();
         let flushed = self.flush();
         self.close();
@@ -320,7 +424,7 @@ impl Reader {
         std::mem::forget(self.consumer);
         match outcome.and(flushed.map(|_| ())) {
             Err(error) => {
-                eprintln!("[{}] ERROR Unknown error when running consumer: {error:#}", clock::log_time());
+                unknown_error(&error);
                 Ok(ExitCode::FAILURE)
             }
             Ok(()) if signal > 0 => Ok(ExitCode::from(u8::try_from(128 + signal).unwrap_or(1))),
@@ -361,7 +465,7 @@ impl Reader {
                     waiting_since = Instant::now();
                 }
                 Some(Err(error)) if !is_passing(&error) => {
-                    terminate(&error.to_string());
+                    terminate(&java_text(&error));
                     return Ok(());
                 }
                 _ => {
@@ -397,12 +501,24 @@ impl Reader {
     /// Leaves the group and commits what is to be committed; waits no longer than for that.
     fn close(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
+        // Records that wait to be read must not be taken for read, and their offsets committed, by the polls below.
+        if let Ok(assigned) = self.consumer.assignment() {
+            // What is not assigned any more has no records waiting.
+            let _ = self.consumer.pause(&assigned);
+        }
         if self.consumer.close_queue().is_ok() {
             while !self.consumer.closed() && Instant::now() < deadline {
                 self.consumer.poll(Duration::from_millis(2));
             }
         }
     }
+}
+
+fn unknown_error(error: &anyhow::Error) {
+    let now = clock::log_time();
+    eprintln!(
+        "[{now}] ERROR Unknown error when running consumer:  (org.apache.kafka.tools.consumer.ConsoleConsumer)\n{error:#}"
+    );
 }
 
 fn terminate(reason: &str) {

@@ -98,8 +98,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
 
 fn act(options: &Options) -> anyhow::Result<()> {
     let settings = options.value("command-config")?.map_or_else(|| Ok(BTreeMap::new()), load_settings)?;
-    let mut cluster = Cluster::new(options.value("bootstrap-server")?.unwrap_or_default(), &settings)
-        .map_err(|error| error.context("Failed to create new KafkaAdminClient"))?;
+    let mut cluster = Cluster::new(options.value("bootstrap-server")?.unwrap_or_default(), &settings)?;
     let timeout = options.number::<u64>("timeout")?.unwrap_or(5000);
     cluster.set_call_timeout(Duration::from_millis(timeout));
     if options.has("list") {

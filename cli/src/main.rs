@@ -7,6 +7,9 @@
     reason = "a command-line tool prints, waits and reads the clock"
 )]
 
+mod absent;
+mod api_versions;
+mod broken_pipe;
 mod client;
 mod client_settings;
 mod clock;
@@ -14,17 +17,18 @@ mod cluster;
 mod configs;
 mod consume;
 mod container;
+mod get_offsets;
 mod groups;
 mod java_float;
 mod java_order;
 mod leader_election;
 mod log_dirs;
 mod log_offsets;
-mod offsets;
 mod options;
 mod produce;
 mod reassign;
 mod start;
+mod stop;
 mod topics;
 mod transactions;
 mod up;
@@ -45,17 +49,20 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("kafka-console-consumer", "show the records of topics", consume::consume),
     ("kafka-consumer-groups", "list, describe and delete groups, and move their offsets", groups::groups),
     ("kafka-configs", "settings of topics, brokers, users and clients", configs::configs),
-    ("kafka-get-offsets", "the offsets of partitions at a time", offsets::offsets),
+    ("kafka-get-offsets", "the offsets of partitions at a time", get_offsets::get_offsets),
     ("kafka-reassign-partitions", "move partitions to other brokers", reassign::reassign),
     ("kafka-leader-election", "elect preferred or unclean leaders", leader_election::leader_election),
     ("kafka-log-dirs", "what lies in the brokers' log directories", log_dirs::log_dirs),
     ("kafka-transactions", "list, describe and abort transactions", transactions::transactions),
+    ("kafka-broker-api-versions", "what each broker serves, in which versions", api_versions::api_versions),
     ("zookeeper-shell", "look at and change nodes", zk_shell::zookeeper_shell),
     ("zkCli", "the same, as ZooKeeper calls it", zk_shell::zk_cli),
     ("kafka-server-start", "run a broker", start::kafka),
+    ("kafka-server-stop", "stop this user's brokers", stop::kafka),
     ("zookeeper-server-start", "run a coordinator", start::zookeeper),
     ("import-zookeeper", "an Apache ZooKeeper's data directory into a new coordinator", start::import_zookeeper),
     ("export-zookeeper", "a stopped coordinator's data for an Apache ZooKeeper", start::export_zookeeper),
+    ("zookeeper-server-stop", "stop this user's coordinators", stop::zookeeper),
     ("up", "start a cluster on this machine and keep it running", up::up),
     ("down", "stop the cluster of a folder", up::down),
     ("status", "what runs in a folder", up::status),
@@ -63,6 +70,7 @@ const TOOLS: &[(&str, &str, Tool)] = &[
 ];
 
 fn main() -> ExitCode {
+    broken_pipe::ends_the_tool();
     let mut arguments: Vec<String> = std::env::args().collect();
     let called = if arguments.is_empty() { String::new() } else { arguments.remove(0) };
     let name = tool_name(&called);
@@ -73,6 +81,10 @@ fn main() -> ExitCode {
             None => (String::new(), &arguments[..]),
         },
     };
+    if matches!(name.as_str(), "--version" | "-V" | "version") {
+        println!("castellan {}, with the tools of Kafka {}", env!("CARGO_PKG_VERSION"), options::KAFKA_VERSION);
+        return ExitCode::SUCCESS;
+    }
     if name == "names" {
         let names: Vec<&str> =
             TOOLS.iter().map(|(tool, _, _)| *tool).filter(|tool| tool.contains('-') || *tool == "zkCli").collect();
@@ -101,6 +113,10 @@ fn find(name: &str) -> Option<Tool> {
 
 fn usage(name: &str) -> ExitCode {
     let asked = matches!(name, "" | "help" | "--help" | "-h");
+    if let Some(explanation) = absent::explanation(name) {
+        eprintln!("{explanation}");
+        return ExitCode::FAILURE;
+    }
     if !asked {
         eprintln!("castellan: there is no tool '{name}'");
     }
@@ -114,4 +130,16 @@ fn usage(name: &str) -> ExitCode {
     }
     eprint!("{text}");
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_tool_is_told_to_be_absent() {
+        for (tool, _, _) in TOOLS {
+            assert_eq!(absent::explanation(tool), None, "{tool}");
+        }
+    }
 }

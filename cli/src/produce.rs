@@ -4,9 +4,9 @@
 mod reader;
 mod specs;
 
-use crate::client_settings::{Complaints, bootstrap_servers, check_servers, translate, warn};
+use crate::client_settings::{self, Complaints, ConfigError, bootstrap_servers, java_text, translate, warn};
 use crate::clock;
-use crate::cluster::load_settings;
+use crate::cluster::{load_settings, resolvable};
 use crate::options::{self, Options, key_values};
 use anyhow::anyhow;
 use rdkafka::ClientContext;
@@ -82,9 +82,28 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     }
     let reader = LineReader::new(&properties)?;
     let round_robin = round_robin(settings.get("partitioner.class").map(String::as_str))?;
+    check_settings(&settings)?;
     let producer = Sender::new(&servers, topic, &settings, round_robin)
-        .map_err(|error| error.context("Failed to construct kafka producer"))?;
+        .map_err(|error| error.context("org.apache.kafka.common.KafkaException: Failed to construct kafka producer"))?;
     producer.run(reader, options.has("sync"))
+}
+
+fn check_settings(settings: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    client_settings::check(settings)?;
+    let is = |key: &str, values: &[&str]| settings.get(key).is_some_and(|value| values.contains(&value.as_str()));
+    if is("enable.idempotence", &["true"]) && is("acks", &["0", "1"]) {
+        let problem = "Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee \
+                       idempotence.";
+        return Err(ConfigError(problem.to_owned()));
+    }
+    let number = |key: &str, default: i64| settings.get(key).and_then(|value| value.parse().ok()).unwrap_or(default);
+    if settings.contains_key("delivery.timeout.ms")
+        && number("delivery.timeout.ms", 0) < number("linger.ms", 0) + number("request.timeout.ms", 1500)
+    {
+        let problem = "delivery.timeout.ms should be equal to or larger than linger.ms + request.timeout.ms";
+        return Err(ConfigError(problem.to_owned()));
+    }
+    Ok(())
 }
 
 /// Does the partitioner deal records out in turn? Java's other partitioners are librdkafka's own ways.
@@ -125,16 +144,27 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
     }
 }
 
+/// librdkafka knows a topic with an impossible name as one that is not there.
+fn is_valid_topic(topic: &str) -> bool {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    (1..=249).contains(&topic.len()) && topic.chars().all(fits) && !matches!(topic, "." | "..")
+}
+
 fn complain(topic: &str, key: Option<&[u8]>, value: Option<&[u8]>, error: &KafkaError) {
     let size = |bytes: Option<&[u8]>| bytes.map_or("null".to_owned(), |bytes| format!("{} bytes", bytes.len()));
     let reason = match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::MessageTimedOut) => {
-            "Expiring 1 record(s): it could not be delivered within delivery.timeout.ms".to_owned()
+            let problem = "Expiring 1 record(s): it could not be delivered within delivery.timeout.ms";
+            format!("org.apache.kafka.common.errors.TimeoutException: {problem}")
         }
-        _ => error.to_string(),
+        Some(RDKafkaErrorCode::InvalidTopic | RDKafkaErrorCode::UnknownTopic) if !is_valid_topic(topic) => {
+            format!("org.apache.kafka.common.errors.InvalidTopicException: {topic}")
+        }
+        _ => java_text(error),
     };
     eprintln!(
-        "[{}] ERROR Error when sending message to topic {topic} with key: {}, value: {} with error: {reason}",
+        "[{}] ERROR Error when sending message to topic {topic} with key: {}, value: {} with error: \
+         (org.apache.kafka.clients.producer.internals.ErrorLoggingCallback)\n{reason}",
         clock::log_time(),
         size(key),
         size(value)
@@ -159,7 +189,7 @@ impl Sender {
         settings: &BTreeMap<String, String>,
         round_robin: bool,
     ) -> anyhow::Result<Sender> {
-        check_servers(servers)?;
+        let servers = resolvable(servers)?.join(",");
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", servers)

@@ -110,8 +110,7 @@ fn action(options: &Options) -> Result<&'static str, Ended> {
 
 fn act(action: &str, options: &Options) -> anyhow::Result<()> {
     let settings = options.value("command-config")?.map_or_else(|| Ok(BTreeMap::new()), load_settings)?;
-    let mut cluster = Cluster::new(options.value("bootstrap-server")?.unwrap_or_default(), &settings)
-        .map_err(|error| error.context("Failed to create new KafkaAdminClient"))?;
+    let mut cluster = Cluster::new(options.value("bootstrap-server")?.unwrap_or_default(), &settings)?;
     let file = |name: &str| -> anyhow::Result<String> { plan::read(options.value(name)?.unwrap_or_default()) };
     match action {
         "verify" => verify(&mut cluster, &file("reassignment-json-file")?, options.has("preserve-throttles")),

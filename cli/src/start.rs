@@ -9,18 +9,17 @@ use std::process::{Command, ExitCode, Stdio};
 
 /// `kafka-server-start [-daemon] server.properties [--override property=value]*`.
 pub(crate) fn kafka(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    if arguments.is_empty() {
-        println!("USAGE: {} [-daemon] server.properties [--override property=value]*", called());
-        return Ok(ExitCode::FAILURE);
+    let usage = format!("USAGE: {} [-daemon] server.properties [--override property=value]*", called());
+    if let Some(code) = help_or_version(&usage, arguments) {
+        return Ok(code);
     }
     become_server("broker", "kafkaServer", arguments)
 }
 
 /// `zookeeper-server-start [-daemon] zookeeper.properties`.
 pub(crate) fn zookeeper(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    if arguments.is_empty() {
-        println!("USAGE: {} [-daemon] zookeeper.properties", called());
-        return Ok(ExitCode::FAILURE);
+    if let Some(code) = help_or_version(&format!("USAGE: {} [-daemon] zookeeper.properties", called()), arguments) {
+        return Ok(code);
     }
     become_server("coordinator", "zookeeper", arguments)
 }
@@ -48,6 +47,25 @@ fn convert(
     let program = sibling("coordinator")?;
     let error = Command::new(&program).arg(name).args(arguments).exec();
     Err(error).with_context(|| format!("starting {}", program.display()))
+}
+
+/// Says what was asked for instead of a server; `None` if a server is wanted.
+fn help_or_version(usage: &str, arguments: &[String]) -> Option<ExitCode> {
+    match arguments.first().map(String::as_str) {
+        None => {
+            println!("{usage}");
+            Some(ExitCode::FAILURE)
+        }
+        Some("--help" | "-help" | "-h") => {
+            println!("{usage}");
+            Some(ExitCode::SUCCESS)
+        }
+        Some("--version" | "-version") => {
+            println!("castellan {}, as Kafka {}", env!("CARGO_PKG_VERSION"), crate::options::KAFKA_VERSION);
+            Some(ExitCode::SUCCESS)
+        }
+        Some(_) => None,
+    }
 }
 
 /// The name this program was called by.

@@ -40,8 +40,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     };
     let mut cluster = match (options.value("bootstrap-server")?, options.value("zookeeper")?) {
         (None, Some(zookeeper)) => Cluster::by_zookeeper(zookeeper, &settings)?,
-        (servers, _) => Cluster::new(servers.unwrap_or_default(), &settings)
-            .map_err(|error| error.context("Failed to create new KafkaAdminClient"))?,
+        (servers, _) => Cluster::new(servers.unwrap_or_default(), &settings)?,
     };
     let action = ACTIONS.into_iter().find(|action| options.has(action));
     let outcome = match action {

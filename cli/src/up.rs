@@ -11,6 +11,7 @@ use crate::client::Connection;
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use layout::{Layout, Role, Server};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,45 +23,68 @@ const READY: Duration = Duration::from_secs(60);
 /// How long a server may take to stop before it is killed.
 const STOP: Duration = Duration::from_secs(30);
 
-/// Starts what is not running, waits until all serve, and stays in the foreground unless told to detach.
+/// Starts what is not running, waits until all serve, and stays in the foreground unless told to detach or there was
+/// nothing to start. Ctrl-C then stops what was started here.
 pub(crate) fn up(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    // Servers must not be left alone because nobody reads what is said of them.
+    crate::broken_pipe::is_survived();
     let Some(matches) = parse(up_command(), arguments)? else { return Ok(ExitCode::SUCCESS) };
-    let layout = Layout::open_or_create(
-        &dir(&matches)?,
-        &layout::Wish {
-            coordinators: matches.get_one("coordinators").copied(),
-            brokers: matches.get_one("brokers").copied(),
-            coordinator_port: matches.get_one("coordinator-port").copied(),
-            broker_port: matches.get_one("broker-port").copied(),
-            coordinator_settings: settings(&matches, "coordinator-set")?,
-            broker_settings: settings(&matches, "broker-set")?,
-        },
-    )?;
+    let dir = dir(&matches)?;
+    let layout = Layout::open_or_create(&dir, &wish(&matches)?)?;
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, interrupted.clone()).context("listening for signals")?;
     }
+    let ours: Vec<&Server> =
+        layout.servers.iter().filter(|server| process::pid(&layout.dir, server).is_none()).collect();
     let started = Instant::now();
     let progress = progress();
-    let result = start(&layout, &progress, &interrupted);
+    let result = start(&layout, &ours, &progress, &interrupted);
     progress.finish_and_clear();
     if let Err(error) = result {
-        stop_all(&layout, "stopping what was started");
+        stop_all(&layout, &ours, "stopping what was started");
+        layout.forget_if_new();
         return Err(error);
     }
-    println!(
-        "Ready in {:.1} s: coordinators {}  brokers {}",
-        started.elapsed().as_secs_f64(),
-        layout.connect_string(Role::Coordinator),
-        layout.connect_string(Role::Broker)
-    );
+    let (coordinators, brokers) = (layout.connect_string(Role::Coordinator), layout.connect_string(Role::Broker));
+    if ours.is_empty() {
+        tell(&format!("Already running in {}: coordinators {coordinators}  brokers {brokers}", dir.display()));
+        tell(&format!("'castellan down --dir {}' stops them", dir.display()));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    tell(&format!("Ready in {seconds:.1} s: coordinators {coordinators}  brokers {brokers}"));
     if matches.get_flag("detach") {
         return Ok(ExitCode::SUCCESS);
     }
-    println!("Ctrl-C stops them. Logs and data are in {}", layout.dir.display());
-    let watched = watch(&layout, &interrupted);
-    stop_all(&layout, "stopping");
+    if ours.len() == layout.servers.len() {
+        tell(&format!("Ctrl-C stops them. Logs and data are in {}", dir.display()));
+    } else {
+        let names = ours.iter().map(|server| server.name()).collect::<Vec<_>>().join(", ");
+        tell(&format!(
+            "Ctrl-C stops {names}; the others ran already and go on. Logs and data are in {}",
+            dir.display()
+        ));
+    }
+    let watched = watch(&layout, &ours, &interrupted);
+    stop_all(&layout, &ours, "stopping");
     watched.map(|()| ExitCode::SUCCESS)
+}
+
+/// Says something to whoever still listens.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn wish(matches: &ArgMatches) -> anyhow::Result<layout::Wish> {
+    Ok(layout::Wish {
+        coordinators: matches.get_one("coordinators").copied(),
+        brokers: matches.get_one("brokers").copied(),
+        coordinator_port: matches.get_one("coordinator-port").copied(),
+        broker_port: matches.get_one("broker-port").copied(),
+        coordinator_settings: settings(matches, "coordinator-set")?,
+        broker_settings: settings(matches, "broker-set")?,
+    })
 }
 
 /// Stops the servers of a folder, brokers first.
@@ -73,19 +97,23 @@ pub(crate) fn down(arguments: &[String]) -> anyhow::Result<ExitCode> {
         println!("Nothing runs in {}", layout.dir.display());
         return Ok(ExitCode::SUCCESS);
     }
-    stop_all(&layout, "stopping");
+    stop_all(&layout, &layout.servers.iter().collect::<Vec<_>>(), "stopping");
     println!("Stopped {running} servers");
     Ok(ExitCode::SUCCESS)
 }
 
-fn start(layout: &Layout, progress: &indicatif::ProgressBar, interrupted: &AtomicBool) -> anyhow::Result<()> {
+fn start(
+    layout: &Layout,
+    ours: &[&Server],
+    progress: &indicatif::ProgressBar,
+    interrupted: &AtomicBool,
+) -> anyhow::Result<()> {
     process::forget_stopping(&layout.dir);
-    for role in [Role::Coordinator, Role::Broker] {
-        for server in layout.of(role) {
-            if process::pid(&layout.dir, server).is_none() {
-                process::start(&layout.dir, server)?;
-            }
-        }
+    for server in ours {
+        layout.check_ports(server)?;
+    }
+    for server in ours {
+        process::start(&layout.dir, server)?;
     }
     let deadline = Instant::now() + READY;
     loop {
@@ -142,41 +170,44 @@ fn state(server: &Server) -> Option<String> {
 
 /// Waits for an interrupt, or for `castellan down` from elsewhere. A server that ends is told and the others go on, so
 /// that one can be killed and started again to see what the cluster makes of it.
-fn watch(layout: &Layout, interrupted: &AtomicBool) -> anyhow::Result<()> {
+fn watch(layout: &Layout, ours: &[&Server], interrupted: &AtomicBool) -> anyhow::Result<()> {
+    let dir = layout.dir.display();
     let mut away: Vec<&Server> = Vec::new();
     while !interrupted.load(Ordering::Relaxed) {
         std::thread::sleep(Duration::from_millis(100));
         if process::is_stopping(&layout.dir) {
             continue;
         }
-        let ended = |server: &&Server| process::pid(&layout.dir, server).is_none();
-        let now: Vec<&Server> = layout.servers.iter().filter(ended).collect();
-        if now.len() == layout.servers.len() {
-            // A stop takes the pid files away, a crash leaves them.
-            let crashed = now.iter().any(|server| process::has_pid_file(&layout.dir, server));
-            anyhow::ensure!(!crashed, "every server ended by itself; see the logs in {}", layout.dir.display());
+        let now: Vec<&Server> =
+            ours.iter().copied().filter(|server| process::pid(&layout.dir, server).is_none()).collect();
+        // A stop takes the pid files away, a crash leaves them.
+        let crashed = |server: &&Server| process::has_pid_file(&layout.dir, server);
+        if now.len() == ours.len() {
+            anyhow::ensure!(!now.iter().any(crashed), "every server ended by itself; see the logs in {dir}");
             return Ok(());
         }
-        for server in now.iter().filter(|server| !away.contains(server)) {
-            let (name, dir) = (server.name(), layout.dir.display());
-            eprintln!(
+        for server in now.iter().filter(|server| !away.contains(server) && crashed(server)) {
+            let name = server.name();
+            let _ = writeln!(
+                std::io::stderr(),
                 "{name} ended by itself, see {dir}/{name}.log; 'castellan up --dir {dir} --detach' starts it again"
             );
         }
         for server in away.iter().filter(|server| !now.contains(server)) {
-            eprintln!("{} runs again", server.name());
+            let _ = writeln!(std::io::stderr(), "{} runs again", server.name());
         }
         away = now;
     }
     Ok(())
 }
 
-fn stop_all(layout: &Layout, message: &str) {
+fn stop_all(layout: &Layout, servers: &[&Server], message: &str) {
     let progress = progress();
     progress.set_message(message.to_owned());
     let _mark = process::mark_stopping(&layout.dir);
     for role in [Role::Broker, Role::Coordinator] {
-        process::stop(&layout.dir, &layout.of(role).collect::<Vec<_>>(), STOP);
+        let half: Vec<&Server> = servers.iter().copied().filter(|server| server.role == role).collect();
+        process::stop(&layout.dir, &half, STOP);
     }
     progress.finish_and_clear();
 }

@@ -3,12 +3,16 @@
 
 mod arguments;
 mod commands;
+mod line_editor;
 mod quota;
 
 use crate::start::called;
 use crate::zookeeper::{Notice, ZooKeeper};
 use commands::{COMMANDS, Command, Failure};
+use common::zk::request::Request;
+use common::zk::response::Response;
 use common::zk::session::{SessionConfig, SessionEvent};
+use line_editor::{LineEditor, Said};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
@@ -94,6 +98,8 @@ fn run(arguments: &[String], usage: &'static str) -> anyhow::Result<ExitCode> {
         history: BTreeMap::new(),
         count: 0,
         print_watches: true,
+        editor: None,
+        has_made_ephemeral: false,
         exit_code: 0,
     };
     if shell.invocation.command.is_empty() {
@@ -104,12 +110,17 @@ fn run(arguments: &[String], usage: &'static str) -> anyhow::Result<ExitCode> {
         shell.await_connection();
         let command = shell.invocation.command.clone();
         shell.process(&command)?;
-        // An ephemeral node made by a single command is to outlive it for a while, as with ZooKeeper's shell.
-        if command[0] != "create" {
-            shell.zookeeper.leave();
-        }
+    }
+    // An ephemeral node is to outlive the shell for a while, as with ZooKeeper's.
+    if !shell.has_made_ephemeral && !shell.zookeeper.has_ended() {
+        shell.zookeeper.leave();
     }
     Ok(ExitCode::from(shell.exit_code))
+}
+
+fn timespec(patience: Duration) -> Timespec {
+    let patience = patience.min(Duration::from_secs(60));
+    Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: patience.subsec_nanos().into() }
 }
 
 fn connect(server: &str, invocation: &Invocation) -> anyhow::Result<ZooKeeper> {
@@ -126,6 +137,9 @@ struct Shell {
     history: BTreeMap<usize, String>,
     count: usize,
     print_watches: bool,
+    /// At a terminal.
+    editor: Option<LineEditor>,
+    has_made_ephemeral: bool,
     exit_code: u8,
 }
 
@@ -163,13 +177,23 @@ impl Shell {
 
     fn read_lines(&mut self) -> anyhow::Result<()> {
         let stdin = std::io::stdin();
-        let echo = !stdin.is_terminal();
+        if stdin.is_terminal() && std::io::stdout().is_terminal() {
+            let names = OWN.iter().map(|(name, _)| *name).chain(COMMANDS.iter().map(|command| command.name));
+            self.editor = Some(LineEditor::start(names.collect())?);
+        }
         let mut input = Vec::new();
         loop {
-            print!("{}", self.prompt());
-            std::io::stdout().flush()?;
-            let Some(line) = self.next_line(&stdin, &mut input)? else { return Ok(()) };
-            if echo {
+            let prompt = self.prompt();
+            let line = if let Some(editor) = &self.editor {
+                editor.prompt(prompt);
+                self.edited_line()
+            } else {
+                print!("{prompt}");
+                std::io::stdout().flush()?;
+                self.next_line(&stdin, &mut input)?
+            };
+            let Some(line) = line else { return Ok(()) };
+            if self.editor.is_none() {
                 println!("{line}");
             }
             if !line.is_empty() {
@@ -181,6 +205,37 @@ impl Shell {
                 self.count += 1;
             }
             self.show_notices();
+        }
+    }
+
+    /// The next line from the terminal; meanwhile the session is kept alive and serves completion.
+    fn edited_line(&mut self) -> Option<String> {
+        loop {
+            let editor = self.editor.as_mut()?;
+            let mut descriptors = vec![PollFd::new(editor.wake(), PollFlags::IN)];
+            if let Some(stream) = self.zookeeper.stream() {
+                descriptors.push(PollFd::new(stream, PollFlags::IN));
+            }
+            let patience = timespec(self.zookeeper.idle_time());
+            let _ = poll(&mut descriptors, Some(&patience));
+            let is_said = !descriptors[0].revents().is_empty();
+            drop(descriptors);
+            if !is_said {
+                self.zookeeper.step(Some(Instant::now()));
+                self.show_notices();
+                continue;
+            }
+            match editor.said() {
+                Said::Line(line) => return Some(line),
+                Said::End => return None,
+                Said::ChildrenOf(path) => {
+                    let children = match self.zookeeper.call(Request::GetChildren { path, watch: false }) {
+                        Ok(Response::GetChildren { children }) => children,
+                        _ => Vec::new(),
+                    };
+                    editor.answer(children);
+                }
+            }
         }
     }
 
@@ -201,9 +256,7 @@ impl Shell {
             if let Some(stream) = self.zookeeper.stream() {
                 descriptors.push(PollFd::new(stream, PollFlags::IN));
             }
-            let patience = self.zookeeper.idle_time().min(Duration::from_secs(60));
-            let patience =
-                Timespec { tv_sec: patience.as_secs().cast_signed(), tv_nsec: patience.subsec_nanos().into() };
+            let patience = timespec(self.zookeeper.idle_time());
             let _ = poll(&mut descriptors, Some(&patience));
             let [line_ready, answer_ready] =
                 [0, 1].map(|index| descriptors.get(index).is_some_and(|one| !one.revents().is_empty()));
@@ -235,7 +288,11 @@ impl Shell {
                 Notice::Watch(event) => ("SyncConnected", format!("{:?}", event.kind), Some(event.path)),
             };
             let path = path.as_deref().unwrap_or("null");
-            println!("\nWATCHER::\n\nWatchedEvent state:{state} type:{kind} path:{path}");
+            let text = format!("\nWATCHER::\n\nWatchedEvent state:{state} type:{kind} path:{path}");
+            match &mut self.editor {
+                Some(editor) => editor.print(text + "\n"),
+                None => println!("{text}"),
+            }
         }
     }
 
@@ -309,6 +366,7 @@ impl Shell {
             println!("Not connected");
             return Ok(());
         }
+        self.has_made_ephemeral |= command.name == "create" && words.iter().any(|word| word == "-e");
         let outcome = command.run(&mut self.zookeeper, words);
         std::io::stdout().flush().map_err(|error| Failure::Text(error.to_string()))?;
         self.show_notices();

@@ -1,6 +1,7 @@
 //! A ZooKeeper session for command-line tools: drives the common session machine over one blocking socket, one request at
 //! a time. Understands no command.
 
+use crate::clock;
 use anyhow::bail;
 use bytes::Bytes;
 use common::time::Millis;
@@ -8,7 +9,7 @@ use common::zk::error::ZkError;
 use common::zk::request::Request;
 use common::zk::response::Response;
 use common::zk::session::{Output, Session, SessionConfig, SessionEvent, WatchedEvent};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
@@ -31,6 +32,8 @@ pub(crate) struct ZooKeeper {
     /// Attempts to connect that failed since one succeeded.
     failures: usize,
     servers: usize,
+    /// Servers of which it was told that their names have no address.
+    unresolved: BTreeSet<String>,
     next_token: u64,
     reply: Option<(u64, Result<Response, ZkError>)>,
     /// Oldest first; whoever shows them takes them.
@@ -43,6 +46,9 @@ impl ZooKeeper {
         let mut zookeeper = ZooKeeper::start(SessionConfig::new(connect, timeout_ms)?);
         let deadline = Instant::now() + Duration::from_millis(u64::from(timeout_ms));
         while !zookeeper.is_connected() {
+            if zookeeper.unresolved.len() == zookeeper.servers {
+                bail!("No server of the ZooKeeper connect string {connect} has an address");
+            }
             if Instant::now() >= deadline || zookeeper.session.has_ended() {
                 bail!("Timed out waiting for connection to ZooKeeper at {connect} while in state: CONNECTING");
             }
@@ -61,6 +67,7 @@ impl ZooKeeper {
             started: Instant::now(),
             failures: 0,
             servers,
+            unresolved: BTreeSet::new(),
             next_token: 0,
             reply: None,
             notices: VecDeque::new(),
@@ -170,6 +177,30 @@ impl ZooKeeper {
         self.carry_out();
     }
 
+    fn connect(&mut self, server: &str) -> Option<TcpStream> {
+        let addresses = match server.to_socket_addrs() {
+            Ok(addresses) => addresses,
+            Err(_) => {
+                if self.unresolved.insert(server.to_owned()) {
+                    let (now, (host, port)) = (clock::log_time(), server.rsplit_once(':').unwrap_or((server, "")));
+                    eprintln!(
+                        "[{now}] ERROR Unable to resolve address: {host}/<unresolved>:{port} \
+                         (org.apache.zookeeper.client.StaticHostProvider)\njava.net.UnknownHostException: {host}: Name or \
+                         service not known"
+                    );
+                }
+                return None;
+            }
+        };
+        for address in addresses {
+            if let Ok(stream) = TcpStream::connect_timeout(&address, CONNECT) {
+                stream.set_nodelay(true).ok()?;
+                return Some(stream);
+            }
+        }
+        None
+    }
+
     fn lost(&mut self, now: Millis) {
         self.stream = None;
         self.session.on_disconnected(now);
@@ -179,7 +210,7 @@ impl ZooKeeper {
         while let Some(output) = self.session.poll() {
             match output {
                 Output::Connect(server) => {
-                    self.stream = connect(&server);
+                    self.stream = self.connect(&server);
                     let now = self.now();
                     match self.stream {
                         Some(_) => {
@@ -207,7 +238,7 @@ impl ZooKeeper {
     }
 
     /// The plain text endpoints that the brokers registered, as a bootstrap list.
-    pub(crate) fn bootstrap_servers(&mut self) -> anyhow::Result<String> {
+    fn bootstrap_servers(&mut self) -> anyhow::Result<String> {
         let ids = match self.call(Request::GetChildren { path: "/brokers/ids".to_owned(), watch: false }) {
             Ok(Response::GetChildren { children }) => children,
             Ok(_) => Vec::new(),
@@ -227,14 +258,12 @@ impl ZooKeeper {
     }
 }
 
-fn connect(server: &str) -> Option<TcpStream> {
-    for address in server.to_socket_addrs().ok()? {
-        if let Ok(stream) = TcpStream::connect_timeout(&address, CONNECT) {
-            stream.set_nodelay(true).ok()?;
-            return Some(stream);
-        }
-    }
-    None
+/// The brokers registered at a connect string, as a bootstrap list: what `--zookeeper` is good for.
+pub(crate) fn registered_brokers(connect: &str) -> anyhow::Result<String> {
+    let mut zookeeper = ZooKeeper::open(connect, 30_000)?;
+    let servers = zookeeper.bootstrap_servers();
+    zookeeper.leave();
+    servers
 }
 
 /// `host:port` of a broker's first plain text listener.

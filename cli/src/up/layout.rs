@@ -13,6 +13,15 @@ pub(crate) enum Role {
     Broker,
 }
 
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Role::Coordinator => "coordinator",
+            Role::Broker => "broker",
+        })
+    }
+}
+
 /// One server of the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Server {
@@ -24,10 +33,7 @@ pub(crate) struct Server {
 impl Server {
     /// `coordinator-1`, `broker-0`: the stem of its files.
     pub(crate) fn name(&self) -> String {
-        match self.role {
-            Role::Coordinator => format!("coordinator-{}", self.id),
-            Role::Broker => format!("broker-{}", self.id),
-        }
+        format!("{}-{}", self.role, self.id)
     }
 
     /// Where clients reach it.
@@ -51,6 +57,8 @@ pub(crate) struct Layout {
     pub(crate) dir: PathBuf,
     /// Coordinators by id, then brokers by id.
     pub(crate) servers: Vec<Server>,
+    /// It was written by this program's run, and nothing in it has ever served.
+    is_new: bool,
 }
 
 /// What the command line asked for; `None` where it said nothing.
@@ -67,7 +75,7 @@ pub(crate) struct Wish {
 impl Layout {
     /// An existing folder.
     pub(crate) fn open(dir: &Path) -> anyhow::Result<Layout> {
-        let layout = Layout { dir: dir.to_owned(), servers: read_servers(dir)? };
+        let layout = Layout { dir: dir.to_owned(), servers: read_servers(dir)?, is_new: false };
         if layout.servers.is_empty() {
             bail!("there is no cluster in {}; 'castellan up --dir {}' makes one", dir.display(), dir.display());
         }
@@ -76,22 +84,69 @@ impl Layout {
 
     /// An existing folder as it is, or a new one as wished.
     pub(crate) fn open_or_create(dir: &Path, wish: &Wish) -> anyhow::Result<Layout> {
-        fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+        let not_writable = || format!("creating the folder {}; another one can be given with --dir", dir.display());
+        fs::create_dir_all(dir).with_context(not_writable)?;
         let found = read_servers(dir)?;
         if found.is_empty() {
-            create(dir, wish)?;
-            return Layout::open(dir);
+            let planned = plan(wish)?;
+            write(dir, &planned, wish).inspect_err(|_| forget(dir, &planned)).with_context(not_writable)?;
+            return Ok(Layout { is_new: true, ..Layout::open(dir)? });
         }
         for (role, wanted) in [(Role::Coordinator, wish.coordinators), (Role::Broker, wish.brokers)] {
             let count = found.iter().filter(|server| server.role == role).count();
             if wanted.is_some_and(|wanted| usize::from(wanted) != count) {
+                let plural = if count == 1 { "" } else { "s" };
                 bail!(
-                    "{} holds a cluster with {count} {role:?}s; give another --dir or leave the count out",
+                    "{} holds a cluster with {count} {role}{plural}; give another --dir or leave the count out",
                     dir.display()
                 );
             }
         }
-        Ok(Layout { dir: dir.to_owned(), servers: found })
+        for (role, wanted) in [(Role::Coordinator, wish.coordinator_port), (Role::Broker, wish.broker_port)] {
+            let first = found.iter().find(|server| server.role == role);
+            if let (Some(first), Some(wanted)) = (first, wanted)
+                && first.port != wanted
+            {
+                bail!(
+                    "{} holds a cluster whose {role}s begin at port {}; give another --dir or leave the port out",
+                    dir.display(),
+                    first.port
+                );
+            }
+        }
+        for server in &found {
+            let path = server.settings_file(dir);
+            let wished = if server.role == Role::Broker { &wish.broker_settings } else { &wish.coordinator_settings };
+            let properties = Properties::parse(&fs::read_to_string(&path).unwrap_or_default(), "");
+            if let Some((key, value)) = wished.iter().find(|(key, value)| properties.get(key) != Some(value.as_str())) {
+                bail!(
+                    "{} does not say {key}={value}; edit it, or give another --dir for a new cluster",
+                    path.display()
+                );
+            }
+        }
+        Ok(Layout { dir: dir.to_owned(), servers: found, is_new: false })
+    }
+
+    /// Takes a layout away again whose cluster never came up, so that the next `up` may wish for another. The logs stay.
+    pub(crate) fn forget_if_new(&self) {
+        if self.is_new {
+            forget(&self.dir, &self.servers);
+        }
+    }
+
+    /// No port of this server's is taken. `Err` says which one is.
+    pub(crate) fn check_ports(&self, server: &Server) -> anyhow::Result<()> {
+        let flag = format!("--{}-port", server.role);
+        for port in ports(&self.dir, server) {
+            if let Err(error) = std::net::TcpListener::bind(("127.0.0.1", port)) {
+                bail!(
+                    "{} cannot have port {port} ({error}); {flag} gives a new cluster other ports, --dir another folder",
+                    server.name()
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The servers of one half.
@@ -132,7 +187,29 @@ fn read_servers(dir: &Path) -> anyhow::Result<Vec<Server>> {
     Ok(servers)
 }
 
-fn create(dir: &Path, wish: &Wish) -> anyhow::Result<()> {
+/// Every port of a server: for its clients and, in an ensemble, for its peers.
+fn ports(dir: &Path, server: &Server) -> Vec<u16> {
+    let mut ports = vec![server.port];
+    let text = fs::read_to_string(server.settings_file(dir)).unwrap_or_default();
+    let properties = Properties::parse(&text, "");
+    if let Some(peer) = properties.get(&format!("server.{}", server.id)) {
+        let numbers = peer.split(';').next().unwrap_or_default().split(':').skip(1);
+        ports.extend(numbers.filter_map(|port| port.trim().parse::<u16>().ok()));
+    }
+    ports
+}
+
+/// Removes the folders of these servers and their pid files.
+fn forget(dir: &Path, servers: &[Server]) {
+    for server in servers {
+        // What cannot be removed is found, and told, by the next `up`.
+        let _ = fs::remove_dir_all(dir.join(server.name()));
+        let _ = fs::remove_file(dir.join(format!("{}.pid", server.name())));
+    }
+}
+
+/// The servers of a new cluster.
+fn plan(wish: &Wish) -> anyhow::Result<Vec<Server>> {
     let coordinators = wish.coordinators.unwrap_or(3);
     let brokers = wish.brokers.unwrap_or(3);
     let coordinator_port = wish.coordinator_port.unwrap_or(2181);
@@ -140,13 +217,36 @@ fn create(dir: &Path, wish: &Wish) -> anyhow::Result<()> {
     if coordinators == 0 {
         bail!("--coordinators: at least one is needed, the brokers live on it");
     }
-    let last = u32::from(coordinator_port) + 3 * u32::from(coordinators);
-    if last > 65536 || u32::from(broker_port) + u32::from(brokers) > 65536 {
+    if coordinator_port == 0 || (broker_port == 0 && brokers > 0) {
+        bail!("port 0 is no port that clients can be told");
+    }
+    // Three ports for each member of an ensemble: its clients', and two for its peers.
+    let last_coordinator =
+        u32::from(coordinator_port) + u32::from(coordinators) * if coordinators > 1 { 3 } else { 1 } - 1;
+    let (first_broker, last_broker) =
+        (u32::from(broker_port), (u32::from(broker_port) + u32::from(brokers)).saturating_sub(1));
+    if last_coordinator.max(last_broker) > 65535 {
         bail!("the ports do not fit below 65536");
     }
-    let connect: Vec<String> = (0..coordinators).map(|n| format!("127.0.0.1:{}", coordinator_port + n)).collect();
-    for n in 0..coordinators {
-        let server = Server { role: Role::Coordinator, id: i32::from(n) + 1, port: coordinator_port + n };
+    if brokers > 0 && first_broker <= last_coordinator && u32::from(coordinator_port) <= last_broker {
+        bail!(
+            "the coordinators' ports {coordinator_port} to {last_coordinator} and the brokers' {first_broker} to \
+             {last_broker} overlap; give another --coordinator-port or --broker-port"
+        );
+    }
+    let mut servers: Vec<Server> = (0..coordinators)
+        .map(|n| Server { role: Role::Coordinator, id: i32::from(n) + 1, port: coordinator_port + n })
+        .collect();
+    servers.extend((0..brokers).map(|n| Server { role: Role::Broker, id: i32::from(n), port: broker_port + n }));
+    Ok(servers)
+}
+
+fn write(dir: &Path, servers: &[Server], wish: &Wish) -> anyhow::Result<()> {
+    let (coordinators, brokers): (Vec<&Server>, Vec<&Server>) =
+        servers.iter().partition(|server| server.role == Role::Coordinator);
+    let connect: Vec<String> = coordinators.iter().map(|server| server.address()).collect();
+    let count = u16::try_from(coordinators.len()).expect("each has a port of its own");
+    for server in &coordinators {
         let home = dir.join(server.name());
         let data = home.join("data");
         fs::create_dir_all(&data).with_context(|| format!("creating {}", data.display()))?;
@@ -156,19 +256,18 @@ fn create(dir: &Path, wish: &Wish) -> anyhow::Result<()> {
             data.display(),
             server.port
         );
-        if coordinators > 1 {
-            for peer in 0..coordinators {
-                let quorum = coordinator_port + coordinators + peer;
-                text += &format!("server.{}=127.0.0.1:{quorum}:{}\n", peer + 1, quorum + coordinators);
+        if count > 1 {
+            for peer in &coordinators {
+                let quorum = peer.port + count;
+                text += &format!("server.{}=127.0.0.1:{quorum}:{}\n", peer.id, quorum + count);
             }
         }
         write_settings(&server.settings_file(dir), text, &wish.coordinator_settings)?;
     }
-    for n in 0..brokers {
-        let server = Server { role: Role::Broker, id: i32::from(n), port: broker_port + n };
+    for server in &brokers {
         let home = dir.join(server.name());
         fs::create_dir_all(&home).with_context(|| format!("creating {}", home.display()))?;
-        let replicas = brokers.min(3);
+        let replicas = brokers.len().min(3);
         let text = format!(
             "broker.id={}\nlisteners=PLAINTEXT://127.0.0.1:{}\nlog.dirs={}\nzookeeper.connect={}\n\
              offsets.topic.replication.factor={replicas}\ntransaction.state.log.replication.factor={replicas}\n\
@@ -211,6 +310,38 @@ mod tests {
         assert_eq!(found, [("coordinator-1".to_owned(), 2181), ("broker-0".to_owned(), 7), ("broker-1".to_owned(), 7)]);
         assert_eq!(Layout::open_or_create(temporary.path(), &Wish::default()).unwrap().servers, layout.servers);
         let other = Wish { brokers: Some(3), ..Default::default() };
-        assert!(Layout::open_or_create(temporary.path(), &other).unwrap_err().to_string().contains("2 Brokers"));
+        assert!(Layout::open_or_create(temporary.path(), &other).unwrap_err().to_string().contains("with 2 brokers;"));
+        layout.forget_if_new();
+        Layout::open_or_create(temporary.path(), &other).unwrap();
+    }
+
+    #[test]
+    fn wishes_that_cannot_come_true_leave_nothing_behind() {
+        let wish = |coordinators, coordinator_port, brokers, broker_port| Wish {
+            coordinators: Some(coordinators),
+            brokers: Some(brokers),
+            coordinator_port: Some(coordinator_port),
+            broker_port: Some(broker_port),
+            ..Default::default()
+        };
+        for (wish, problem) in [
+            (wish(0, 2181, 1, 9092), Some("at least one is needed")),
+            (wish(3, 9000, 3, 9008), Some("9000 to 9008 and the brokers' 9008 to 9010 overlap")),
+            (wish(1, 9094, 3, 9092), Some("9094 to 9094 and the brokers' 9092 to 9094 overlap")),
+            (wish(1, 9091, 3, 9092), None),
+            (wish(3, 9083, 3, 9092), None),
+            (wish(1, 65535, 1, 65534), None),
+            (wish(2, 65531, 1, 9092), Some("do not fit below 65536")),
+            (wish(1, 2181, 2, 65535), Some("do not fit below 65536")),
+            (wish(1, 2181, 0, 2181), None),
+        ] {
+            let temporary = tempfile::tempdir().unwrap();
+            let outcome = Layout::open_or_create(temporary.path(), &wish);
+            let text = outcome.as_ref().map_or_else(|error| format!("{error:#}"), |_| String::new());
+            assert_eq!(problem.is_some(), outcome.is_err(), "{wish:?}: {text}");
+            assert!(text.contains(problem.unwrap_or_default()), "{wish:?}: {text}");
+            let empty = fs::read_dir(temporary.path()).unwrap().next().is_none();
+            assert_eq!(empty, outcome.is_err(), "{wish:?}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 const USAGE: &str = "An interactive shell for getting topic-partition offsets.";
 
 /// The tool.
-pub(crate) fn offsets(arguments: &[String]) -> anyhow::Result<ExitCode> {
+pub(crate) fn get_offsets(arguments: &[String]) -> anyhow::Result<ExitCode> {
     options::exit(run(arguments).or_else(|error| match error.downcast_ref::<Ended>() {
         Some(_) => Err(error),
         None => {
