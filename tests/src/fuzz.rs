@@ -219,7 +219,7 @@ fn log_recovery(rng: &mut Rng) -> Result<(), String> {
         ..LogConfig::default()
     };
     let now = Now { mono: Millis(1_000), wall: WallMillis(1_750_000_000_000) };
-    let fresh = OpenState { clean_shutdown: false, recovery_point: 0, log_start_offset: 0 };
+    let fresh = OpenState { clean_shutdown: false, recovery_point: 0, log_start_offset: 0, compacted_to: 0 };
     let open = |start| Log::open(disk.clone(), DIR.into(), config.clone(), start, now);
     let mut log = open(fresh).map_err(|error| error.to_string())?;
     let mut epoch = 0;
