@@ -346,12 +346,12 @@ fn connect(
     let complaints = Complaints::new("Consumer clientId=console-consumer", settings);
     let places = Places { complaints, start, left: Mutex::default(), reset, started: Mutex::default() };
     let consumer: BaseConsumer<Places> = config.create_with_context(places)?;
-    if let Source::Topic(topic) | Source::Partition(topic, ..) = source {
-        if have_created(topic, &servers, settings) == Some(ErrorCode::InvalidTopicException) {
-            terminate(&format!("org.apache.kafka.common.errors.InvalidTopicException: Invalid topics: [{topic}]"));
-            eprintln!("Processed a total of 0 messages");
-            return Err(Ended(0).into());
-        }
+    if let Source::Topic(topic) | Source::Partition(topic, ..) = source
+        && have_created(topic, &servers, settings) == Some(ErrorCode::InvalidTopicException)
+    {
+        terminate(&format!("org.apache.kafka.common.errors.InvalidTopicException: Invalid topics: [{topic}]"));
+        eprintln!("Processed a total of 0 messages");
+        return Err(Ended(0).into());
     }
     match source {
         Source::Topic(topic) => consumer.subscribe(&[topic])?,

@@ -180,7 +180,11 @@ fn elect(cluster: &mut Cluster, kind: (&str, i8), of: Option<BTreeSet<Tp>>) -> a
             results.push(((topic.topic.clone(), partition.partition_id), outcome));
         }
     }
-    let results = hash_order(results, 16, |((topic, number), _)| partition_hash(topic, *number));
+    tell(kind.0, &hash_order(results, 16, |((topic, number), _)| partition_hash(topic, *number)))
+}
+
+/// What became of each partition, in Kafka's words; an error if some have no leader as wanted.
+fn tell(kind: &str, results: &[(Tp, Result<(), crate::client::KafkaError>)]) -> anyhow::Result<ExitCode> {
     let name = |(topic, number): &Tp| format!("{topic}-{number}");
     let names = |wanted: &dyn Fn(Option<ErrorCode>) -> bool| -> Vec<String> {
         let code = |outcome: &Result<(), crate::client::KafkaError>| outcome.as_ref().err().map(|error| error.code);
@@ -189,23 +193,18 @@ fn elect(cluster: &mut Cluster, kind: (&str, i8), of: Option<BTreeSet<Tp>>) -> a
     let succeeded = names(&|code| code.is_none());
     let needless = names(&|code| code == Some(ErrorCode::ElectionNotNeeded));
     if !succeeded.is_empty() {
-        println!("Successfully completed leader election ({}) for partitions {}", kind.0, succeeded.join(", "));
+        println!("Successfully completed leader election ({}) for partitions {}", kind, succeeded.join(", "));
     }
     if !needless.is_empty() {
         println!("Valid replica already elected for partitions {}", needless.join(", "));
     }
     let mut failed = 0;
-    for (tp, outcome) in &results {
+    for (tp, outcome) in results {
         if let Err(error) = outcome
             && error.code != ErrorCode::ElectionNotNeeded
         {
             failed += 1;
-            println!(
-                "Error completing leader election ({}) for partition: {}: {}",
-                kind.0,
-                name(tp),
-                error.java_text()
-            );
+            println!("Error completing leader election ({}) for partition: {}: {}", kind, name(tp), error.java_text());
         }
     }
     if failed > 0 {

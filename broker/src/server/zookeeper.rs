@@ -61,11 +61,14 @@ async fn connect(address: String) -> Result<TcpStream, (String, String)> {
     Err((address, reason))
 }
 
-/// The socket: Idle -> Connecting -> Open, and back to Idle from both. What is written waits in `unsent`, so that commands and
-/// the server's bytes are heeded meanwhile.
+/// A connection that is being opened; else the address and the reason.
+type Attempt = Pin<Box<dyn Future<Output = Result<TcpStream, (String, String)>> + Send>>;
+
+/// The socket: Idle -> Connecting -> Open, and back to Idle from both. What is written waits in `unsent`, so that
+/// commands and the server's bytes are heeded meanwhile.
 enum Socket {
     Idle,
-    Connecting(Pin<Box<dyn Future<Output = Result<TcpStream, (String, String)>> + Send>>),
+    Connecting(Attempt),
     Open { stream: TcpStream, unsent: VecDeque<Bytes> },
 }
 

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) type Tp = (String, i32);
 /// Replicas by partition, topics in the order of their names.
 pub(super) type Assignment = BTreeMap<Tp, Vec<i32>>;
+/// The replicas that each partition shall have, in the plan's order.
+pub(super) type Moves = Vec<(Tp, Vec<i32>)>;
 /// A replica of a partition on a broker and the log directory it shall be in.
 pub(super) type Places = BTreeMap<(i32, String, i32), String>;
 
@@ -36,7 +38,7 @@ fn parse(text: &str) -> anyhow::Result<Value> {
 }
 
 /// The partitions of a plan in its order, and where replicas shall lie.
-pub(super) fn parse_plan(text: &str) -> anyhow::Result<(Vec<(Tp, Vec<i32>)>, Places)> {
+pub(super) fn parse_plan(text: &str) -> anyhow::Result<(Moves, Places)> {
     let json = parse(text)?;
     let (mut partitions, mut places) = (Vec::new(), Places::new());
     for entry in json["partitions"].as_array().into_iter().flatten() {

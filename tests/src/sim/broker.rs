@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use common::kafka::wire::Frame;
 use common::properties::Properties;
 use common::time::Millis;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 /// Where clients and other brokers connect.
@@ -21,8 +21,6 @@ pub const PORT: u16 = 9092;
 
 const TICK: u64 = 1;
 const ZK_CONNECT: u64 = 2;
-/// Watched brokers are dialled again.
-const REWATCH: u64 = 3;
 /// Plus the number of the connection: an attempt to connect has taken too long.
 const PEER_CONNECT: u64 = 1 << 32;
 /// Plus the number of a job.
@@ -39,7 +37,6 @@ enum Wanted {
     Reply(ConnectionId, u64, Frame),
     Close(ConnectionId, u64, String),
     Peer(PeerAddress, Channel, u64, Bytes),
-    Watch(BTreeSet<PeerAddress>),
     Zk(ZkCommand),
     WakeAt(Millis),
     Run(Job),
@@ -73,10 +70,6 @@ impl Outbox for Notes {
 
     fn peer(&self, to: &PeerAddress, channel: Channel, request_id: u64, frame: Bytes) {
         self.push(Wanted::Peer(to.clone(), channel, request_id, frame));
-    }
-
-    fn watch(&self, brokers: &BTreeSet<PeerAddress>) {
-        self.push(Wanted::Watch(brokers.clone()));
     }
 
     fn zk(&self, command: ZkCommand) {
@@ -114,12 +107,6 @@ struct PeerLink {
     buffer: BytesMut,
 }
 
-/// A silent connection to another broker, dialled again whenever it ends.
-struct WatchLink {
-    to: PeerAddress,
-    was_reached: bool,
-}
-
 /// The process.
 pub struct BrokerProcess {
     /// The real thing.
@@ -131,9 +118,6 @@ pub struct BrokerProcess {
     next_connection: u64,
     peers: BTreeMap<Conn, PeerLink>,
     peer_conns: BTreeMap<(PeerAddress, Channel), Conn>,
-    watches: BTreeMap<Conn, WatchLink>,
-    /// Those that refused, to be dialled again.
-    unwatched: BTreeMap<PeerAddress, bool>,
     zk: Option<Conn>,
     zk_is_open: bool,
     zk_dialled: Millis,
@@ -176,8 +160,6 @@ impl BrokerProcess {
             next_connection: 1,
             peers: BTreeMap::new(),
             peer_conns: BTreeMap::new(),
-            watches: BTreeMap::new(),
-            unwatched: BTreeMap::new(),
             zk: None,
             zk_is_open: false,
             zk_dialled: Millis(0),
@@ -206,15 +188,6 @@ impl BrokerProcess {
                 self.zk_is_open = true;
                 self.broker.on_zk(ZkInput::Connected, now);
             }
-            Happening::Opened(conn) if self.watches.contains_key(&conn) => {
-                if let Some(link) = self.watches.get_mut(&conn) {
-                    link.was_reached = true;
-                    self.broker.on_peer_reached(link.to.broker, now);
-                }
-            }
-            Happening::Refused(conn) | Happening::Ended(conn) if self.watches.contains_key(&conn) => {
-                self.watch_ended(conn, matches!(happening, Happening::Refused(_)), ctx);
-            }
             Happening::Opened(conn) => self.peer_opened(conn, ctx),
             Happening::Refused(conn) | Happening::Ended(conn) if self.zk == Some(conn) => {
                 (self.zk, self.zk_is_open) = (None, false);
@@ -228,11 +201,6 @@ impl BrokerProcess {
                 None => self.peer_ended(conn, PeerError::Lost, ctx),
             },
             Happening::Timer(TICK) => self.tick(ctx),
-            Happening::Timer(REWATCH) => {
-                for (to, was_reached) in std::mem::take(&mut self.unwatched) {
-                    self.watch(to, was_reached, ctx);
-                }
-            }
             Happening::Timer(ZK_CONNECT) => self.zk_connect_timer(ctx),
             Happening::Timer(token) if token >= JOB => {
                 if let Some(job) = self.jobs.remove(&(token - JOB)) {
@@ -290,7 +258,6 @@ impl BrokerProcess {
                         }
                     }
                     Wanted::Peer(to, channel, id, frame) => self.send_peer((to, channel), id, frame, ctx),
-                    Wanted::Watch(brokers) => self.watch_these(brokers, ctx),
                     Wanted::Zk(command) => self.zk(command, ctx),
                     Wanted::WakeAt(at) => {
                         let soonest = ctx.now().mono;
@@ -407,41 +374,6 @@ impl BrokerProcess {
         let waiting = VecDeque::from([id]);
         let link = PeerLink { to, is_open: false, unsent: vec![frame], waiting, buffer: BytesMut::new() };
         self.peers.insert(conn, link);
-    }
-
-    fn watch_these(&mut self, brokers: BTreeSet<PeerAddress>, ctx: &mut Ctx<'_>) {
-        let gone: Vec<Conn> =
-            self.watches.iter().filter(|(_, link)| !brokers.contains(&link.to)).map(|(conn, _)| *conn).collect();
-        for conn in gone {
-            self.watches.remove(&conn);
-            ctx.close(conn);
-        }
-        self.unwatched.retain(|to, _| brokers.contains(to));
-        for to in brokers {
-            if !self.unwatched.contains_key(&to) && self.watches.values().all(|link| link.to != to) {
-                self.watch(to, false, ctx);
-            }
-        }
-    }
-
-    fn watch(&mut self, to: PeerAddress, was_reached: bool, ctx: &mut Ctx<'_>) {
-        let conn = ctx.dial(&format!("{}:{}", to.host, to.port));
-        self.watches.insert(conn, WatchLink { to, was_reached });
-    }
-
-    /// As `server/peer.rs`: dialled again at once when it breaks; a refusal after that means that the process is gone.
-    fn watch_ended(&mut self, conn: Conn, is_refused: bool, ctx: &mut Ctx<'_>) {
-        let Some(WatchLink { to, was_reached }) = self.watches.remove(&conn) else { return };
-        let now = ctx.now();
-        if !is_refused {
-            self.broker.on_peer_broken(to.broker, now);
-            return self.watch(to, was_reached, ctx);
-        }
-        if was_reached {
-            self.broker.on_peer_gone(to.broker, now);
-        }
-        self.unwatched.insert(to, false);
-        ctx.wake_at(now.mono + 1_000, REWATCH);
     }
 
     fn peer_opened(&mut self, conn: Conn, ctx: &mut Ctx<'_>) {

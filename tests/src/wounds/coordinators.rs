@@ -42,7 +42,7 @@ pub const CASES: &[Case] = &[
         known: "what a server sends its leader again after their link broke; no peer's wound, but everyone's risk",
         script: Script::Cluster(three_coordinators, links_break),
         off: &["request-taken-twice"],
-        seeds: 12,
+        seeds: 80,
     },
     Case {
         name: "a session that only reads, or only pings, at a follower lives",
