@@ -4,7 +4,7 @@
 mod table;
 
 use crate::client::check;
-use crate::cluster::{Cluster, Target, address, load_settings};
+use crate::cluster::{Cluster, NoServers, Target, address, load_settings};
 use crate::options::{self, HELP, Options, Spec, VERSION, text};
 use common::kafka::messages::{ApiVersion, ApiVersionsRequest};
 use std::collections::BTreeMap;
@@ -33,7 +33,12 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     options.help_or_version(arguments, "This tool helps to retrieve broker version information.")?;
     options.require(&["bootstrap-server"])?;
     let settings = options.value("command-config")?.map_or_else(|| Ok(BTreeMap::new()), load_settings)?;
-    let mut cluster = Cluster::new(options.value("bootstrap-server")?.unwrap_or_default(), &settings)?;
+    let cluster = Cluster::new(options.value("bootstrap-server")?.unwrap_or_default(), &settings);
+    // Kafka's tool makes no admin client of its own and lets the reason go uncaught.
+    let mut cluster = cluster.map_err(|error| match error.downcast_ref::<NoServers>() {
+        Some(NoServers(reason)) => anyhow::anyhow!("Exception in thread \"main\" {reason}"),
+        None => error,
+    })?;
     for id in cluster.broker_ids()? {
         let Some(broker) = cluster.broker(id) else { continue };
         let rack = broker.rack.as_deref().unwrap_or("null");

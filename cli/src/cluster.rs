@@ -39,7 +39,7 @@ pub(crate) struct TimedOut(String);
 /// The bootstrap servers cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("Failed to create new KafkaAdminClient\nCaused by: {0}")]
-pub(crate) struct NoServers(ConfigError);
+pub(crate) struct NoServers(pub(crate) ConfigError);
 
 /// The servers of a bootstrap list that have an address; those that have none are told. An error if none has.
 pub(crate) fn resolvable(servers: &str) -> Result<Vec<String>, ConfigError> {

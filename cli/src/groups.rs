@@ -89,7 +89,9 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         }
         Err(error) => {
             let text = java_text(&error);
-            print_error(&format!("Executing consumer group command failed due to {text}"));
+            // As the exception's own message; what caused it comes with the trace.
+            let message = text.split("\nCaused by: ").next().unwrap_or_default();
+            print_error(&format!("Executing consumer group command failed due to {message}"));
             eprintln!("{text}");
             Ok(ExitCode::SUCCESS)
         }

@@ -120,7 +120,7 @@ fn start(
         let waiting: Vec<String> =
             layout.servers.iter().filter(|server| state(server).is_none()).map(Server::name).collect();
         let brokers = layout.of(Role::Broker).count();
-        if waiting.is_empty() && (brokers == 0 || brokers_known(layout) == brokers) {
+        if waiting.is_empty() && (brokers == 0 || brokers_known(layout) >= brokers) {
             return Ok(());
         }
         for server in &layout.servers {
