@@ -36,8 +36,8 @@ fix: packages ## what verify would complain of and a tool can mend
 	$(CARGO) fmt --all
 	$(CARGO) clippy --locked --workspace --all-targets --fix --allow-dirty --allow-staged
 
-interop: build ## real clients, real Kafka and real ZooKeeper against ours
-	@tests/interop/run
+interop: build ## real clients, real Kafka and real ZooKeeper against ours (CASES="kazoo kcat")
+	@tests/interop/run $(CASES)
 
 sim: packages ## the simulated cluster: SEEDS=200 FIRST_SEED=1, SIM_FLAGS="--minimize --story --only 3,5"
 	$(CARGO) run --locked --release -p tests --bin simulate -- \
