@@ -83,6 +83,8 @@ struct Stream {
     term: u64,
     base: u64,
     next: u64,
+    /// This server leads the term: what it took from itself cannot be lost on the way, and no inbox would know it again.
+    is_own: bool,
 }
 
 /// This server's requests that are not yet applied.
@@ -135,7 +137,7 @@ impl Outbox {
             self.waiting.clear();
         }
         self.waiting.retain(|waiting| !waiting.is_alone || waiting.request.outlives_client());
-        self.stream = Some(Stream { term, base, next: base });
+        self.stream = Some(Stream { term, base, next: base, is_own: false });
         self.last_progress = now;
     }
 
@@ -168,7 +170,7 @@ impl Outbox {
 
     /// The connection to the leader was made anew: some of what was handed over may not have arrived.
     pub(super) fn resend(&mut self) {
-        if let Some(stream) = &mut self.stream {
+        if let Some(stream) = self.stream.as_mut().filter(|stream| !stream.is_own) {
             stream.next = self.first.max(stream.base);
         }
     }
@@ -192,6 +194,7 @@ impl Outbox {
     pub(super) fn take_own(&mut self, term: u64) -> Vec<(u64, Request)> {
         let first = self.first;
         let Some(stream) = self.stream.as_mut().filter(|stream| stream.term == term) else { return Vec::new() };
+        stream.is_own = true;
         let skip = usize::try_from(stream.next - first).unwrap_or(usize::MAX);
         let mut taken = Vec::new();
         for waiting in self.waiting.iter().skip(skip) {
@@ -334,6 +337,16 @@ mod tests {
         outbox.push(ConnectionId(0), 0, request(7), NOW);
         assert_eq!(cxids(inbox.take(1, outbox.next_message(5).unwrap())), [7]);
         assert_eq!(cxids(inbox.take(1, lost)), [0; 0]);
+    }
+
+    #[test]
+    fn a_leader_takes_its_own_requests_once_however_long_they_are_not_applied() {
+        let mut outbox = outbox(0..2, 5);
+        assert_eq!(outbox.take_own(5).len(), 2);
+        outbox.tick(Millis(RESEND_AFTER_MS));
+        assert_eq!(outbox.take_own(5), []);
+        outbox.begin_term(6, NOW);
+        assert_eq!(outbox.next_message(6).unwrap().requests.len(), 2);
     }
 
     #[test]
