@@ -159,8 +159,17 @@ impl Log {
     /// Where records are missing between two segments that were not synced when the broker crashed, if that is not the
     /// work of compaction; told once. A follower of a topic that is not compacted fetches anew from there.
     pub fn take_suspected_gap(&mut self) -> Option<i64> {
-        let gap = self.suspected_gap.take();
-        gap.filter(|gap| *gap < self.log_end_offset && !self.config.cleanup_compact)
+        let gap = self.suspected_gap();
+        self.suspected_gap = None;
+        gap
+    }
+
+    /// What [`Log::take_suspected_gap`] would tell. Until it was told, the next opening must find it again: the log is not
+    /// to be marked as cleanly closed.
+    pub fn suspected_gap(&self) -> Option<i64> {
+        let is_within =
+            |gap: i64| gap < self.log_end_offset && self.segments.keys().next().is_some_and(|base| *base <= gap);
+        self.suspected_gap.filter(|gap| is_within(*gap) && !self.config.cleanup_compact)
     }
 
     /// The partition's directory.
@@ -189,9 +198,9 @@ impl Log {
         self.log_end_offset
     }
 
-    /// All records before this are synced; goes into [`checkpoints::RECOVERY_POINT_FILE`].
+    /// All records before this are there and synced; goes into [`checkpoints::RECOVERY_POINT_FILE`].
     pub fn recovery_point(&self) -> i64 {
-        self.recovery_point
+        self.suspected_gap().map_or(self.recovery_point, |gap| gap.min(self.recovery_point))
     }
 
     /// Bytes of all segments' records.

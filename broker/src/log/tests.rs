@@ -441,6 +441,14 @@ fn a_segment_without_its_end_is_noticed() {
         let mut log = place.open(OpenState { recovery_point: bases[1], compacted_to, ..UNCLEAN });
         assert_eq!(log.segment_count(), bases.len(), "nothing goes before it is known that compaction was not here");
         let is_suspect = compacted_to == 0 && !cleanup_compact;
+        // Flushed or closed, it is found again for as long as nobody has heeded it.
+        for _ in 0..2 {
+            assert_eq!(log.suspected_gap(), is_suspect.then(|| first.next_offset()));
+            log.close().unwrap();
+            let recovery_point = if is_suspect { log.recovery_point() } else { bases[1] };
+            drop(log);
+            log = place.open(OpenState { recovery_point, compacted_to, ..UNCLEAN });
+        }
         assert_eq!(log.take_suspected_gap(), is_suspect.then(|| first.next_offset()));
         assert_eq!(log.take_suspected_gap(), None);
     }

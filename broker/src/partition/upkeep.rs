@@ -197,15 +197,15 @@ impl Partition {
         if state.is_offline || state.is_gone { Ok(()) } else { state.log.flush() }
     }
 
-    /// Closes the log after everything in it is durable.
-    fn close(&self) -> Result<PathBuf, LogError> {
+    /// Closes the log after everything in it is durable. False if the next start must check it nevertheless: records are
+    /// missing after a crash, and no leader was followed since.
+    fn close(&self) -> Result<bool, LogError> {
         let mut state = self.state.lock();
-        let log_dir = state.log_dir.clone();
         if !state.is_offline && !state.is_gone {
             state.log.close()?;
             state.is_gone = true;
         }
-        Ok(log_dir)
+        Ok(state.log.suspected_gap().is_none())
     }
 }
 
@@ -356,8 +356,11 @@ impl Replicas {
             self.write_checkpoint(which, &mut woken);
         }
         for partition in &partitions {
-            if let Err(error) = partition.close() {
+            let is_clean = partition.close().unwrap_or_else(|error| {
                 tracing::error!(topic = &**partition.topic(), partition = partition.index(), %error, "not closed");
+                false
+            });
+            if !is_clean {
                 unclean.insert(partition.view().log_dir);
             }
         }
