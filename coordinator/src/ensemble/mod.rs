@@ -296,7 +296,14 @@ impl Ensemble {
                 self.behind.push((message.from, Behind { term: message.term, last }));
                 return Ok(false);
             }
-            MessageType::MsgAppendResponse if !message.reject && message.index > last => {
+            // Only a leader of this very term has all that is acknowledged to it. One that ended before its own disk had
+            // an entry follows in the same term when it is back, and the answers to its earlier life come late.
+            MessageType::MsgAppendResponse
+                if !message.reject
+                    && message.index > last
+                    && self.is_leader()
+                    && message.term == self.raw.raft.term =>
+            {
                 return Err(MessageError::BeyondLog { index: message.index, last });
             }
             MessageType::MsgAppend => {

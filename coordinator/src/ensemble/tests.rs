@@ -155,3 +155,33 @@ fn a_heartbeat_is_answered_while_the_disk_is_slow() {
     ensemble.step(2, heartbeat(1)).unwrap();
     assert_eq!(answers(&mut ensemble).0, 1);
 }
+
+#[test]
+fn an_acknowledgement_that_outlived_the_leader_it_was_meant_for_is_no_fault() {
+    let configuration = Configuration { voters: CONFIG_IDS.to_vec(), ..Default::default() };
+    let config = EnsembleConfig { id: 1, configuration, election_ticks: 10, heartbeat_ticks: 2 };
+    // It led in term 2, sent entry 2 and ended before its own disk had it.
+    let recovered = Recovered {
+        hard_state: HardState { term: 2, vote: 1, commit: 1 },
+        entries: vec![LogEntry { index: 1, term: 2, kind: 0, data: Bytes::new() }],
+        ..Default::default()
+    };
+    let mut ensemble = Ensemble::new(&config, recovered, Rng::with_seed(1)).unwrap();
+    ensemble.set_voting(Voting::Any);
+    let answer = |kind: MessageType, term, index| RaftMessage { kind: kind as u32, term, index, ..Default::default() };
+    assert_eq!(ensemble.step(2, answer(MessageType::MsgAppendResponse, 2, 2)), Ok(()));
+    settle(&mut ensemble);
+    assert_eq!((ensemble.role(), ensemble.term(), ensemble.last_index()), (Role::Follower, 2, 1));
+
+    while ensemble.term() == 2 {
+        ensemble.tick();
+        ensemble.step(2, answer(MessageType::MsgRequestPreVoteResponse, 3, 0)).unwrap();
+        settle(&mut ensemble);
+    }
+    ensemble.step(2, answer(MessageType::MsgRequestVoteResponse, 3, 0)).unwrap();
+    settle(&mut ensemble);
+    assert!(ensemble.is_leader());
+    assert_eq!(ensemble.step(2, answer(MessageType::MsgAppendResponse, 2, 9)), Ok(()), "of an earlier term");
+    let beyond = MessageError::BeyondLog { index: 9, last: 2 };
+    assert_eq!(ensemble.step(2, answer(MessageType::MsgAppendResponse, 3, 9)), Err(beyond), "never sent");
+}
