@@ -14,21 +14,21 @@ pub const CASES: &[Case] = &[
         known: "ZOOKEEPER-2846, 3023, 4643, 4646, 4685: the leader counts a follower whose disk lacks the history",
         script: Script::Cluster(three_coordinators, power_fails_behind_a_rejoin),
         off: &["ack-before-fsync"],
-        seeds: 12,
+        seeds: 80,
     },
     Case {
         name: "a follower that dies while it is synced never leads with half a history",
         known: "ZOOKEEPER-4785, 4394, 3642: the new epoch is on disk before the history is",
         script: Script::Cluster(three_coordinators, power_fails_in_elections),
         off: &["vote-not-kept"],
-        seeds: 12,
+        seeds: 80,
     },
     Case {
         name: "a stale follower spreads no hole in the committed log",
         known: "ZOOKEEPER-4925 (3.9.3): a follower's committed log has holes, and it syncs others from it",
         script: Script::Cluster(three_coordinators, stale_followers_take_turns),
         off: &["vote-not-kept"],
-        seeds: 12,
+        seeds: 80,
     },
     Case {
         name: "a leader that was cut off gives up what was never committed",
@@ -63,7 +63,7 @@ pub const CASES: &[Case] = &[
         known: "etcd #20418: a process that was paused serves a linearizable read from its old state",
         script: Script::Cluster(three_coordinators, leaders_pause),
         off: &["lease-read", "sync-is-local"],
-        seeds: 12,
+        seeds: 80,
     },
 ];
 
