@@ -1,10 +1,17 @@
 //! An internal topic as its coordinators see it: where they record what they decided, and from where they read it back. A
 //! coordinator answers once its record is replicated; it watches the high watermark itself. Decides nothing.
 
+#[cfg(test)]
+pub(crate) mod memory;
+
 use crate::log::Verification;
 use bytes::Bytes;
+use common::kafka::batch::{self, Batch, BatchError};
 use common::time::Now;
 use thiserror::Error;
+
+/// A batch of an internal topic never decompresses to more; the largest request is a tenth of this.
+pub(crate) const DECOMPRESSED_BYTES: usize = 1 << 30;
 
 /// Takes the one answer to a parked request.
 pub type Waiter<T> = Box<dyn FnOnce(T) + Send>;
@@ -62,4 +69,31 @@ pub enum StoreError {
     /// A later transaction coordinator has written.
     #[error("the transaction coordinator's epoch is old")]
     FencedCoordinator,
+}
+
+/// Hands out the batches of a partition from its first offset to its end, or those before the first error of `each`. What
+/// cannot be read as a batch is handed out as an error with the offset it stands at or after. Checksums are not checked.
+pub(crate) fn read_batches<E: From<StoreError>>(
+    journal: &dyn Journal,
+    partition: i32,
+    max_bytes: usize,
+    mut each: impl FnMut(i64, Result<Batch, BatchError>) -> Result<(), E>,
+) -> Result<(), E> {
+    let (mut offset, end) = journal.bounds(partition).ok_or(StoreError::NotLeader)?;
+    while offset < end {
+        let before = offset;
+        for batch in batch::batches(journal.read(partition, offset, max_bytes)?) {
+            let next = batch.as_ref().map_or(offset, |batch| offset.max(batch.header.next_offset()));
+            // The last batch of a chunk may be cut; the next chunk begins with it.
+            if !matches!(batch, Err(BatchError::Truncated { .. }) if offset > before) {
+                each(offset, batch)?;
+            }
+            offset = next;
+        }
+        // Compaction may have left nothing up to the end.
+        if offset == before {
+            break;
+        }
+    }
+    Ok(())
 }

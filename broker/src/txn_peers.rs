@@ -7,7 +7,7 @@ use crate::outbox::Channel;
 use crate::peers::PeerCall;
 use crate::producer_ids::{Done, NoProducerIds};
 use crate::txn::records::Place;
-use crate::txn::{MarkerOrder, Producer, TRANSACTION_TOPIC, Written};
+use crate::txn::{self, MarkerOrder, Producer, ProducerWaiter, TRANSACTION_TOPIC, Transactions, TxnError, Written};
 use common::id::BrokerId;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic};
@@ -31,6 +31,8 @@ const ADD_PARTITIONS_TO_TXN: i16 = 4;
 /// What the coordinator says of each partition asked about; nothing of a partition means that it has no objection.
 pub(crate) type Verdicts = BTreeMap<Place, ErrorCode>;
 type Then = Box<dyn FnOnce(Verdicts, Now) + Send>;
+/// Decides, or gives the waiter back for want of a producer id.
+type Decide = Box<dyn Fn(&Transactions, ProducerWaiter, &mut txn::Io<'_>) -> Option<ProducerWaiter> + Send>;
 
 /// Questions to coordinators that are not answered.
 #[derive(Default)]
@@ -234,12 +236,27 @@ impl Broker {
         then(verdicts, now);
     }
 
+    /// Has a request of a transactional producer decided; once more with a new producer id if it needs one.
+    pub(crate) fn decide_with_producer_id(self: &Arc<Self>, decide: Decide, waiter: ProducerWaiter, now: Now) {
+        self.decide_with(decide, None, waiter, now);
+    }
+
+    fn decide_with(self: &Arc<Self>, decide: Decide, fresh_id: Option<i64>, waiter: ProducerWaiter, now: Now) {
+        let waiter = self.with_transactions(now, |txns, io| {
+            io.fresh_id = fresh_id;
+            decide(txns, waiter, io)
+        });
+        let Some(waiter) = waiter else { return };
+        let broker = self.clone();
+        let then = Box::new(move |id, now| match id {
+            Ok(id) => broker.decide_with(decide, Some(id), waiter, now),
+            Err(_) => waiter(Err(TxnError::NoProducerIds)),
+        });
+        self.with_producer_id(then, now);
+    }
+
     /// Gets a producer id that nobody else gets, and goes on with it.
-    pub(crate) fn with_producer_id(
-        self: &Arc<Self>,
-        then: Box<dyn FnOnce(Result<i64, NoProducerIds>, Now) + Send>,
-        now: Now,
-    ) {
+    fn with_producer_id(self: &Arc<Self>, then: Box<dyn FnOnce(Result<i64, NoProducerIds>, Now) + Send>, now: Now) {
         let then = Arc::new(Mutex::new(Some(then)));
         let later = || -> Done {
             let (broker, then) = (self.clone(), then.clone());

@@ -3,7 +3,6 @@
 
 use crate::sim::scenario::{self, Outcome, Plan};
 use common::mutants;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A planted bug.
 #[derive(Clone, Copy, Debug)]
@@ -68,25 +67,11 @@ pub fn all_names() -> impl Iterator<Item = &'static str> {
 
 /// Runs a plan, with a defence off if one is named. A panic is a violation: an assertion has seen the bug.
 pub fn run(seed: u64, plan: &Plan, off: Option<&'static str>) -> Outcome {
-    let run = || scenario::run(seed, plan);
-    let caught = catch_unwind(AssertUnwindSafe(|| match off {
+    let run = || scenario::run_caught(seed, plan);
+    match off {
         Some(name) => mutants::with(name, run),
         None => run(),
-    }));
-    caught.unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        let violation = Some(format!("panic: {}", text.unwrap_or_default()));
-        Outcome {
-            violation,
-            trace: (0, 0),
-            ended: 0,
-            answered: 0,
-            is_undecided: false,
-            suffered: Vec::new(),
-            lines: Vec::new(),
-        }
-    })
+    }
 }
 
 /// The checker that a violation comes from, by the words that it uses.

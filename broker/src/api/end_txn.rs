@@ -6,12 +6,9 @@
 
 use super::error::of_txn;
 use super::{Context, Endpoint, Reply, Ticket};
-use crate::broker::Broker;
-use crate::txn::{EndInput, Producer, ProducerWaiter, TxnError};
+use crate::txn::{EndInput, Io, Producer, Transactions, TxnError};
 use common::kafka::messages::{EndTxnRequest, EndTxnResponse};
-use common::time::Now;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 /// First version that knows PRODUCER_FENCED (KIP-588).
 const FENCED_FROM: i16 = 2;
@@ -37,23 +34,10 @@ impl Endpoint for EndTxn {
             let response = respond(result, ticket.version());
             ticket.answer(&response);
         });
-        attempt(ctx.broker, input, None, waiter, ctx.now);
+        let decide = Box::new(move |txns: &Transactions, waiter, io: &mut Io<'_>| txns.end(&input, waiter, io));
+        ctx.broker.decide_with_producer_id(decide, waiter, ctx.now);
         Reply::Parked
     }
-}
-
-fn attempt(broker: &Arc<Broker>, input: EndInput, fresh_id: Option<i64>, waiter: ProducerWaiter, now: Now) {
-    let waiter = broker.with_transactions(now, |txns, io| {
-        io.fresh_id = fresh_id;
-        txns.end(&input, waiter, io)
-    });
-    let Some(waiter) = waiter else { return };
-    let next = broker.clone();
-    let then = Box::new(move |id, now| match id {
-        Ok(id) => attempt(&next, input, Some(id), waiter, now),
-        Err(_) => waiter(Err(TxnError::NoProducerIds)),
-    });
-    broker.with_producer_id(then, now);
 }
 
 fn respond(result: Result<Producer, TxnError>, version: i16) -> EndTxnResponse {

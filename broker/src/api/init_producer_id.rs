@@ -10,14 +10,11 @@
 
 use super::error::of_txn;
 use super::{Context, Endpoint, Reply, Ticket};
-use crate::broker::Broker;
 use crate::producer_ids::{Done, NoProducerIds};
-use crate::txn::{InitInput, Producer, ProducerWaiter, TxnError};
+use crate::txn::{InitInput, Io, Producer, Transactions, TxnError};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{InitProducerIdRequest, InitProducerIdResponse};
-use common::time::Now;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 /// First version that knows PRODUCER_FENCED (KIP-588).
 const FENCED_FROM: i16 = 4;
@@ -46,7 +43,9 @@ impl Endpoint for InitProducerId {
                     let response = respond_to_transactional(result, ticket.version());
                     ticket.answer(&response);
                 });
-                attempt(ctx.broker, input, None, waiter, ctx.now);
+                let decide =
+                    Box::new(move |txns: &Transactions, waiter, io: &mut Io<'_>| txns.init(&input, waiter, io));
+                ctx.broker.decide_with_producer_id(decide, waiter, ctx.now);
                 return Reply::Parked;
             }
             None => {}
@@ -60,20 +59,6 @@ impl Endpoint for InitProducerId {
             None => Reply::Parked,
         }
     }
-}
-
-fn attempt(broker: &Arc<Broker>, input: InitInput, fresh_id: Option<i64>, waiter: ProducerWaiter, now: Now) {
-    let waiter = broker.with_transactions(now, |txns, io| {
-        io.fresh_id = fresh_id;
-        txns.init(&input, waiter, io)
-    });
-    let Some(waiter) = waiter else { return };
-    let next = broker.clone();
-    let then = Box::new(move |id, now| match id {
-        Ok(id) => attempt(&next, input, Some(id), waiter, now),
-        Err(_) => waiter(Err(TxnError::NoProducerIds)),
-    });
-    broker.with_producer_id(then, now);
 }
 
 fn respond_to_transactional(result: Result<Producer, TxnError>, version: i16) -> InitProducerIdResponse {

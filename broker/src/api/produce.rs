@@ -63,48 +63,44 @@ impl Endpoint for Produce {
         if parts.is_empty() {
             return reply(acks, answer);
         }
-        if let Some((producer, places)) = begin_verification(ctx, &mut parts)
-            && let (Some(transactional_id), true) = (transactional_id, acks != 0)
-        {
+        // A transactional batch without an id has been refused.
+        let asked = transactional_id.and_then(|id| Some((id, begin_verification(ctx, &mut parts)?)));
+        if let (Some((transactional_id, (producer, places))), true) = (asked, acks != 0) {
             let verify_only = ctx.version < ADDS_FROM;
             let question = Question { transactional_id, producer, places, verify_only };
             let (broker, ticket) = (ctx.broker.clone(), ctx.ticket::<ProduceRequest>());
             let then = Box::new(move |verdicts: Verdicts, now: Now| {
                 let parts = answer.refuse(parts, &verdicts);
                 let call = ProduceCall { acks_all: acks == -1, timeout_ms, origin: AppendOrigin::Client, parts };
-                append(&broker, (ticket, answer), call, now);
+                let mut ticket = Some(ticket);
+                let answered = append(&broker, answer, || ticket.take().expect("called once"), call, now);
+                if let (Some(answer), Some(ticket)) = (answered, ticket) {
+                    ticket.answer(&answer.into_response());
+                }
             });
             ctx.broker.ask_coordinator(question, then, ctx.now);
             // The next batches of the producer must not come into the log before these.
             return Reply::ParkedAlone;
         }
         let call = ProduceCall { acks_all: acks == -1, timeout_ms, origin: AppendOrigin::Client, parts };
-        let outcomes = ctx.broker.with_replicas(ctx.now, |replicas, effects| {
-            let done = || -> crate::partition::waiting::Done<_> {
-                let (ticket, mut answer) = (ctx.ticket::<ProduceRequest>(), std::mem::take(&mut answer));
-                Box::new(move |outcomes| {
-                    answer.fill(outcomes);
-                    ticket.answer(&answer.into_response());
-                })
-            };
-            replicas.produce(call, done, ctx.now, effects)
-        });
-        match outcomes {
-            Some(outcomes) => {
-                answer.fill(outcomes);
-                reply(acks, answer)
-            }
+        match append(ctx.broker, answer, || ctx.ticket(), call, ctx.now) {
+            Some(answer) => reply(acks, answer),
             None => Reply::Parked,
         }
     }
 }
 
-/// Appends what the coordinator of its transaction did not object to, and answers.
-fn append(broker: &Arc<Broker>, waiting: (Ticket<ProduceRequest>, Answer), call: ProduceCall, now: Now) {
-    let mut waiting = Some(waiting);
+/// Appends; gives the answer, unless it waits for replicas: then the ticket gets it.
+fn append(
+    broker: &Arc<Broker>,
+    mut answer: Answer,
+    ticket: impl FnOnce() -> Ticket<ProduceRequest>,
+    call: ProduceCall,
+    now: Now,
+) -> Option<Answer> {
     let outcomes = broker.with_replicas(now, |replicas, effects| {
         let done = || -> crate::partition::waiting::Done<_> {
-            let (ticket, mut answer) = waiting.take().expect("called once");
+            let (ticket, mut answer) = (ticket(), std::mem::take(&mut answer));
             Box::new(move |outcomes| {
                 answer.fill(outcomes);
                 ticket.answer(&answer.into_response());
@@ -112,10 +108,8 @@ fn append(broker: &Arc<Broker>, waiting: (Ticket<ProduceRequest>, Answer), call:
         };
         replicas.produce(call, done, now, effects)
     });
-    if let (Some(outcomes), Some((ticket, mut answer))) = (outcomes, waiting) {
-        answer.fill(outcomes);
-        ticket.answer(&answer.into_response());
-    }
+    answer.fill(outcomes?);
+    Some(answer)
 }
 
 /// Notes what each transactional batch needs to be appended (KIP-890): the producer, and the partitions about which its

@@ -4,7 +4,7 @@
 use super::classic::Group;
 use super::offsets::Offsets;
 use super::records::{GroupRecord, GroupValue};
-use super::turn::{Journal, StoreError};
+use crate::journal::{DECOMPRESSED_BYTES, Journal, StoreError, read_batches};
 use bytes::Bytes;
 use common::kafka::batch::{self, Batch, BatchError};
 use common::kafka::control::{ControlKind, control_kind};
@@ -12,9 +12,6 @@ use common::time::Now;
 use std::collections::BTreeMap;
 use thiserror::Error;
 use tracing::warn;
-
-/// A batch of the offsets topic never decompresses to more; the largest request is a tenth of this.
-const DECOMPRESSED_BYTES: usize = 1 << 30;
 
 /// Why the groups of a partition are not known. To serve those that could be read would take committed offsets back.
 #[derive(Debug, Error)]
@@ -43,27 +40,13 @@ pub(super) struct Loaded {
 /// broker's, is passed over.
 pub(super) fn read_all(journal: &dyn Journal, partition: i32, max_bytes: usize) -> Result<Loaded, LoadError> {
     let mut loaded = Loaded::default();
-    let (mut offset, end) = journal.bounds(partition).ok_or(StoreError::NotLeader)?;
-    while offset < end {
-        let chunk = journal.read(partition, offset, max_bytes)?;
-        let before = offset;
-        // Compaction may have left nothing up to the end.
-        if chunk.is_empty() {
-            break;
-        }
-        for batch in batch::batches(chunk) {
-            match batch {
-                Ok(batch) => {
-                    let added = batch::check_crc(&batch.bytes).and_then(|()| loaded.add_batch(&batch));
-                    added.map_err(|problem| LoadError::Batch { offset, problem })?;
-                    offset = offset.max(batch.header.next_offset());
-                }
-                // The last batch of a chunk may be cut; the next chunk begins with it.
-                Err(BatchError::Truncated { .. }) if offset > before => {}
-                Err(problem) => return Err(LoadError::Batch { offset, problem }),
-            }
-        }
-    }
+    read_batches(journal, partition, max_bytes, |offset, batch| {
+        let added = batch.and_then(|batch| {
+            batch::check_crc(&batch.bytes)?;
+            loaded.add_batch(&batch)
+        });
+        added.map_err(|problem| LoadError::Batch { offset, problem })
+    })?;
     Ok(loaded)
 }
 

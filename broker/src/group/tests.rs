@@ -2,56 +2,12 @@
 //! in which they are given out; what comes of one input is sorted.
 
 use super::*;
-use common::kafka::batch::{BatchHeader, set_base_offset};
+use crate::journal::memory::MemoryJournal;
 use common::time::WallMillis;
-
-/// The offsets topic, one partition; the high watermark follows the end unless it is held.
-#[derive(Default)]
-struct Log {
-    batches: Mutex<Vec<(i64, Bytes)>>,
-    next: Mutex<i64>,
-    refuses: Mutex<Option<StoreError>>,
-}
-
-impl Journal for Log {
-    fn partition_count(&self) -> Option<i32> {
-        Some(1)
-    }
-
-    fn append(&self, _: i32, batch: Bytes, _: Now) -> Result<i64, StoreError> {
-        if let Some(error) = *self.refuses.lock() {
-            return Err(error);
-        }
-        let mut batch = batch.to_vec();
-        let mut next = self.next.lock();
-        set_base_offset(&mut batch, *next);
-        let header = BatchHeader::parse(&batch).unwrap();
-        self.batches.lock().push((*next, Bytes::from(batch)));
-        *next = header.next_offset();
-        Ok(header.last_offset())
-    }
-
-    fn append_in_transaction(&self, p: i32, batch: Bytes, _: Verification, now: Now) -> Result<i64, StoreError> {
-        self.append(p, batch, now)
-    }
-
-    fn bounds(&self, _: i32) -> Option<(i64, i64)> {
-        Some((0, *self.next.lock()))
-    }
-
-    fn read(&self, _: i32, offset: i64, _: usize) -> Result<Bytes, StoreError> {
-        let batches = self.batches.lock();
-        Ok(batches.iter().find(|(base, _)| *base >= offset).map(|(_, batch)| batch.clone()).unwrap_or_default())
-    }
-
-    fn high_watermark(&self, _: i32) -> Option<i64> {
-        None
-    }
-}
 
 struct Bench {
     groups: Groups,
-    log: Arc<Log>,
+    log: Arc<MemoryJournal>,
     now: Now,
     is_held: bool,
     ids: Vec<String>,

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
-use tests::sim::scenario::{self, Outcome, Plan};
+use tests::sim::scenario::{Outcome, Plan, run_caught};
 use tests::sim::trace::{Detail, keep_logs};
 
 /// Lines of the timeline that are printed.
@@ -91,29 +91,11 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
-/// A run; a panic in it is a violation too.
-fn run(seed: u64, plan: &Plan) -> Outcome {
-    let caught = std::panic::catch_unwind(|| scenario::run(seed, plan));
-    caught.unwrap_or_else(|payload| {
-        let text = payload.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Outcome {
-            violation: Some(format!("panic: {}", text.unwrap_or_default())),
-            trace: (0, 0),
-            ended: 0,
-            answered: 0,
-            is_undecided: false,
-            suffered: Vec::new(),
-            lines: Vec::new(),
-        }
-    })
-}
-
 /// Leaves out faults, many at a time at first, for as long as the run still fails. What is left is needed.
 fn minimize(seed: u64, plan: &Plan, suffered: Vec<usize>) -> Vec<usize> {
     let fails = |faults: &[usize]| {
         let only = Some(faults.iter().copied().collect());
-        run(seed, &Plan { only, detail: Detail::Hash, ..plan.clone() }).violation.is_some()
+        run_caught(seed, &Plan { only, detail: Detail::Hash, ..plan.clone() }).violation.is_some()
     };
     let mut faults = suffered;
     let (mut size, mut runs) = (faults.len().div_ceil(2), 0);
@@ -137,9 +119,9 @@ fn minimize(seed: u64, plan: &Plan, suffered: Vec<usize>) -> Vec<usize> {
 /// Runs a seed; its story, and whether it holds.
 fn report(seed: u64, options: &Options) -> (String, Outcome) {
     let plan = options.plan(seed);
-    let mut outcome = run(seed, &plan);
+    let mut outcome = run_caught(seed, &plan);
     if seed.is_multiple_of(TWICE_EVERY) && outcome.violation.is_none() {
-        let again = run(seed, &plan);
+        let again = run_caught(seed, &plan);
         if again.trace != outcome.trace {
             outcome.violation = Some(format!("two runs of one seed differ: {:?} {:?}", outcome.trace, again.trace));
         }
@@ -165,7 +147,8 @@ fn report(seed: u64, options: &Options) -> (String, Outcome) {
     if outcome.violation.is_some() && (outcome.lines.is_empty() || options.minimizes) {
         // The same seed gives the same run, so it can be told afterwards.
         let detail = plan.detail.max(Detail::Story);
-        let told = run(seed, &Plan { detail, only: only.as_ref().map(|only| only.iter().copied().collect()), ..plan });
+        let told =
+            run_caught(seed, &Plan { detail, only: only.as_ref().map(|only| only.iter().copied().collect()), ..plan });
         outcome.lines = told.lines;
         outcome.lines.drain(..outcome.lines.len().saturating_sub(LINES));
         outcome.violation = told.violation.or(outcome.violation);

@@ -380,3 +380,21 @@ pub fn run(seed: u64, plan: &Plan) -> Outcome {
     let result = run.whole();
     run.outcome(result)
 }
+
+/// As `run`; a panic is a violation too: an assertion has seen a bug. It takes everything else that is known with it.
+pub fn run_caught(seed: u64, plan: &Plan) -> Outcome {
+    let caught = std::panic::catch_unwind(|| run(seed, plan));
+    caught.unwrap_or_else(|payload| {
+        let text = payload.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Outcome {
+            violation: Some(format!("panic: {}", text.unwrap_or_default())),
+            trace: (0, 0),
+            ended: 0,
+            answered: 0,
+            is_undecided: false,
+            suffered: Vec::new(),
+            lines: Vec::new(),
+        }
+    })
+}

@@ -1,6 +1,7 @@
 //! Sends the same requests to two ZooKeeper servers and compares all that comes back: answers, errors, notifications and
 //! closed connections. Times, session ids and passwords are masked, zxids counted from where a run began, and children
-//! (which ZooKeeper gives in the order of a hash) sorted. Knows nothing of either server but its address.
+//! and the events of a closed session's ephemerals (which ZooKeeper gives in the order of a hash) sorted. Knows nothing
+//! of either server but its address.
 //!
 //! `zk_differential REAL OURS [FIRST-SEED [SEEDS [STEPS]]]`; without seeds only the written cases run.
 #![expect(clippy::print_stdout, clippy::unwrap_used, clippy::panic, reason = "a tool whose findings are its output")]
@@ -329,6 +330,8 @@ fn perform(side: &mut Side, step: &Step, xid: i32) -> (Vec<Got>, Vec<(usize, Vec
         Step::Reopen(who) => {
             side.write(*who, xid, &Request::CloseSession);
             let mut got = side.collect(*who, xid, None);
+            let answer = got.iter().rposition(|got| matches!(got, Got::Answer(..))).unwrap_or(got.len());
+            got[..answer].sort_by_key(|got| format!("{got:?}"));
             got.extend(side.lines[*who].frame().is_none().then_some(Got::Closed));
             let line = side.open();
             side.lines[*who] = line;
