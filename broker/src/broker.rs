@@ -181,6 +181,7 @@ impl Broker {
     /// A silent connection to a broker stands, for the first time or again.
     pub fn on_peer_reached(self: &Arc<Self>, broker: BrokerId, now: Now) {
         self.suspects.clear(broker);
+        self.with_cluster(now, |cluster, effects| cluster.on_broker_reached(broker, now, effects));
         self.answer_waiting(now);
     }
 

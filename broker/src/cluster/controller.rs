@@ -117,6 +117,8 @@ enum Role {
 pub(super) struct Controller {
     role: Role,
     session: i64,
+    /// The session before this one in the same process.
+    previous_session: Option<i64>,
     known: Option<i32>,
     /// Brokers whose process was seen to be gone, and when; for this broker's next reign.
     gone: BTreeMap<i32, Millis>,
@@ -127,7 +129,7 @@ const GONE_REMEMBERED_MS: u64 = 60_000;
 
 impl Controller {
     pub(super) fn new() -> Controller {
-        Controller { role: Role::Idle, session: 0, known: None, gone: BTreeMap::new() }
+        Controller { role: Role::Idle, session: 0, previous_session: None, known: None, gone: BTreeMap::new() }
     }
 
     /// The broker in `/controller`, as last read.
@@ -179,6 +181,9 @@ impl Controller {
 
     pub(super) fn on_session_over(&mut self, io: &mut Io<'_>) {
         self.resign(io);
+        if self.session != 0 {
+            self.previous_session = Some(self.session);
+        }
         self.role = Role::Idle;
         self.known = None;
     }
@@ -239,7 +244,12 @@ impl Controller {
             (_, true) => io.store.ask(election(What::ConfirmEpoch), get(paths::CONTROLLER_EPOCH, false)),
             (_, false) => {
                 self.resign(io);
-                if before != self.known {
+                let me = io.config.broker_id.0;
+                if self.previous_session == Some(stat.ephemeral_owner) && self.known == Some(me) {
+                    // An ensemble that refuses a session (its data was copied, or its clock jumped) may keep the nodes of it.
+                    info!("what this broker's expired session left behind stands for a controller");
+                    self.depose(me, io);
+                } else if before != self.known {
                     info!(controller = self.known, "another broker is the controller");
                 }
             }
@@ -395,6 +405,11 @@ impl Controller {
             Role::Reigning(_) => self.tell_of_gone(io.now.mono),
             Role::Watching | Role::Idle => self.depose(broker, io),
         }
+    }
+
+    /// A broker that was seen to be gone was reached again: it is there after all, or a new life of it.
+    pub(super) fn on_reached(&mut self, broker: i32) {
+        self.gone.remove(&broker);
     }
 
     /// A reign that reads the cluster's state still learns who is dead though registered.

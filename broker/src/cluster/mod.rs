@@ -538,6 +538,11 @@ impl Cluster {
         self.with(now, effects, |core, io| core.controller.on_gone(broker.0, io));
     }
 
+    /// A broker was reached, for the first time or again.
+    pub fn on_broker_reached(&self, broker: BrokerId, now: Now, effects: &mut Vec<Effect>) {
+        self.with(now, effects, |core, _| core.controller.on_reached(broker.0));
+    }
+
     /// A log directory of this broker failed: the controller is told by a note in ZooKeeper, and asks what is lost.
     pub fn on_log_dir_failed(&self, now: Now, effects: &mut Vec<Effect>) {
         self.with(now, effects, |core, io| core.registry.on_log_dir_failed(io));

@@ -948,6 +948,40 @@ fn who_dies_together_with_the_controller_is_not_waited_for() {
     world.check("t", 0, 3, 1, &[3]);
 }
 
+/// Back, and in sync: its death is not remembered when another controller begins.
+#[test]
+fn who_came_back_is_not_taken_for_dead_by_the_next_controller() {
+    for reached in [false, true] {
+        let mut world = World::new(&[1, 2, 3]);
+        world.create("t", &[&[2, 3]]);
+        world.see_gone(&[3], 2);
+        if reached {
+            let now = world.now;
+            world.member(3).core.act(now, &mut Vec::new(), |core, _| core.controller.on_reached(2));
+        }
+        world.see_gone(&[3], 1);
+        assert_eq!(world.controllers(), [3]);
+        let (leader, epoch, isr) = if reached { (2, 0, &[2, 3][..]) } else { (3, 1, &[3][..]) };
+        world.check("t", 0, leader, epoch, isr);
+    }
+}
+
+/// As after an ensemble was exchanged for one that does not know the sessions' passwords: the node of the old session stays.
+#[test]
+fn a_controller_whose_session_was_refused_takes_its_own_place() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create("t", &[&[1, 2]]);
+    let now = world.now;
+    let mut effects = Vec::new();
+    world.member(1).core.on_session_over(now, &mut effects);
+    world.member(1).effects.extend(effects);
+    assert!(world.controllers().is_empty());
+    world.new_session(1);
+    assert_eq!(world.controllers(), [1]);
+    assert_eq!(world.text("/controller_epoch").unwrap(), "2");
+    world.create("u", &[&[1, 2]]);
+}
+
 #[test]
 fn a_controller_that_was_only_cut_off_resigns() {
     let mut world = World::new(&[1, 2, 3]);

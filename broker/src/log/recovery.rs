@@ -38,6 +38,8 @@ pub(super) fn open(
     let mut start = start;
     let epochs = match EpochCache::open(Arc::clone(&disk), &dir) {
         Ok(epochs) => epochs,
+        // Kafka makes the file when it makes the log, and writes to it with the first record.
+        Err(LogError::Malformed { .. }) if files.is_without_records() => EpochCache::empty(Arc::clone(&disk), &dir),
         Err(error @ LogError::Malformed { .. }) => {
             tracing::warn!(%error, "reading all segments to find the leader epochs");
             start.clean_shutdown = false;
@@ -105,6 +107,10 @@ fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<DirEntry>, LogError> {
 }
 
 impl DirFiles {
+    fn is_without_records(&self) -> bool {
+        self.segments.values().all(|segment| segment.log_len == 0)
+    }
+
     fn list(disk: &dyn Disk, dir: &Path) -> Result<DirFiles, LogError> {
         let mut files = DirFiles { segments: BTreeMap::new(), snapshots: BTreeSet::new() };
         let entries = list(disk, dir)?;
