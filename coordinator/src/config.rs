@@ -41,7 +41,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "leaderServes",
     "watchManagerName",
     "forceSync",
-    "maxCnxns",
 ];
 
 /// A configuration that cannot be used.
@@ -102,6 +101,17 @@ fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
+/// Whether servers talk to each other over TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuorumTls {
+    /// They dial so and take nothing else (`sslQuorum`).
+    pub is_on: bool,
+    /// They take both, for the time of a change (`portUnification`).
+    pub accepts_both: bool,
+    /// The certificates are read again when their files change (`sslQuorumReloadCertFiles`).
+    pub reloads: bool,
+}
+
 /// The settings of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -113,6 +123,12 @@ pub struct Config {
     pub client_address: String,
     /// Client port; `None` if none is set (nothing listens then).
     pub client_port: Option<u16>,
+    /// Address and port for clients over TLS (`secureClientPort`), if there is one.
+    pub secure_client: Option<(String, u16)>,
+    /// Whether the client port takes TLS, too (`client.portUnification`).
+    pub client_port_unification: bool,
+    /// Whether the certificates for clients are read again when their files change (`client.certReload`).
+    pub reloads_client_certificates: bool,
     /// `listen` backlog; -1 for the system's.
     pub client_port_listen_backlog: i32,
     /// The unit of session timeouts and of `initLimit` and `syncLimit`, in milliseconds.
@@ -123,6 +139,8 @@ pub struct Config {
     pub sync_limit: u32,
     /// Connections from one address; 0 for any number.
     pub max_client_connections: u32,
+    /// Connections from all addresses together; 0 for any number.
+    pub max_connections: u32,
     /// Shortest session timeout granted, in milliseconds.
     pub min_session_timeout_ms: i32,
     /// Longest session timeout granted, in milliseconds.
@@ -137,6 +155,8 @@ pub struct Config {
     pub servers: BTreeMap<u64, Server>,
     /// The servers' port is bound on all addresses instead of the one on this server's line (`quorumListenOnAllIPs`).
     pub listens_on_all: bool,
+    /// TLS between servers.
+    pub quorum_tls: QuorumTls,
     /// Clients may change the ensemble's membership (`reconfigEnabled`).
     pub reconfig_enabled: bool,
     /// A single server line means a server alone (`standaloneEnabled`, true unless set).
@@ -219,6 +239,9 @@ impl Config {
             let _: u64 = properties.parse_or(key, 0, "milliseconds as a decimal number")?;
         }
         let config = Config {
+            secure_client: secure_client_port(&properties, file)?,
+            client_port_unification: is_true(&properties, "client.portUnification")?,
+            reloads_client_certificates: is_true(&properties, "client.certReload")?,
             sasl_users: sasl_users(&properties, read)?,
             data_log_dir,
             client_address,
@@ -228,12 +251,18 @@ impl Config {
             init_limit: limit(&properties, "initLimit", servers.len() > 1, file)?,
             sync_limit: limit(&properties, "syncLimit", servers.len() > 1, file)?,
             max_client_connections: properties.parse_or("maxClientCnxns", 60, "a number, 0 for no limit")?,
+            max_connections: properties.parse_or("maxCnxns", 0, "a number, 0 for no limit")?,
             min_session_timeout_ms,
             max_session_timeout_ms,
             max_buffer_bytes,
             global_outstanding_limit: properties.parse_or("globalOutstandingLimit", 1000, "a number, 1 or more")?,
             four_letter_words: words(&properties),
             listens_on_all: is_true(&properties, "quorumListenOnAllIPs")?,
+            quorum_tls: QuorumTls {
+                is_on: is_true(&properties, "sslQuorum")?,
+                accepts_both: is_true(&properties, "portUnification")?,
+                reloads: is_true(&properties, "sslQuorumReloadCertFiles")?,
+            },
             reconfig_enabled: is_true(&properties, "reconfigEnabled")?,
             standalone_enabled,
             dynamic_version: dynamic_version(&properties)?,
@@ -349,6 +378,21 @@ fn client_port(properties: &Properties, me: Option<&Server>, file: &str) -> Resu
         return Err(properties.error("clientPort", &problem).into());
     }
     Ok((line_address, Some(line_port)))
+}
+
+fn secure_client_port(properties: &Properties, file: &str) -> Result<Option<(String, u16)>, ConfigError> {
+    let address = properties.get("secureClientPortAddress").map(str::trim);
+    if properties.get("secureClientPort").is_none() {
+        return match address {
+            None => Ok(None),
+            Some(_) => {
+                let problem = "secureClientPortAddress is set but secureClientPort is not set".to_owned();
+                Err(ConfigError::Missing { file: file.to_owned(), problem })
+            }
+        };
+    }
+    let port = properties.parse_or("secureClientPort", 0, "a port number from 0 to 65535")?;
+    Ok(Some((address.unwrap_or("0.0.0.0").to_owned(), port)))
 }
 
 fn words(properties: &Properties) -> BTreeSet<String> {
@@ -508,6 +552,18 @@ const KNOWN: &[&str] = &[
     "znode.container.checkIntervalMs",
     "znode.container.maxNeverUsedIntervalMs",
     "allowSaslFailedClients",
+    "client.certReload",
+    "client.portUnification",
+    "fips-mode",
+    "portUnification",
+    "sslQuorum",
+    "sslQuorumReloadCertFiles",
+    "maxCnxns",
+    "secureClientPort",
+    "secureClientPortAddress",
+    // Names the class of ZooKeeper's that serves TLS; ours needs none.
+    "serverCnxnFactory",
+    "X509AuthenticationProvider.superUser",
     "audit.enable",
     "java.security.auth.login.config",
     "sasl.serverconfig",
@@ -524,7 +580,8 @@ fn warn_unknown(properties: &Properties, warnings: &mut Vec<String>) {
             || WITHOUT_EFFECT.contains(&key)
             || key.starts_with("server.")
             || key.starts_with("metricsProvider.")
-            || key.starts_with("authProvider.");
+            || key.starts_with("authProvider.")
+            || key.starts_with("ssl.");
         if key.starts_with("group") || key.starts_with("weight") {
             warnings.push(format!("{}: {key} is ignored: every participant has one vote", entry.place));
         } else if !is_known {
@@ -611,6 +668,11 @@ mod tests {
             "dataDir=/d\nclientPortAddress=::1",
             None,
             "zoo.cfg: clientPortAddress is set but clientPort is not set",
+        );
+        check_error(
+            "dataDir=/d\nsecureClientPortAddress=::1",
+            None,
+            "zoo.cfg: secureClientPortAddress is set but secureClientPort is not set",
         );
     }
 

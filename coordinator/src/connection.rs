@@ -59,6 +59,8 @@ pub struct ConnectionSettings {
     pub audit: bool,
     /// SASL, if it is configured.
     pub sasl: Option<SaslSettings>,
+    /// Whose certificate makes a client the super user (`X509AuthenticationProvider.superUser`).
+    pub x509_super_user: Option<String>,
 }
 
 /// What a connection works with while it is called.
@@ -270,6 +272,7 @@ pub struct Connection {
     /// Whether the client knows the read-only byte of the handshake.
     knows_read_only: bool,
     auth: Vec<AuthId>,
+    is_secure: bool,
     sasl: Exchange,
     /// Requests that came before the session was established.
     early: VecDeque<(i32, Result<Request, BadRequest>)>,
@@ -329,6 +332,7 @@ impl Connection {
             timeout_ms: 0,
             knows_read_only: false,
             auth: vec![AuthId::ip(remote)],
+            is_secure: false,
             sasl: Exchange::default(),
             early: VecDeque::new(),
             queue: VecDeque::new(),
@@ -404,6 +408,21 @@ impl Connection {
     /// Frames to send, in order.
     pub fn take_output(&mut self) -> BytesMut {
         self.output.split()
+    }
+
+    /// The client came over TLS, and `subject` is the name in its certificate, if it showed one.
+    pub fn secured(&mut self, subject: Option<String>, settings: &ConnectionSettings) {
+        self.is_secure = true;
+        let Some(subject) = subject.filter(|_| settings.acl.x509) else { return };
+        if settings.x509_super_user.as_ref() == Some(&subject) {
+            self.auth.push(AuthId { scheme: "super".into(), id: subject.clone() });
+        }
+        self.auth.push(AuthId { scheme: "x509".into(), id: subject });
+    }
+
+    /// Whether the client came over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.is_secure
     }
 
     /// The first frame: a new session, an old one, or a refusal.

@@ -543,7 +543,8 @@ pub fn iso_date(at: WallMillis) -> String {
 fn conf(config: &Config, facts: &Facts) -> String {
     let mut text = String::new();
     line(&mut text, format_args!("clientPort={}", config.client_port.map_or(-1, i32::from)));
-    line(&mut text, format_args!("secureClientPort=-1"));
+    let secure = config.secure_client.as_ref().map_or(-1, |(_, port)| i32::from(*port));
+    line(&mut text, format_args!("secureClientPort={secure}"));
     line(&mut text, format_args!("dataDir={}", config.data_dir.display()));
     line(&mut text, format_args!("dataDirSize={}", facts.data_dir_bytes));
     line(&mut text, format_args!("dataLogDir={}", config.data_log_dir.display()));

@@ -60,6 +60,13 @@ pub enum Input {
         /// Its address.
         remote: SocketAddr,
     },
+    /// The client that has just connected did so over TLS.
+    ClientSecured {
+        /// Who.
+        connection: ConnectionId,
+        /// The name in its certificate, if it showed one.
+        subject: Option<String>,
+    },
     /// One or more whole frames of a client, each with its length in front.
     ClientFrames {
         /// Who.
@@ -202,7 +209,7 @@ fn settings(config: &Config) -> Settings {
         super_digest: config.properties.get("DigestAuthenticationProvider.superDigest").map(|id| id.trim().to_owned()),
         skip: skips("skipACL"),
         sasl: config.sasl_users.is_some(),
-        ..Default::default()
+        x509: config.secure_client.is_some() || config.properties.get("authProvider.x509").is_some(),
     };
     Settings {
         connection: ConnectionSettings {
@@ -216,6 +223,10 @@ fn settings(config: &Config) -> Settings {
                 allows_failure: is_on("allowSaslFailedClients"),
                 super_user: config.properties.get("superUser").map(|user| user.trim().to_owned()),
             }),
+            x509_super_user: config
+                .properties
+                .get("X509AuthenticationProvider.superUser")
+                .map(|user| user.trim().to_owned()),
         },
         prepare: PrepareSettings {
             acl,
@@ -327,6 +338,7 @@ impl Node {
         self.clients.now = now;
         match input {
             Input::ClientConnected { connection, remote } => self.clients.connected(connection, remote, now),
+            Input::ClientSecured { connection, subject } => self.clients.secured(connection, subject),
             Input::ClientFrames { connection, frames } => self.client_frames(connection, frames, now),
             Input::ClientClosed { connection } => {
                 self.outbox.disown(connection);

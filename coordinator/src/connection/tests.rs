@@ -35,6 +35,7 @@ impl Node {
             linearizable_reads: false,
             audit: false,
             sasl: None,
+            x509_super_user: None,
         };
         Node {
             tree: Tree::new(),

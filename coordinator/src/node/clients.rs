@@ -131,6 +131,13 @@ impl Clients {
         self.connections.insert(id, client);
     }
 
+    /// The client came over TLS.
+    pub(super) fn secured(&mut self, id: ConnectionId, subject: Option<String>) {
+        if let Some(client) = self.connections.get_mut(&id) {
+            client.connection.secured(subject, &self.settings);
+        }
+    }
+
     /// Forgets a connection.
     pub(super) fn closed(&mut self, id: ConnectionId) {
         let Some(client) = self.connections.remove(&id) else { return };

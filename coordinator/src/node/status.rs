@@ -136,7 +136,7 @@ impl Node {
         let clients = self.clients.connections.iter().map(|(id, client)| ClientStatus {
             remote: client.remote,
             is_asking: asking == Some(*id),
-            is_secure: false,
+            is_secure: client.connection.is_secure(),
             outstanding: client.connection.outstanding_count() as u64,
             session: client.connection.session(),
             timeout_ms: client.connection.timeout_ms(),

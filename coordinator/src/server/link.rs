@@ -1,9 +1,11 @@
 //! A TCP connection that is written from one place and read from another: writing takes what the socket takes and keeps
-//! the rest, bounded; the reading side flushes it. Knows nothing of what it carries.
+//! the rest, bounded; the reading side flushes it. With TLS what is sent is sealed before and what is read opened
+//! after; all else is the same. Knows nothing of what it carries.
 
 use bytes::{Buf, Bytes, BytesMut};
+use rustls::Connection as Tls;
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read as _, Write as _};
 use std::sync::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -11,16 +13,23 @@ use tokio::sync::Notify;
 /// Pieces given to one write call.
 const PIECES: usize = 64;
 
+/// Sealed bytes read at once: a TLS record fits.
+const SEALED_BYTES: usize = 17 * 1024;
+
 /// One connection.
 pub(super) struct Link {
     stream: TcpStream,
     backlog: Mutex<Backlog>,
     changed: Notify,
     limit_bytes: usize,
+    is_secured: bool,
 }
 
 #[derive(Default)]
 struct Backlog {
+    tls: Option<Box<Tls>>,
+    /// What TLS has opened and nobody has read.
+    opened: BytesMut,
     pieces: VecDeque<Bytes>,
     bytes: usize,
     /// Nothing more will be sent; the connection ends when the rest is written.
@@ -29,35 +38,136 @@ struct Backlog {
     is_broken: bool,
 }
 
+impl Backlog {
+    /// Hands the bytes to the socket as far as it takes them, and keeps the rest.
+    fn put(&mut self, mut bytes: Bytes, link: &Link) {
+        if self.pieces.is_empty() {
+            match link.stream.try_write(&bytes) {
+                Ok(written) => bytes.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => self.is_broken = true,
+            }
+        }
+        if !bytes.is_empty() {
+            self.bytes += bytes.len();
+            self.pieces.push_back(bytes);
+            self.is_broken |= self.bytes > link.limit_bytes;
+            link.changed.notify_one();
+        }
+    }
+
+    /// Sends what TLS has to say: sealed bytes, its part of the handshake, an alert.
+    fn put_sealed(&mut self, link: &Link) {
+        let Some(tls) = &mut self.tls else { return };
+        let mut sealed = Vec::new();
+        while tls.wants_write() {
+            if tls.write_tls(&mut sealed).is_err() {
+                self.is_broken = true;
+                return;
+            }
+        }
+        self.put(sealed.into(), link);
+    }
+
+    /// Takes sealed bytes in. False if the other side has ended TLS.
+    fn open(&mut self, mut sealed: &[u8], link: &Link) -> io::Result<bool> {
+        let Some(tls) = &mut self.tls else { return Ok(true) };
+        let (mut outcome, mut goes_on) = (Ok(()), true);
+        while !sealed.is_empty() && goes_on && outcome.is_ok() {
+            outcome = tls.read_tls(&mut sealed).and_then(|_| {
+                let state =
+                    tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                goes_on = !state.peer_has_closed();
+                let before = self.opened.len();
+                self.opened.resize(before + state.plaintext_bytes_to_read(), 0);
+                tls.reader().read_exact(&mut self.opened[before..])
+            });
+        }
+        self.put_sealed(link);
+        outcome.map(|()| goes_on)
+    }
+}
+
 impl Link {
     pub(super) fn new(stream: TcpStream, limit_bytes: usize) -> Link {
-        Link { stream, backlog: Mutex::new(Backlog::default()), changed: Notify::new(), limit_bytes }
+        Link { stream, backlog: Mutex::default(), changed: Notify::new(), limit_bytes, is_secured: false }
+    }
+
+    /// A connection in TLS, of which [`Link::handshake`] must be done before anything is sent.
+    pub(super) fn secured(stream: TcpStream, limit_bytes: usize, mut tls: Tls) -> Link {
+        // What is sent is sealed and taken out at once; the bound is the backlog's.
+        tls.set_buffer_limit(None);
+        let link = Link { is_secured: true, ..Link::new(stream, limit_bytes) };
+        let mut backlog = link.backlog.lock().expect("no holder panics");
+        backlog.tls = Some(Box::new(tls));
+        backlog.put_sealed(&link);
+        drop(backlog);
+        link
+    }
+
+    /// Waits until the TLS handshake is done; gives the other side's certificate, if it showed one. The caller bounds
+    /// the time.
+    pub(super) async fn handshake(&self) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            let (must_write, is_closing) = self.state()?;
+            {
+                let backlog = self.backlog.lock().expect("no holder panics");
+                let tls = backlog.tls.as_ref().filter(|tls| !tls.is_handshaking());
+                if let Some(tls) = tls {
+                    let first = tls.peer_certificates().and_then(|chain| chain.first());
+                    return Ok(first.map(|certificate| certificate.to_vec()));
+                }
+            }
+            if is_closing {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            tokio::select! {
+                biased;
+                ready = self.stream.readable() => {
+                    ready?;
+                    if !self.open_some()? {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                }
+                ready = self.stream.writable(), if must_write => {
+                    ready?;
+                    self.write_some()?;
+                }
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    /// True of a connection in TLS.
+    pub(super) fn is_secured(&self) -> bool {
+        self.is_secured
     }
 
     /// Writes what the socket takes now and keeps the rest.
-    pub(super) fn send(&self, mut bytes: Bytes) {
+    pub(super) fn send(&self, bytes: Bytes) {
         let mut backlog = self.backlog.lock().expect("no holder panics");
         if backlog.is_broken || backlog.is_closing {
             return;
         }
-        if backlog.pieces.is_empty() {
-            match self.stream.try_write(&bytes) {
-                Ok(written) => bytes.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        match &mut backlog.tls {
+            None => backlog.put(bytes, self),
+            Some(tls) => match tls.writer().write_all(&bytes) {
+                Ok(()) => backlog.put_sealed(self),
                 Err(_) => backlog.is_broken = true,
-            }
-        }
-        if !bytes.is_empty() {
-            backlog.bytes += bytes.len();
-            backlog.pieces.push_back(bytes);
-            backlog.is_broken |= backlog.bytes > self.limit_bytes;
-            self.changed.notify_one();
+            },
         }
     }
 
     /// Ends the connection when everything is written.
     pub(super) fn close(&self) {
-        self.backlog.lock().expect("no holder panics").is_closing = true;
+        let mut backlog = self.backlog.lock().expect("no holder panics");
+        if !backlog.is_closing
+            && let Some(tls) = &mut backlog.tls
+        {
+            tls.send_close_notify();
+            backlog.put_sealed(self);
+        }
+        backlog.is_closing = true;
         self.changed.notify_one();
     }
 
@@ -68,10 +178,21 @@ impl Link {
             if is_closing {
                 return Ok(0);
             }
+            if let Some(opened) = self.take_opened() {
+                let len = opened.len();
+                buffer.unsplit(opened);
+                return Ok(len);
+            }
             tokio::select! {
                 biased;
                 ready = self.stream.readable() => {
                     ready?;
+                    if self.is_secured {
+                        if !self.open_some()? && self.backlog.lock().expect("no holder panics").opened.is_empty() {
+                            return Ok(0);
+                        }
+                        continue;
+                    }
                     match self.stream.try_read_buf(buffer) {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                         done => return done,
@@ -107,6 +228,25 @@ impl Link {
     /// True if this side has ended the connection.
     pub(super) fn is_closing(&self) -> bool {
         self.backlog.lock().expect("no holder panics").is_closing
+    }
+
+    /// Reads sealed bytes and opens them. False when the other side has ended the connection.
+    fn open_some(&self) -> io::Result<bool> {
+        let mut sealed = [0; SEALED_BYTES];
+        match self.stream.try_read(&mut sealed) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            Err(error) => Err(error),
+            Ok(0) => Ok(false),
+            Ok(read) => self.backlog.lock().expect("no holder panics").open(&sealed[..read], self),
+        }
+    }
+
+    fn take_opened(&self) -> Option<BytesMut> {
+        if !self.is_secured {
+            return None;
+        }
+        let mut backlog = self.backlog.lock().expect("no holder panics");
+        (!backlog.opened.is_empty()).then(|| std::mem::take(&mut backlog.opened))
     }
 
     fn state(&self) -> io::Result<(bool, bool)> {

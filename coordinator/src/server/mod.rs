@@ -9,6 +9,7 @@ mod facts;
 mod link;
 mod peer;
 mod socket;
+mod tls;
 
 use crate::config::Config;
 use crate::ensemble::EnsembleError;
@@ -20,18 +21,20 @@ use common::Rng;
 use common::time::{Millis, Now, WallMillis};
 use disk::{Disk, DiskEvent};
 use link::Link;
-use peer::{Mesh, PeerLink};
-use socket::{Client, ClientLimits, ClientPort, SocketCounters};
+use peer::{Mesh, PeerLink, PeerTls};
+use socket::{Client, ClientLimits, ClientPort, SocketCounters, Speaks};
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
+use tls::Tls;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 
 pub use convert::{Converted, export_zookeeper, import_zookeeper};
 pub use disk::DiskError;
+pub use tls::TlsError;
 
 /// Events that wait for the node's loop. Readers wait when it is full.
 const QUEUED_EVENTS: usize = 4096;
@@ -55,6 +58,9 @@ pub enum ServerError {
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// TLS.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] TlsError),
     /// A setting of an HTTP port.
     #[error(transparent)]
     Setting(#[from] common::properties::PropertyError),
@@ -116,9 +122,11 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         data_dir = %config.data_dir.display(),
         "castellan coordinator is starting"
     );
-    let client_listener = match config.client_port {
-        Some(port) => Some(bind("client port", &config.client_address, port, config.client_port_listen_backlog).await?),
-        None => None,
+    let listeners = ClientListeners::open(&config).await?;
+    let peer_tls = PeerTls {
+        tls: tls::for_servers(&config)?,
+        dials: config.quorum_tls.is_on,
+        accepts_plain: config.quorum_tls.accepts_both,
     };
     let is_distributed = config.servers.len() > 1 || !config.standalone_enabled;
     let me = config.servers.get(&config.my_id).filter(|_| is_distributed);
@@ -143,19 +151,14 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     let mut tasks = tokio::task::JoinSet::new();
     serve_http(&config, &events, &mut tasks).await?;
     let counters = Arc::new(SocketCounters::default());
-    let mesh = Mesh::new(config.my_id, events.clone(), rng.fork());
+    let mesh = Mesh::new(config.my_id, peer_tls.clone(), events.clone(), rng.fork());
     if let Some(listener) = peer_listener {
-        tasks.spawn(peer::accept(config.my_id, mesh.wakers(), listener, events.clone()));
+        if let Some(tls) = peer_tls.tls.as_ref().filter(|_| config.quorum_tls.reloads) {
+            tasks.spawn(Arc::clone(tls).watch());
+        }
+        tasks.spawn(peer::accept(config.my_id, peer_tls, mesh.wakers(), listener, events.clone()));
     }
-    if let Some(listener) = client_listener {
-        let limits = ClientLimits {
-            per_address: config.max_client_connections,
-            frame_bytes: config.max_buffer_bytes,
-            outstanding: i64::from(config.global_outstanding_limit.max(1)),
-        };
-        tracing::info!("binding to port {}", listener.local_addr()?);
-        tasks.spawn(Arc::new(ClientPort::new(limits, events.clone(), Arc::clone(&counters))).accept(listener));
-    }
+    listeners.serve(&config, &events, &counters, &mut tasks)?;
     let mut main_loop = Loop {
         node,
         config,
@@ -172,6 +175,61 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     tasks.abort_all();
     main_loop.disk.close();
     outcome
+}
+
+/// The ports for clients, bound and not served yet.
+struct ClientListeners {
+    plain: Option<TcpListener>,
+    secure: Option<TcpListener>,
+    tls: Option<Arc<Tls>>,
+}
+
+impl ClientListeners {
+    async fn open(config: &Config) -> Result<ClientListeners, ServerError> {
+        let backlog = config.client_port_listen_backlog;
+        let tls = match config.secure_client.is_some() || config.client_port_unification {
+            true => tls::for_clients(config)?,
+            false => None,
+        };
+        let plain = match config.client_port {
+            Some(port) => Some(bind("client port", &config.client_address, port, backlog).await?),
+            None => None,
+        };
+        let secure = match &config.secure_client {
+            Some(_) if tls.is_none() => return Err(TlsError::Missing("ssl.keyStore.location".to_owned()).into()),
+            Some((host, port)) => Some(bind("secure client port", host, *port, backlog).await?),
+            None => None,
+        };
+        Ok(ClientListeners { plain, secure, tls })
+    }
+
+    fn serve(
+        self,
+        config: &Config,
+        events: &Events,
+        counters: &Arc<SocketCounters>,
+        tasks: &mut tokio::task::JoinSet<()>,
+    ) -> Result<(), ServerError> {
+        let limits = ClientLimits {
+            per_address: config.max_client_connections,
+            total: config.max_connections,
+            frame_bytes: config.max_buffer_bytes,
+            outstanding: i64::from(config.global_outstanding_limit.max(1)),
+        };
+        let takes_both = config.client_port_unification && self.tls.is_some();
+        let speaks = if takes_both { Speaks::Both } else { Speaks::Plain };
+        if let Some(tls) = self.tls.as_ref().filter(|_| config.reloads_client_certificates) {
+            tasks.spawn(Arc::clone(tls).watch());
+        }
+        let port = Arc::new(ClientPort::new(limits, events.clone(), Arc::clone(counters), self.tls));
+        for (listener, speaks) in [(self.plain, speaks), (self.secure, Speaks::Tls)] {
+            if let Some(listener) = listener {
+                tracing::info!(?speaks, "binding to port {}", listener.local_addr()?);
+                tasks.spawn(Arc::clone(&port).accept(listener, speaks));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Opens the HTTP ports. One that is taken is no reason not to serve clients: several servers on one host have the same

@@ -1,8 +1,9 @@
 //! The mesh between servers: each dials every other on the first port of its `server.N` line and sends on that
-//! connection only; what it accepts it only reads. A broken connection is dialled again. Parses lengths and the greeting;
+//! connection only; what it accepts it only reads. Either may be in TLS. A broken connection is dialled again. Parses lengths and the greeting;
 //! the second (election) port is not used, elections run over the same mesh.
 
 use super::link::Link;
+use super::tls::{self, Tls};
 use super::{Event, Events};
 use crate::config::Server;
 use crate::ensemble::message::{FRAME_HEADER_BYTES, Hello, PEER_PROTOCOL, PeerBody, PeerMessage};
@@ -25,6 +26,8 @@ const READ_BYTES: usize = 64 * 1024;
 const FRAME_LIMIT_BYTES: usize = 128 * 1024 * 1024;
 /// Time for a greeting, and for a connection to open.
 const GREETING: Duration = Duration::from_secs(3);
+/// What TLS has to say to a peer that dials.
+const HANDSHAKE_BYTES: usize = 64 * 1024;
 /// First and longest pause between two attempts to dial.
 const PAUSE_MS: (u64, u64) = (20, 500);
 
@@ -46,15 +49,53 @@ impl PeerLink {
     }
 }
 
+/// TLS between servers as both sides need it.
+#[derive(Clone, Default)]
+pub(super) struct PeerTls {
+    /// Certificates and who is trusted, if there is TLS at all.
+    pub(super) tls: Option<Arc<Tls>>,
+    /// Peers are dialled in TLS.
+    pub(super) dials: bool,
+    /// Peers may come without it.
+    pub(super) accepts_plain: bool,
+}
+
+impl PeerTls {
+    async fn dialled(&self, peer: &Server, stream: TcpStream) -> io::Result<Link> {
+        stream.set_nodelay(true)?;
+        let Some(tls) = self.tls.as_ref().filter(|_| self.dials) else {
+            return Ok(Link::new(stream, BACKLOG_LIMIT_BYTES));
+        };
+        let tls = tls.dial(&peer.host).map_err(io::Error::other)?;
+        let link = Link::secured(stream, BACKLOG_LIMIT_BYTES, tls);
+        tokio::time::timeout(GREETING, link.handshake()).await??;
+        Ok(link)
+    }
+
+    async fn accepted(&self, stream: TcpStream) -> io::Result<Link> {
+        let Some(tls) = &self.tls else { return Ok(Link::new(stream, 0)) };
+        if self.accepts_plain && !tokio::time::timeout(GREETING, tls::begins_with_tls(&stream)).await?? {
+            return Ok(Link::new(stream, 0));
+        }
+        let link = Link::secured(stream, HANDSHAKE_BYTES, tls.accept().map_err(io::Error::other)?);
+        tokio::time::timeout(GREETING, link.handshake()).await??;
+        Ok(link)
+    }
+}
+
 /// Keeps a connection to one peer until the task is dropped.
-async fn dial(my_id: u64, peer: Server, events: Events, is_back: Arc<Notify>, mut rng: Rng) {
+async fn dial(mesh: (u64, PeerTls, Events), peer: Server, is_back: Arc<Notify>, mut rng: Rng) {
+    let (my_id, tls, events) = mesh;
     let mut pause_ms = PAUSE_MS.0;
     loop {
         let opened = tokio::time::timeout(GREETING, TcpStream::connect((peer.host.as_str(), peer.peer_port))).await;
         match opened {
             Ok(Ok(stream)) => {
                 let since = tokio::time::Instant::now();
-                send_until_broken(my_id, peer.id, stream, &events).await;
+                match tls.dialled(&peer, stream).await {
+                    Ok(link) => send_until_broken(my_id, peer.id, link, &events).await,
+                    Err(error) => tracing::warn!(peer = peer.id, %error, "connection to peer was not opened"),
+                }
                 if since.elapsed() > Duration::from_secs(1) {
                     pause_ms = PAUSE_MS.0;
                 }
@@ -80,11 +121,8 @@ async fn dial(my_id: u64, peer: Server, events: Events, is_back: Arc<Notify>, mu
     }
 }
 
-async fn send_until_broken(my_id: u64, peer: u64, stream: TcpStream, events: &Events) {
-    if stream.set_nodelay(true).is_err() {
-        return;
-    }
-    let link = Arc::new(PeerLink { peer, link: Link::new(stream, BACKLOG_LIMIT_BYTES) });
+async fn send_until_broken(my_id: u64, peer: u64, link: Link, events: &Events) {
+    let link = Arc::new(PeerLink { peer, link });
     let hello = Hello { protocol: PEER_PROTOCOL, from: my_id, to: peer };
     let mut greeting = BytesMut::new();
     PeerMessage { body: Some(PeerBody::Hello(hello)) }.encode_frame(&mut greeting);
@@ -101,6 +139,7 @@ async fn send_until_broken(my_id: u64, peer: u64, stream: TcpStream, events: &Ev
 /// The tasks that dial the other servers, each with the address it dials and what wakes it.
 pub(super) struct Mesh {
     my_id: u64,
+    tls: PeerTls,
     events: Events,
     rng: Rng,
     tasks: JoinSet<()>,
@@ -113,9 +152,9 @@ pub(super) type Wakers = Arc<Mutex<BTreeMap<u64, Arc<Notify>>>>;
 
 impl Mesh {
     /// Nobody is dialled yet.
-    pub(super) fn new(my_id: u64, events: Events, rng: Rng) -> Mesh {
+    pub(super) fn new(my_id: u64, tls: PeerTls, events: Events, rng: Rng) -> Mesh {
         let (dialled, wakers) = (BTreeMap::new(), Wakers::default());
-        Mesh { my_id, events, rng, tasks: JoinSet::new(), dialled, wakers }
+        Mesh { my_id, tls, events, rng, tasks: JoinSet::new(), dialled, wakers }
     }
 
     /// What those who accept connections need.
@@ -140,7 +179,8 @@ impl Mesh {
             if !self.dialled.contains_key(id) {
                 let mut wakers = self.wakers.lock().expect("no holder panics");
                 let is_back = Arc::clone(wakers.entry(*id).or_default());
-                let dialling = dial(self.my_id, peer.clone(), self.events.clone(), is_back, self.rng.fork());
+                let dialling =
+                    dial((self.my_id, self.tls.clone(), self.events.clone()), peer.clone(), is_back, self.rng.fork());
                 let task = self.tasks.spawn(dialling);
                 self.dialled.insert(*id, (peer.clone(), task));
             }
@@ -150,13 +190,17 @@ impl Mesh {
 }
 
 /// Accepts peers until the task is dropped.
-pub(super) async fn accept(my_id: u64, wakers: Wakers, listener: TcpListener, events: Events) {
+pub(super) async fn accept(my_id: u64, tls: PeerTls, wakers: Wakers, listener: TcpListener, events: Events) {
     loop {
         match listener.accept().await {
             Ok((stream, remote)) => {
-                let (events, wakers) = (events.clone(), Arc::clone(&wakers));
+                let (tls, events, wakers) = (tls.clone(), events.clone(), Arc::clone(&wakers));
                 tokio::spawn(async move {
-                    if let Err(error) = receive(my_id, &wakers, stream, &events).await {
+                    let received = match tls.accepted(stream).await {
+                        Ok(link) => receive(my_id, &wakers, link, &events).await,
+                        Err(error) => Err(error),
+                    };
+                    if let Err(error) = received {
                         tracing::warn!(%remote, %error, "connection from peer closed");
                     }
                 });
@@ -173,8 +217,8 @@ fn invalid(problem: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
-async fn receive(my_id: u64, wakers: &Wakers, stream: TcpStream, events: &Events) -> io::Result<()> {
-    let link = Arc::new(Link::new(stream, 0));
+async fn receive(my_id: u64, wakers: &Wakers, link: Link, events: &Events) -> io::Result<()> {
+    let link = Arc::new(link);
     let mut buffer = BytesMut::new();
     let Ok(greeted) = tokio::time::timeout(GREETING, greeting(&link, &mut buffer)).await else {
         return Err(invalid("no greeting in time".to_owned()));

@@ -2,9 +2,11 @@
 //! answers. Knows frame lengths and four-letter words, no request. Everything it holds for a client is bounded.
 
 use super::link::Link;
+use super::tls::{self, Tls};
 use super::{Event, Events};
 use crate::four_letter;
 use crate::node::Input;
+use crate::tree::distinguished_name;
 use crate::tree::watch::ConnectionId;
 use bytes::{Buf, BytesMut};
 use std::collections::HashMap;
@@ -22,6 +24,9 @@ const READ_BYTES: usize = 16 * 1024;
 /// of memory instead.
 const BACKLOG_LIMIT_BYTES: usize = 32 * 1024 * 1024;
 
+/// Who says nothing on a port that takes TLS and plain connections is dropped after this long.
+const FIRST_BYTE: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// A closed connection gets this long to take the last answers.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -29,6 +34,7 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClientLimits {
     pub(super) per_address: u32,
+    pub(super) total: u32,
     pub(super) frame_bytes: usize,
     pub(super) outstanding: i64,
 }
@@ -88,12 +94,30 @@ pub(super) struct ClientPort {
     per_address: Mutex<HashMap<IpAddr, u32>>,
     all_outstanding: Arc<AtomicI64>,
     counters: Arc<SocketCounters>,
+    tls: Option<Arc<Tls>>,
+}
+
+/// What a port speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    /// ZooKeeper's protocol as it is.
+    Plain,
+    /// The same in TLS.
+    Tls,
+    /// Either, as the client begins.
+    Both,
 }
 
 impl ClientPort {
-    pub(super) fn new(limits: ClientLimits, events: Events, counters: Arc<SocketCounters>) -> ClientPort {
+    pub(super) fn new(
+        limits: ClientLimits,
+        events: Events,
+        counters: Arc<SocketCounters>,
+        tls: Option<Arc<Tls>>,
+    ) -> ClientPort {
         ClientPort {
             counters,
+            tls,
             limits,
             events,
             next_id: AtomicU64::new(1),
@@ -103,7 +127,7 @@ impl ClientPort {
     }
 
     /// Accepts until the task is dropped.
-    pub(super) async fn accept(self: Arc<ClientPort>, listener: TcpListener) {
+    pub(super) async fn accept(self: Arc<ClientPort>, listener: TcpListener, speaks: Speaks) {
         loop {
             match listener.accept().await {
                 Ok((stream, remote)) => {
@@ -111,12 +135,16 @@ impl ClientPort {
                     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
                     if !self.admit(remote.ip()) {
                         self.counters.rejected.fetch_add(1, Ordering::Relaxed);
-                        tracing::warn!(%remote, limit = self.limits.per_address, "too many connections from address");
+                        let ClientLimits { per_address, total, .. } = self.limits;
+                        tracing::warn!(%remote, per_address, total, "too many connections");
                         continue;
                     }
                     let port = Arc::clone(&self);
                     tokio::spawn(async move {
-                        port.serve(stream, remote).await;
+                        match port.secure(stream, speaks).await {
+                            Ok((link, certificate)) => port.serve(link, certificate, remote).await,
+                            Err(error) => tracing::info!(%remote, %error, "a client's connection was not opened"),
+                        }
                         port.leave(remote.ip());
                     });
                 }
@@ -131,6 +159,9 @@ impl ClientPort {
 
     fn admit(&self, address: IpAddr) -> bool {
         let mut counts = self.per_address.lock().expect("no holder panics");
+        if self.limits.total > 0 && counts.values().sum::<u32>() >= self.limits.total {
+            return false;
+        }
         let count = counts.entry(address).or_insert(0);
         if self.limits.per_address != 0 && *count >= self.limits.per_address {
             return false;
@@ -149,15 +180,33 @@ impl ClientPort {
         }
     }
 
-    async fn serve(&self, stream: TcpStream, remote: SocketAddr) {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%remote, %error, "connection is gone already");
-            return;
-        }
+    /// The connection to serve and, of TLS, the client's certificate.
+    async fn secure(&self, stream: TcpStream, speaks: Speaks) -> std::io::Result<(Link, Option<Vec<u8>>)> {
+        stream.set_nodelay(true)?;
+        let is_tls = match speaks {
+            Speaks::Plain => false,
+            Speaks::Tls => true,
+            Speaks::Both => tokio::time::timeout(FIRST_BYTE, tls::begins_with_tls(&stream)).await??,
+        };
+        let Some(tls) = self.tls.as_ref().filter(|_| is_tls) else {
+            return Ok((Link::new(stream, BACKLOG_LIMIT_BYTES), None));
+        };
+        let link = Link::secured(stream, BACKLOG_LIMIT_BYTES, tls.accept().map_err(std::io::Error::other)?);
+        self.counters.handshakes.fetch_add(1, Ordering::Relaxed);
+        let done = tokio::time::timeout(tls::HANDSHAKE, link.handshake()).await;
+        self.counters.handshakes.fetch_sub(1, Ordering::Relaxed);
+        let done = done.map_err(std::io::Error::from).and_then(|done| done).inspect_err(|_| {
+            self.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+        });
+        done.map(|certificate| (link, certificate))
+    }
+
+    async fn serve(&self, link: Link, certificate: Option<Vec<u8>>, remote: SocketAddr) {
         let id = ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        let is_secure = link.is_secured();
         let client = Arc::new(Client {
             id,
-            link: Link::new(stream, BACKLOG_LIMIT_BYTES),
+            link,
             outstanding: AtomicI64::new(0),
             waits: AtomicBool::new(false),
             answered: Notify::new(),
@@ -165,6 +214,11 @@ impl ClientPort {
         });
         if self.events.send(Event::Client(Arc::clone(&client), remote)).await.is_err() {
             return;
+        }
+        if is_secure {
+            let subject = certificate.as_deref().and_then(distinguished_name::subject);
+            let secured = Input::ClientSecured { connection: id, subject };
+            let _ = self.events.send(Event::Node(secured)).await;
         }
         if let Err(error) = self.read(&client).await {
             tracing::debug!(%remote, %error, "client connection ended");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use common::zk::digest::digest_id;
 
 use super::digest::fingerprint;
+use super::distinguished_name;
 use super::txn::Refusal;
 
 /// May read data and list children.
@@ -173,7 +174,7 @@ fn is_valid(settings: &AclSettings, scheme: &str, id: &str) -> bool {
         }
         "ip" => parse_network(id).is_some(),
         "sasl" => settings.sasl && is_kerberos_name(id),
-        "x509" => settings.x509 && !id.is_empty(),
+        "x509" => settings.x509 && distinguished_name::is_valid(id),
         _ => false,
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod acl;
 mod digest;
+pub mod distinguished_name;
 pub mod pending;
 mod quota;
 pub mod session;
