@@ -34,8 +34,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "snapCount",
     "snapSizeLimitInKb",
     "syncEnabled",
-    "localSessionsEnabled",
-    "localSessionsUpgradingEnabled",
     "commitLogCount",
     "cnxTimeout",
     "leaderServes",
@@ -155,6 +153,12 @@ pub struct Config {
     pub servers: BTreeMap<u64, Server>,
     /// The servers' port is bound on all addresses instead of the one on this server's line (`quorumListenOnAllIPs`).
     pub listens_on_all: bool,
+    /// A server without a leader serves reads to clients that asked for it (`readonlymode.enabled`).
+    pub read_only_mode: bool,
+    /// Sessions are begun by the server that a client connects to alone (`localSessionsEnabled`).
+    pub local_sessions: bool,
+    /// Such a session becomes one of the ensemble when it makes an ephemeral znode (`localSessionsUpgradingEnabled`).
+    pub local_sessions_upgrading: bool,
     /// TLS between servers.
     pub quorum_tls: QuorumTls,
     /// Clients may change the ensemble's membership (`reconfigEnabled`).
@@ -258,6 +262,9 @@ impl Config {
             global_outstanding_limit: properties.parse_or("globalOutstandingLimit", 1000, "a number, 1 or more")?,
             four_letter_words: words(&properties),
             listens_on_all: is_true(&properties, "quorumListenOnAllIPs")?,
+            read_only_mode: is_true(&properties, "readonlymode.enabled")?,
+            local_sessions: is_true(&properties, "localSessionsEnabled")?,
+            local_sessions_upgrading: is_true(&properties, "localSessionsUpgradingEnabled")?,
             quorum_tls: QuorumTls {
                 is_on: is_true(&properties, "sslQuorum")?,
                 accepts_both: is_true(&properties, "portUnification")?,
@@ -540,6 +547,9 @@ const KNOWN: &[&str] = &[
     "version",
     "quorumListenOnAllIPs",
     "linearizableReads",
+    "localSessionsEnabled",
+    "localSessionsUpgradingEnabled",
+    "readonlymode.enabled",
     "reconfigEnabled",
     "standaloneEnabled",
     "peerType",

@@ -112,6 +112,9 @@ pub enum CloseReason {
     /// The outcome of a request in flight cannot be known any more (the leader was lost): the client must ask again.
     #[error("the outcome of a request is not known")]
     OutcomeUnknown,
+    /// Only a server with a majority can serve the client.
+    #[error("the server is read-only")]
+    ReadOnly,
     /// This server goes away.
     #[error("the server shuts down")]
     Shutdown,
@@ -273,6 +276,10 @@ pub struct Connection {
     knows_read_only: bool,
     auth: Vec<AuthId>,
     is_secure: bool,
+    /// The server has no majority: the client only reads.
+    is_read_only: bool,
+    /// No other server knows the session.
+    is_local: bool,
     sasl: Exchange,
     /// Requests that came before the session was established.
     early: VecDeque<(i32, Result<Request, BadRequest>)>,
@@ -333,6 +340,8 @@ impl Connection {
             knows_read_only: false,
             auth: vec![AuthId::ip(remote)],
             is_secure: false,
+            is_read_only: false,
+            is_local: false,
             sasl: Exchange::default(),
             early: VecDeque::new(),
             queue: VecDeque::new(),
@@ -425,6 +434,21 @@ impl Connection {
         self.is_secure
     }
 
+    /// Its session is known to this server alone, which is without a majority if `is_read_only`.
+    pub fn be_local(&mut self, is_read_only: bool) {
+        (self.is_local, self.is_read_only) = (true, is_read_only);
+    }
+
+    /// Its session has become one of the ensemble.
+    pub fn be_global(&mut self) {
+        self.is_local = false;
+    }
+
+    /// Whether its session is known to this server alone.
+    pub fn is_local(&self) -> bool {
+        self.is_local
+    }
+
     /// The first frame: a new session, an old one, or a refusal.
     pub fn on_connect(&mut self, request: ConnectRequest, serving: &Serving<'_>) -> Action {
         if self.state != State::Handshake {
@@ -478,7 +502,7 @@ impl Connection {
     }
 
     fn answer_handshake(&mut self, timeout_ms: i32, session_id: i64, password: Bytes) {
-        let read_only = self.knows_read_only.then_some(false);
+        let read_only = self.knows_read_only.then_some(self.is_read_only);
         let response = ConnectResponse { protocol_version: 0, timeout_ms, session_id, password, read_only };
         encode_connect_response(&response, &mut self.output);
         self.counters.sent += 1;
@@ -511,6 +535,8 @@ impl Connection {
         let audited = request.as_ref().ok().filter(|_| serving.settings.audit);
         let audit = audited.and_then(Entry::of).map(Box::new);
         let work = match request {
+            _ if self.is_read_only && opcode.is_some_and(needs_majority) => Work::Answered(Err(ZkError::NotReadOnly)),
+            Ok(Request::CloseSession) if self.is_local => Work::Answered(Ok(Response::CloseSession)),
             Err(BadRequest::MalformedWrite(_)) => begin_malformed(xid, serving, &mut actions),
             // ZooKeeper closes the connection of who sends no token, without an answer.
             Err(BadRequest::Malformed(OpCode::Sasl)) | Ok(Request::Sasl { token: None }) => {
@@ -663,7 +689,7 @@ impl Connection {
     /// Answers from the front of the queue for as long as nothing there has to wait.
     fn advance(&mut self, serving: &mut Serving<'_>, actions: &mut Vec<Action>) {
         while self.state == State::Open {
-            let linearizable = serving.settings.linearizable_reads;
+            let linearizable = serving.settings.linearizable_reads && !self.is_read_only;
             match self.queue.front().map(|slot| &slot.work) {
                 None | Some(Work::Write { .. } | Work::Sync { .. }) => break,
                 Some(Work::Read { after: None, .. }) if linearizable => {
@@ -785,6 +811,11 @@ impl Connection {
 /// What ZooKeeper answers as unknown: what only servers say, and checks outside of a multi.
 fn is_refused(opcode: OpCode) -> bool {
     opcode == OpCode::Check || ops::class(opcode) == Class::Refused
+}
+
+/// What a server without a majority cannot do. Ending a session that only it knows it can.
+fn needs_majority(opcode: OpCode) -> bool {
+    opcode != OpCode::CloseSession && matches!(ops::class(opcode), Class::Write | Class::Reconfig | Class::Sync)
 }
 
 /// A write that makes no sense takes a zxid all the same, as in ZooKeeper.

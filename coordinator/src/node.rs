@@ -6,6 +6,7 @@ mod clients;
 mod forward;
 mod heal;
 mod lead;
+mod local_sessions;
 mod membership;
 mod recover;
 mod replicate;
@@ -49,6 +50,9 @@ const HEARTBEAT_TICKS: usize = 3;
 
 /// A gap between two ticks beyond this means that the process, or its host, stood still.
 const PAUSE_MS: u64 = 1_000;
+
+/// A server without a leader waits this long before it serves reads, at least: an election is over sooner.
+const READ_ONLY_AFTER_MS: u64 = 2_000;
 
 /// Something that happened outside.
 #[derive(Clone, Debug)]
@@ -266,6 +270,8 @@ pub struct Node {
     facts: Facts,
     started_at: Millis,
     ticked_at: Millis,
+    /// When this server last had a leader.
+    led_at: Millis,
 }
 
 impl Node {
@@ -327,6 +333,7 @@ impl Node {
             facts: Facts::default(),
             started_at: now.mono,
             ticked_at: now.mono,
+            led_at: now.mono,
         };
         node.settle_voting(now.mono);
         Ok(node)
@@ -394,6 +401,7 @@ impl Node {
             self.clients.restart_clocks(now.mono);
         }
         self.clients.drop_silent(now.mono);
+        self.tend_read_only(now.mono);
         for context in self.clients.unanswered_rounds(now.mono) {
             self.ensemble.read_index(context);
         }
@@ -528,8 +536,20 @@ impl Node {
         if serves != self.clients.is_serving() {
             self.clients.set_serving(serves);
             if serves {
+                self.clients.end_read_only();
                 self.resume_clients(now);
             }
+        }
+    }
+
+    /// A server that has been without a leader for some time serves reads, if the configuration says so.
+    fn tend_read_only(&mut self, now: Millis) {
+        if self.ensemble.leader().is_some() || self.healing.is_wrong() {
+            self.led_at = now;
+        }
+        let patience_ms = READ_ONLY_AFTER_MS.max(u64::from(self.config.tick_time_ms));
+        if self.config.read_only_mode && !self.clients.is_serving() && now - self.led_at >= patience_ms {
+            self.clients.begin_read_only();
         }
     }
 

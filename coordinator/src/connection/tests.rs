@@ -125,7 +125,7 @@ impl Node {
     /// Decides and applies; watchers hear of it before anyone else does anything.
     fn write(&mut self, session: i64, write: Write) -> Result<Outcome, Refusal> {
         self.zxid += 1;
-        let request = PrepareRequest { server: 1, session, auth: &[], time: 0, write };
+        let request = PrepareRequest { server: 1, session, is_local: false, auth: &[], time: 0, write };
         let body = Some(self.pending.prepare(&self.tree, request, self.zxid));
         let applied = self.tree.apply(&Txn { zxid: self.zxid, session, body, ..Txn::default() });
         self.pending.applied(self.zxid);

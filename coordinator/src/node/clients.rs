@@ -2,6 +2,7 @@
 //! leader's position. Between a connection (which knows its client's order) and the node (which knows the ensemble).
 
 use super::forward::{Request, Waiter};
+use super::local_sessions::{LocalSessions, makes_ephemeral};
 use super::{Node, Output, Settings};
 use crate::config::Config;
 use crate::connection::{Action, CloseReason, Connection, ConnectionSettings, Serving, decode_request};
@@ -73,6 +74,13 @@ pub(super) struct Clients {
     /// Connections that may have something to send.
     stirred: BTreeSet<ConnectionId>,
     is_serving: bool,
+    /// There is no leader, and clients that asked for it are served what can be read here.
+    is_read_only: bool,
+    pub(super) local: LocalSessions,
+    /// New sessions are local ones.
+    begins_local: bool,
+    /// Local sessions may become the ensemble's.
+    upgrades: bool,
     asking: Vec<(ConnectionId, u64)>,
     rounds: Vec<Round>,
     next_context: u64,
@@ -98,6 +106,11 @@ impl Clients {
             checked_at: now.mono,
             stirred: BTreeSet::new(),
             is_serving: false,
+            is_read_only: false,
+            local: LocalSessions::default(),
+            // A server alone has no use for them; neither has ZooKeeper's.
+            begins_local: config.local_sessions && !config.is_standalone(),
+            upgrades: config.local_sessions_upgrading,
             asking: Vec::new(),
             rounds: Vec::new(),
             // Unique in the ensemble: server, life, count.
@@ -114,6 +127,27 @@ impl Clients {
 
     pub(super) fn set_serving(&mut self, is_serving: bool) {
         self.is_serving = is_serving;
+    }
+
+    pub(super) fn is_read_only(&self) -> bool {
+        self.is_read_only
+    }
+
+    /// From now on clients that ask for it are served reads without a leader. All others must look elsewhere.
+    pub(super) fn begin_read_only(&mut self) {
+        if !self.is_read_only {
+            tracing::info!("no leader is known: serving reads to clients that asked for it");
+            self.close_all();
+            self.is_read_only = true;
+        }
+    }
+
+    /// There is a leader again: who was served without one comes back for a session of the ensemble.
+    pub(super) fn end_read_only(&mut self) {
+        if std::mem::take(&mut self.is_read_only) {
+            self.close_all();
+            self.local = LocalSessions::default();
+        }
     }
 
     pub(super) fn connected(&mut self, id: ConnectionId, remote: SocketAddr, now: Now) {
@@ -170,6 +204,7 @@ impl Clients {
         for client in self.connections.values_mut() {
             client.last_heard = now;
         }
+        self.local.restart_clocks(now);
     }
 
     /// Drops who has been silent for longer than its session can live.
@@ -178,7 +213,9 @@ impl Clients {
             return;
         }
         self.checked_at = now;
-        let mut silent = Vec::new();
+        let expired = self.local.expire(now);
+        let mut silent: Vec<ConnectionId> =
+            expired.iter().filter_map(|session| self.sessions.get(session).copied()).collect();
         for (id, client) in &self.connections {
             let limit = match client.connection.timeout_ms() {
                 0 => SILENT_HANDSHAKE_MS,
@@ -213,6 +250,9 @@ impl Clients {
         client.is_closing = true;
         client.held.clear();
         let session = client.connection.session();
+        if reason == CloseReason::SessionClosed {
+            self.local.remove(session);
+        }
         if self.sessions.get(&session) == Some(&id) {
             self.sessions.remove(&session);
         }
@@ -345,12 +385,13 @@ impl Node {
         if client.is_closing {
             return;
         }
-        if !self.clients.is_serving {
+        if !self.clients.is_serving && !self.clients.is_read_only {
             client.held.push(frames);
             return;
         }
-        if client.connection.is_open() {
-            self.clients.touched.insert(client.connection.session());
+        let session = client.connection.session();
+        if client.connection.is_open() && !self.clients.local.touch(session, now.mono) {
+            self.clients.touched.insert(session);
         }
         self.serve(id, frames, now);
     }
@@ -393,6 +434,10 @@ impl Node {
     fn handshake(&mut self, id: ConnectionId, frame: Bytes, now: Now) {
         match ConnectRequest::decode(&mut Reader::new(frame)) {
             Ok(request) => {
+                if self.clients.is_read_only && request.read_only != Some(true) {
+                    self.clients.close(id, CloseReason::ReadOnly);
+                    return;
+                }
                 self.clients.metrics.connection_requests += 1;
                 self.clients.metrics.revalidations += u64::from(request.session_id != 0);
                 let action =
@@ -418,12 +463,30 @@ impl Node {
             Action::CreateSession { timeout_ms } => {
                 let session = self.clients.session_ids.take();
                 let password: Vec<u8> = std::iter::repeat_with(|| self.clients.rng.u8(..)).take(16).collect();
+                if self.clients.is_read_only || self.clients.begins_local {
+                    let password = Bytes::from(password);
+                    self.clients.local.begin(session, password.clone(), timeout_ms, now.mono);
+                    self.begin_here(id, session, &password, now);
+                    return;
+                }
                 client.establishing = Some((session, Bytes::from(password.clone())));
                 let body = WriteBody::CreateSession(CreateSession { timeout_ms, password });
                 let write = Some(Write { body: Some(body) });
                 self.outbox.push(id, HANDSHAKE, Request { session, write, ..Default::default() }, now.mono);
             }
             Action::AttachSession { session, password, timeout_ms } => {
+                match self.clients.local.attach(session, &password, timeout_ms, now.mono) {
+                    Some(true) => return self.begin_here(id, session, &password, now),
+                    None if !self.clients.is_read_only => {}
+                    // A session of the ensemble goes on where there is a majority.
+                    None if self.tree.session(session).is_some() => {
+                        return self.clients.close(id, CloseReason::ReadOnly);
+                    }
+                    Some(false) | None => {
+                        let action = client.connection.refused();
+                        return self.act(id, action, now);
+                    }
+                }
                 client.establishing = Some((session, password.clone()));
                 let request = Request { session, attach: Some(password), timeout_ms, ..Default::default() };
                 self.outbox.push(id, HANDSHAKE, request, now.mono);
@@ -431,7 +494,15 @@ impl Node {
             Action::Forward { request, cxid, write } => {
                 let auth = client.connection.auth().to_vec();
                 let session = client.connection.session();
-                let what = Request { session, cxid, auth, write: Some(write), ..Default::default() };
+                let mut is_local = client.connection.is_local();
+                if is_local && makes_ephemeral(&write) {
+                    if !self.clients.upgrades {
+                        return self.complete(id, request, &Err(Refusal::EphemeralOnLocalSession), now);
+                    }
+                    self.upgrade(id, session, now);
+                    is_local = false;
+                }
+                let what = Request { session, cxid, auth, write: Some(write), is_local, ..Default::default() };
                 self.outbox.push(id, request, what, now.mono);
             }
             Action::Sync { request } => self.clients.asking.push((id, request)),
@@ -444,10 +515,40 @@ impl Node {
                     new_members: change.new_members,
                     version: change.config_version,
                 });
-                let what = Request { session, cxid, auth, write: Some(body.into()), ..Default::default() };
+                let is_local = client.connection.is_local();
+                let what = Request { session, cxid, auth, write: Some(body.into()), is_local, ..Default::default() };
                 self.outbox.push(id, request, what, now.mono);
             }
             Action::Close(reason) => self.clients.closing(id, reason),
+        }
+    }
+
+    /// A local session becomes one of the ensemble, before the request that needs it.
+    fn upgrade(&mut self, id: ConnectionId, session: i64, now: Now) {
+        let Some(client) = self.clients.connections.get_mut(&id) else { return };
+        let Some((password, timeout_ms)) = self.clients.local.get(session) else { return };
+        client.connection.be_global();
+        let body = WriteBody::CreateSession(CreateSession { timeout_ms, password: password.to_vec() });
+        let what = Request { session, write: Some(body.into()), ..Default::default() };
+        self.outbox.push(id, HANDSHAKE, what, now.mono);
+    }
+
+    /// A session that this server alone knows begins, or goes on, on this connection.
+    fn begin_here(&mut self, id: ConnectionId, session: i64, password: &[u8], now: Now) {
+        self.settle_session(id, session);
+        let is_read_only = self.clients.is_read_only;
+        let actions = self.clients.call(id, &self.tree, |connection, serving| {
+            connection.be_local(is_read_only);
+            connection.established(session, password, serving)
+        });
+        self.act_all(id, actions.unwrap_or_default(), now);
+    }
+
+    /// From now on the session lives on this connection and no other.
+    fn settle_session(&mut self, id: ConnectionId, session: i64) {
+        if let Some(old) = self.clients.sessions.insert(session, id) {
+            self.clients.close(old, CloseReason::SessionMoved);
+            self.clients.sessions.insert(session, id);
         }
     }
 
@@ -467,6 +568,9 @@ impl Node {
             self.clients.digests.push_back((applied.zxid, self.tree.digest()));
         }
         let is_own = txn.origin.is_some_and(|origin| origin.server == self.id);
+        if is_own && matches!(txn.body, Some(TxnBody::CreateSession(_))) {
+            self.clients.local.remove(txn.session);
+        }
         if txn.body.is_none() && !is_own {
             // The session moved to another server.
             if let Some(id) = self.clients.sessions.get(&txn.session).copied() {
@@ -501,10 +605,7 @@ impl Node {
             self.act(id, action, now);
             return;
         }
-        if let Some(old) = self.clients.sessions.insert(session, id) {
-            self.clients.close(old, CloseReason::SessionMoved);
-            self.clients.sessions.insert(session, id);
-        }
+        self.settle_session(id, session);
         let actions = self
             .clients
             .call(id, &self.tree, |connection, serving| connection.established(session, &password, serving));

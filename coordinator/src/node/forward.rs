@@ -49,6 +49,9 @@ pub(super) struct Request {
     /// The timeout in milliseconds that a session which moves here is to have.
     #[prost(int32, tag = "6")]
     pub timeout_ms: i32,
+    /// Whether only the server that hands the request over knows the session.
+    #[prost(bool, tag = "7")]
+    pub is_local: bool,
 }
 
 impl Request {

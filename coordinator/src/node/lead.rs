@@ -130,12 +130,13 @@ impl Lead {
         let zxid = self.next_zxid;
         self.next_zxid += 1;
         self.last_time = now.wall.0.max(self.last_time);
-        let Request { session, cxid, auth, .. } = request;
+        let Request { session, cxid, auth, is_local, .. } = request;
         let server = origin.map_or(0, |origin| origin.server);
         let body = match text {
             Ok(text) => {
                 let write = Write { body: Some(WriteBody::Config(text)) };
-                let request = PrepareRequest { server, session, auth: &auth, write, time: self.last_time };
+                let time = self.last_time;
+                let request = PrepareRequest { server, session, is_local, auth: &auth, write, time };
                 self.pending.prepare(tree, request, zxid)
             }
             Err(refusal) => TxnBody::refused(refusal),
@@ -207,7 +208,7 @@ impl Lead {
                 zxid &= 0xffff_ffff;
             }
             self.next_zxid += 1;
-            let Request { session, cxid, auth, write, attach, timeout_ms } = request;
+            let Request { session, cxid, auth, write, attach, timeout_ms, is_local } = request;
             let server = origin.map_or(0, |origin| origin.server);
             let body = match attach {
                 Some(password) => match self.pending.attach(tree, session, &password, server) {
@@ -219,7 +220,8 @@ impl Lead {
                 },
                 None => {
                     let write = write.unwrap_or_default();
-                    let request = PrepareRequest { server, session, auth: &auth, write, time: self.last_time };
+                    let time = self.last_time;
+                    let request = PrepareRequest { server, session, is_local, auth: &auth, write, time };
                     Some(self.pending.prepare(tree, request, zxid))
                 }
             };

@@ -144,7 +144,7 @@ impl Node {
         });
         Status {
             mode,
-            is_read_only: false,
+            is_read_only: self.clients.is_read_only(),
             zxid: self.tree.zxid(),
             nodes_count: self.tree.nodes_count(),
             watches_count: self.clients.watches.count(),
@@ -152,7 +152,7 @@ impl Node {
             ephemerals_count: self.tree.ephemerals_count(),
             data_bytes: self.tree.data_size_bytes(),
             sessions_count: self.tree.sessions().count(),
-            local_sessions_count: 0,
+            local_sessions_count: self.clients.local.len(),
             uptime_ms: now.mono - self.started_at,
             leader_uptime_ms: self.standing.since.filter(|_| self.lead.is_some()).map(|since| now.mono - since),
             followers: self.ensemble.followers(),

@@ -28,5 +28,6 @@ pub fn code(refusal: Refusal) -> ZkError {
         Refusal::ReconfigInProgress => ZkError::ReconfigInProgress,
         Refusal::NewConfigNoQuorum => ZkError::NewConfigNoQuorum,
         Refusal::AuthFailed => ZkError::AuthFailed,
+        Refusal::EphemeralOnLocalSession => ZkError::EphemeralOnLocalSession,
     }
 }

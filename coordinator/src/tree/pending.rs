@@ -31,6 +31,8 @@ pub struct PrepareRequest<'a> {
     pub server: u64,
     /// The session that asks (or that begins or ends), 0 for the leader's own.
     pub session: i64,
+    /// Whether only that server knows the session.
+    pub is_local: bool,
     /// Who the client has shown to be.
     pub auth: &'a [AuthId],
     /// Wall clock of the leader in milliseconds, the same that the transaction is stamped with.
@@ -127,8 +129,9 @@ impl Pending {
     pub fn prepare(&mut self, tree: &Tree, request: PrepareRequest<'_>, zxid: i64) -> TxnBody {
         assert!(zxid > self.last_zxid && zxid > tree.zxid(), "a transaction id is used once and grows");
         self.last_zxid = zxid;
-        let PrepareRequest { server, session, auth, time, write } = request;
-        let mut prepare = Prepare { pending: self, tree, server, session, auth, time, zxid, undo: Vec::new() };
+        let PrepareRequest { server, session, is_local, auth, time, write } = request;
+        let mut prepare =
+            Prepare { pending: self, tree, server, session, is_local, auth, time, zxid, undo: Vec::new() };
         let body = match write.body {
             Some(WriteBody::Multi(multi)) => prepare.multi(multi),
             Some(body) => prepare.one(body).unwrap_or_else(TxnBody::refused),
@@ -213,6 +216,7 @@ struct Prepare<'a> {
     tree: &'a Tree,
     server: u64,
     session: i64,
+    is_local: bool,
     auth: &'a [AuthId],
     time: i64,
     zxid: i64,
@@ -576,6 +580,9 @@ impl Prepare<'_> {
     }
 
     fn check_session(&mut self) -> Result<(), Refusal> {
+        if self.is_local {
+            return Ok(());
+        }
         match self.pending.sessions.get(&self.session) {
             Some((_, SessionState::Ending)) => return Err(Refusal::SessionExpired),
             Some((_, SessionState::Beginning)) => {}

@@ -40,7 +40,8 @@ impl Leader {
     fn prepare(&mut self, session: i64, body: WriteBody) -> &Txn {
         self.zxid += 1;
         let time = 1_000 + self.zxid;
-        let request = PrepareRequest { server: 1, session, auth: &self.auth, time, write: body.into() };
+        let request =
+            PrepareRequest { server: 1, session, is_local: false, auth: &self.auth, time, write: body.into() };
         let body = self.pending.prepare(&self.tree, request, self.zxid);
         let txn = Txn { zxid: self.zxid, time, origin: None, session, cxid: 0, body: Some(body) };
         self.in_flight.push(txn);

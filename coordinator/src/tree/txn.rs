@@ -236,6 +236,8 @@ pub enum Refusal {
     NewConfigNoQuorum = 20,
     /// Client authentication failed.
     AuthFailed = 21,
+    /// The session is known to one server alone and may not have ephemeral znodes.
+    EphemeralOnLocalSession = 22,
 }
 
 /// What an applied change answers to who asked.

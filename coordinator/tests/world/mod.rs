@@ -60,6 +60,8 @@ pub(crate) struct Client {
     pub(crate) answers: Vec<(i32, Result<Response, ZkError>)>,
     pub(crate) events: Vec<String>,
     pub(crate) was_refused: bool,
+    /// The server said that it only reads.
+    pub(crate) reads_only: bool,
 }
 
 pub(crate) struct World {
@@ -302,6 +304,12 @@ impl World {
     }
 
     pub(crate) fn connect(&mut self, server: u64, session: i64, password: Bytes, timeout_ms: i32) -> u64 {
+        self.connect_as(server, (session, password), timeout_ms, false)
+    }
+
+    /// The last argument says whether the client may be served by a server that only reads.
+    pub(crate) fn connect_as(&mut self, server: u64, of: (i64, Bytes), timeout_ms: i32, read_only: bool) -> u64 {
+        let (session, password) = of;
         self.next_client += 1;
         let id = self.next_client;
         self.clients.insert(id, Client { server, is_connected: true, ..Default::default() });
@@ -313,7 +321,7 @@ impl World {
             timeout_ms,
             session_id: session,
             password,
-            read_only: Some(false),
+            read_only: Some(read_only),
         };
         let mut bytes = BytesMut::new();
         encode_connect_request(&request, &mut bytes);
@@ -372,6 +380,7 @@ impl Client {
                 let response = ConnectResponse::decode(&mut reader).unwrap();
                 self.session = response.session_id;
                 self.password = response.password;
+                self.reads_only = response.read_only == Some(true);
                 self.was_refused = self.session == 0;
                 continue;
             }

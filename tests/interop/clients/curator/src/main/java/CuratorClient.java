@@ -79,6 +79,7 @@ public final class CuratorClient {
             counters(one, two);
             others(one, two);
             discovery(one);
+            tracker(one, two);
             if (arguments.length > 1) {
                 failover(one, two, arguments[1]);
             }
@@ -286,6 +287,25 @@ public final class CuratorClient {
                 .client(one).basePath("/cur/services").thisInstance(instance).build()) {
             discovery.start();
             equal("instances", 1, discovery.queryForInstances("service").size());
+        }
+    }
+
+    /** EnsembleTracker: a client's list of servers follows the ensemble, as far as its members name client ports. */
+    private static void tracker(CuratorFramework one, CuratorFramework two) throws Exception {
+        String before = new String(one.getConfig().forEnsemble());
+        String last = before.lines().filter(line -> line.startsWith("server.3=")).findFirst().orElseThrow();
+        check("members name client ports: " + before, last.contains(";"));
+        String port = last.substring(last.lastIndexOf(':') + 1);
+        one.reconfig().leaving("3").forEnsemble();
+        for (CuratorFramework client : List.of(one, two)) {
+            eventually("the server that left is not tried any more",
+                    () -> client.getZookeeperClient().getCurrentConnectionString().split(",").length == 2
+                            && !client.getZookeeperClient().getCurrentConnectionString().contains(":" + port));
+        }
+        one.reconfig().joining(last).forEnsemble();
+        for (CuratorFramework client : List.of(one, two)) {
+            eventually("the server that came back is known",
+                    () -> client.getZookeeperClient().getCurrentConnectionString().contains(":" + port));
         }
     }
 
