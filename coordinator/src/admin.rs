@@ -2,7 +2,7 @@
 //! changes. Knows nothing of HTTP but status codes; figures are handed in.
 
 use crate::config::{Config, Server};
-use crate::four_letter::{self, ClientStatus, NOT_SERVING, Report, Status};
+use crate::four_letter::{self, ClientStatus, Lists, NOT_SERVING, Report, Status, Watching};
 use crate::metrics::{Metrics, each_flat, prometheus};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -27,18 +27,24 @@ pub const COMMANDS: &[Command] = &[
     ("monitor", &["mntr"], false),
     ("observer_connection_stat_reset", &["orst"], true),
     ("observers", &["obsr"], true),
+    ("restore", &["rest"], true),
     ("ruok", &[], true),
     ("server_stats", &["srvr"], true),
     ("set_trace_mask", &["stmk"], false),
+    ("snapshot", &["snap"], true),
     ("stat_reset", &["srst"], true),
     ("stats", &["stat"], true),
     ("system_properties", &["sysp"], false),
     ("voting_view", &[], true),
     ("watch_summary", &["wchs"], true),
+    ("watchers", &[], true),
     ("watches", &["wchc"], true),
     ("watches_by_path", &["wchp"], true),
     ("zabstate", &[], false),
 ];
+
+/// Watches that are shown if no limit is given.
+const WATCHERS_SHOWN: usize = 1000;
 
 /// What is asked of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +55,11 @@ pub enum AdminRequest {
         name: String,
         /// First value of each.
         arguments: BTreeMap<String, String>,
+    },
+    /// The tree as a snapshot of ZooKeeper; what follows is the server's to do if the answer is [`AdminBody::Snapshot`].
+    Snapshot {
+        /// As in the request's header `Authorization`: a scheme and, behind a space, a proof.
+        authorization: Option<String>,
     },
     /// Does the process work at all? That it answers is the answer.
     Live,
@@ -74,6 +85,8 @@ pub enum AdminBody {
     Json(Value),
     /// Prometheus' text format.
     Text(String),
+    /// The snapshot may be taken.
+    Snapshot,
 }
 
 /// What a command changes.
@@ -110,13 +123,18 @@ pub(crate) fn effect(request: &AdminRequest) -> Option<Effect> {
 /// Whether the answer shows lists that may be long.
 pub(crate) fn needs_lists(request: &AdminRequest) -> bool {
     let AdminRequest::Command { name, .. } = request else { return false };
-    command(name).is_some_and(|(name, ..)| matches!(*name, "dump" | "hash" | "watches" | "watches_by_path"))
+    command(name)
+        .is_some_and(|(name, ..)| matches!(*name, "dump" | "hash" | "watchers" | "watches" | "watches_by_path"))
 }
 
 /// The answer to a request.
 pub(crate) fn answer(request: &AdminRequest, report: Report<'_>, standing: Standing) -> AdminReply {
     let (name, arguments) = match request {
         AdminRequest::Command { name, arguments } => (name, arguments),
+        AdminRequest::Snapshot { .. } if !is_serving(report.status) => {
+            return json_reply(200, json!({"command": "snapshot", "error": NOT_SERVING}));
+        }
+        AdminRequest::Snapshot { .. } => return AdminReply { status: 200, body: AdminBody::Snapshot },
         AdminRequest::Live => return json_reply(200, json!({"status": "live"})),
         AdminRequest::Ready => return ready(report.status, standing),
         AdminRequest::Metrics => {
@@ -127,14 +145,22 @@ pub(crate) fn answer(request: &AdminRequest, report: Report<'_>, standing: Stand
     let Some((primary, _, needs_serving)) = command(name) else {
         return json_reply(200, json!({"command": name, "error": format!("Unknown command: {name}")}));
     };
-    let is_serving = report.status.mode.is_some() || report.status.is_read_only;
-    if *needs_serving && !is_serving {
+    if *needs_serving && !is_serving(report.status) {
         return json_reply(200, json!({"command": name, "error": NOT_SERVING}));
     }
     let mut body = content(primary, arguments, report, standing);
     body.insert("command".to_owned(), json!(primary));
     body.entry("error").or_insert(Value::Null);
     json_reply(200, Value::Object(body))
+}
+
+fn is_serving(status: &Status) -> bool {
+    status.mode.is_some() || status.is_read_only
+}
+
+/// The answer to who may not have what he asks for.
+pub(crate) fn refused(command: &str, status: u16, error: &str) -> AdminReply {
+    json_reply(status, json!({"command": command, "error": error}))
 }
 
 fn json_reply(status: u16, body: Value) -> AdminReply {
@@ -208,6 +234,9 @@ fn content(
             Value::Object(config.properties.iter().map(one).collect())
         }
         "voting_view" => voting_view(config),
+        "watchers" => watchers(arguments, lists),
+        // What stands in its way is in docs/zookeeper.md.
+        "restore" => json!({"error": "restore is not supported: stop the servers and use castellan import-zookeeper"}),
         "watch_summary" => {
             let (connections, paths, watches) = status.watches_summary;
             json!({"num_connections": connections, "num_paths": paths, "num_total_watches": watches})
@@ -234,6 +263,25 @@ fn content(
 fn shown<'a>(key: &str, value: &'a str) -> &'a str {
     let key = key.to_lowercase();
     if key.contains("password") || key.contains("superdigest") || key.contains("secret") { "[hidden]" } else { value }
+}
+
+/// Who watches what, since when and from where: of the paths that begin with `path`, `limit` watches (1000).
+fn watchers(arguments: &BTreeMap<String, String>, lists: &Lists) -> Value {
+    let limit = arguments.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(WATCHERS_SHOWN);
+    let prefix = arguments.get("path").map_or("", String::as_str);
+    let mut found = lists.watching.iter().filter(|watching| watching.path.starts_with(prefix));
+    let one = |watching: &Watching| {
+        json!({
+            "path": watching.path,
+            "watches": if watching.of_children { "children" } else { "data" },
+            "mode": watching.mode,
+            "session_id": watching.session,
+            "remote": watching.remote.map(|remote| remote.to_string()),
+            "since": four_letter::iso_date(watching.since),
+        })
+    };
+    let shown: Vec<Value> = found.by_ref().take(limit).map(one).collect();
+    json!({"watchers": shown, "not_shown": found.count()})
 }
 
 fn set_trace_mask(arguments: &BTreeMap<String, String>) -> Value {

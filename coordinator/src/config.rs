@@ -579,6 +579,7 @@ const KNOWN: &[&str] = &[
     "sasl.serverconfig",
     "superUser",
     "admin.enableServer",
+    "admin.snapshot.enabled",
     "admin.serverAddress",
     "admin.serverPort",
     "admin.commandURL",

@@ -137,8 +137,27 @@ pub struct Lists {
     pub watches: Vec<(i64, Vec<String>)>,
     /// Watching sessions by path.
     pub watchers: Vec<(String, Vec<i64>)>,
+    /// Every watch with its client.
+    pub watching: Vec<Watching>,
     /// Digests of the tree by zxid.
     pub digests: Vec<(i64, u64)>,
+}
+
+/// A watch and who set it.
+#[derive(Clone, Debug)]
+pub struct Watching {
+    /// What is watched.
+    pub path: String,
+    /// Children, or else data and existence.
+    pub of_children: bool,
+    /// `once`, `persistent` or `recursive`.
+    pub mode: &'static str,
+    /// The session.
+    pub session: i64,
+    /// The client's address.
+    pub remote: Option<SocketAddr>,
+    /// When it was set.
+    pub since: WallMillis,
 }
 
 /// Everything that an answer may be made of.

@@ -339,6 +339,7 @@ impl Clients {
     ) -> Option<T> {
         let client = self.connections.get_mut(&id)?;
         self.stirred.insert(id);
+        self.watches.set_now(self.now.wall);
         let mut serving = Serving {
             tree,
             watches: &mut self.watches,

@@ -167,7 +167,7 @@ impl Node {
         }
     }
 
-    fn store_tree(&mut self, now: Millis, out: &mut Vec<Output>) {
+    pub(super) fn store_tree(&mut self, now: Millis, out: &mut Vec<Output>) {
         let applied = self.ensemble.applied_position().index;
         self.stored_index = applied;
         self.stored_at = now;

@@ -4,8 +4,9 @@
 use super::Node;
 use super::clients::SILENT_HANDSHAKE_MS;
 use crate::admin::{self, AdminReply, AdminRequest};
-use crate::four_letter::{self, ClientStatus, Facts, Lists, Report, Status};
+use crate::four_letter::{self, ClientStatus, Facts, Lists, Report, Status, Watching};
 use crate::metrics::Metrics;
+use crate::tree::acl;
 use crate::tree::watch::ConnectionId;
 use common::time::{Millis, Now, WallMillis};
 use std::collections::{BTreeMap, VecDeque};
@@ -100,6 +101,15 @@ impl Node {
 
     /// The answer to a command of the admin server.
     pub fn admin(&mut self, request: &AdminRequest, now: Now) -> AdminReply {
+        if let AdminRequest::Snapshot { authorization } = request {
+            if let Some(refused) = self.refuse_snapshot(authorization.as_deref()) {
+                return refused;
+            }
+            // All that is applied is to be in it.
+            let mut writes = Vec::new();
+            self.store_tree(now.mono, &mut writes);
+            self.unsent.append(&mut writes);
+        }
         match admin::effect(request) {
             Some(admin::Effect::ResetConnections) => self.clients.reset_counters(),
             Some(admin::Effect::ResetStats) => self.reset_stats(),
@@ -114,6 +124,30 @@ impl Node {
             is_serving: self.clients.is_serving(),
         };
         admin::answer(request, self.report(&status, &lists), standing)
+    }
+
+    /// As ZooKeeper: who shows to be somebody, and may do everything with the root, may have the tree.
+    fn refuse_snapshot(&self, authorization: Option<&str>) -> Option<AdminReply> {
+        const COMMAND: &str = "snapshot";
+        let is_off = self.config.properties.get("admin.snapshot.enabled").is_some_and(|value| value.trim() == "false");
+        if is_off {
+            return Some(admin::refused(COMMAND, 503, "Snapshot command is disabled"));
+        }
+        let Some(authorization) = authorization else {
+            return Some(admin::refused(COMMAND, 401, "Auth info is missing for the command"));
+        };
+        let settings = &self.settings.connection.acl;
+        let ids = match authorization.trim().split_once(' ') {
+            Some(("digest", proof)) => acl::authenticate(settings, [0, 0, 0, 0].into(), "digest", proof.as_bytes()),
+            _ => Vec::new(),
+        };
+        if ids.is_empty() {
+            return Some(admin::refused(COMMAND, 401, "Not authenticated"));
+        }
+        let root = self.tree.node("/").expect("the root is always there");
+        let permits = |perms| acl::permits(settings, self.tree.acl(root), perms, &ids);
+        let may = [acl::READ, acl::WRITE, acl::CREATE, acl::DELETE, acl::ADMIN].into_iter().all(permits);
+        (!may).then(|| admin::refused(COMMAND, 403, "Not authorized"))
     }
 
     fn report<'a>(&'a self, status: &'a Status, lists: &'a Lists) -> Report<'a> {
@@ -195,6 +229,21 @@ impl Node {
                 .map(|(id, paths)| (session(id), paths.map(str::to_owned).collect()))
                 .collect(),
             watchers: watches.by_path().map(|(path, ids)| (path.to_owned(), ids.map(session).collect())).collect(),
+            watching: watches
+                .each("")
+                .map(|watcher| Watching {
+                    path: watcher.path.to_owned(),
+                    of_children: watcher.of_children,
+                    mode: match (watcher.is_recursive, watcher.is_one_shot) {
+                        (true, _) => "recursive",
+                        (false, true) => "once",
+                        (false, false) => "persistent",
+                    },
+                    session: session(watcher.connection),
+                    remote: self.clients.connections.get(&watcher.connection).map(|client| client.remote),
+                    since: watcher.since,
+                })
+                .collect(),
             digests: self.clients.digests.iter().copied().collect(),
         }
     }

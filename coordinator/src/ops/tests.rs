@@ -50,6 +50,28 @@ fn answer(tree: &Tree, auth: &[AuthId], request: Request) -> Result<Response, Zk
     read(&mut context, &request)
 }
 
+/// ClickHouse's client reads a bit for each feature, the highest of a byte first.
+#[test]
+fn clickhouse_is_told_which_operations_there_are() {
+    let get =
+        |tree: &Tree, path: &str| match answer(tree, &stranger(), Request::GetData { path: path.into(), watch: false })
+        {
+            Ok(Response::GetData { data, .. }) => Ok(data.unwrap_or_default().to_vec()),
+            other => Err(other.err()),
+        };
+    let mut tree = tree();
+    assert_eq!(get(&tree, "/keeper/feature_flags"), Ok(vec![0xfb, 0xe0]));
+    assert_eq!(get(&tree, "/keeper/api_version"), Ok(b"2".to_vec()));
+    assert_eq!(get(&tree, "/keeper"), Err(Some(ZkError::NoNode)));
+    // A znode that is there counts.
+    for (number, path) in ["/keeper", "/keeper/feature_flags"].into_iter().enumerate() {
+        let body = Create { path: path.into(), data: Some("x".into()), acl: Acl::open(), owner: 0, parent_cversion: 9 };
+        let zxid = 100 + number as i64;
+        tree.apply(&Txn { zxid, body: Some(TxnBody::Create(body)), ..Txn::default() }).result.expect("it fits");
+    }
+    assert_eq!(get(&tree, "/keeper/feature_flags"), Ok(b"x".to_vec()));
+}
+
 #[test]
 fn every_operation_is_carried_out_as_the_table_says() {
     let samples: Vec<Request> = vec![

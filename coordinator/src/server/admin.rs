@@ -1,16 +1,17 @@
 //! The HTTP ports: ZooKeeper's AdminServer with `/livez` and `/readyz`, and the port of its Prometheus provider. Knows
 //! URLs and status codes; what the answers are is the node's to say.
 
+use super::disk::DiskError;
 use super::{Event, Events};
 use crate::admin::{AdminBody, AdminReply, AdminRequest, COMMANDS};
 use crate::config::Config;
 use axum::Router;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use std::collections::BTreeMap;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Port of the AdminServer if none is set.
 const ADMIN_PORT: u16 = 8080;
@@ -23,8 +24,11 @@ const PROMETHEUS: &str = "org.apache.zookeeper.metrics.prometheus.PrometheusMetr
 /// A question for the node and where its answer goes.
 pub(super) struct Question {
     pub(super) request: AdminRequest,
-    pub(super) answer: oneshot::Sender<AdminReply>,
+    pub(super) answer: oneshot::Sender<(AdminReply, Option<Snapshot>)>,
 }
+
+/// What will be the snapshot that was asked for: its zxid and its bytes.
+pub(super) type Snapshot = oneshot::Receiver<Result<(i64, Vec<u8>), DiskError>>;
 
 /// An address to serve HTTP on, and what is served there.
 pub(super) struct HttpPort {
@@ -95,8 +99,38 @@ async fn command(
     State(events): State<Events>,
     Path(name): Path<String>,
     Query(arguments): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
 ) -> Response {
+    if matches!(name.as_str(), "snapshot" | "snap") {
+        return snapshot(events, &arguments, &headers).await;
+    }
     ask(events, AdminRequest::Command { name, arguments }).await
+}
+
+/// The tree as a snapshot of ZooKeeper, with its zxid and size in the headers; these alone with `streaming=false`. One at
+/// a time: each needs the memory of a tree.
+async fn snapshot(events: Events, arguments: &BTreeMap<String, String>, headers: &HeaderMap) -> Response {
+    static TAKING: Semaphore = Semaphore::const_new(1);
+    let Ok(_taking) = TAKING.try_acquire() else { return StatusCode::TOO_MANY_REQUESTS.into_response() };
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let Some((reply, snapshot)) = put(&events, AdminRequest::Snapshot { authorization }).await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let Some(snapshot) = snapshot else { return shown(reply) };
+    let (zxid, bytes) = match snapshot.await {
+        Ok(Ok(made)) => made,
+        failed => {
+            tracing::warn!(?failed, "a snapshot cannot be taken");
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+    };
+    let headers = [("last_zxid", format!("{zxid:#x}")), ("snapshot_size", bytes.len().to_string())];
+    let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
+    if arguments.get("streaming").is_some_and(|value| !value.eq_ignore_ascii_case("true")) {
+        let body = AdminBody::Json(serde_json::json!({"command": "snapshot", "error": null}));
+        return (headers, shown(AdminReply { status: 200, body })).into_response();
+    }
+    (headers, kind, bytes).into_response()
 }
 
 async fn metrics(State(events): State<Events>) -> Response {
@@ -105,15 +139,21 @@ async fn metrics(State(events): State<Events>) -> Response {
 
 /// The node answers in its turn; that it does is what `/livez` is about.
 async fn ask(events: Events, request: AdminRequest) -> Response {
-    let (answer, answered) = oneshot::channel();
-    let question = Question { request, answer };
-    if events.send(Event::Admin(question)).await.is_err() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    match put(&events, request).await {
+        Some((reply, _)) => shown(reply),
+        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
-    let Ok(AdminReply { status, body }) = answered.await else {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    };
+}
+
+async fn put(events: &Events, request: AdminRequest) -> Option<(AdminReply, Option<Snapshot>)> {
+    let (answer, answered) = oneshot::channel();
+    events.send(Event::Admin(Question { request, answer })).await.ok()?;
+    answered.await.ok()
+}
+
+fn shown(AdminReply { status, body }: AdminReply) -> Response {
     let (kind, text) = match body {
+        AdminBody::Snapshot => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         AdminBody::Json(value) => ("application/json", format!("{value:#}")),
         AdminBody::Text(text) => ("text/plain; version=0.0.4; charset=utf-8", text),
     };

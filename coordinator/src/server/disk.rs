@@ -7,6 +7,7 @@ use crate::ensemble::snapshot::{PART_BYTES, WINDOW_PARTS};
 use crate::store::{Persisted, StoreWrite};
 use crate::tree::Tree;
 use crate::tree::snapshot::{LoadError, TreeLoader, encode_entry, entries_of};
+use crate::zookeeper_data::export;
 use bytes::Bytes;
 use prost::Message;
 use rocksdb::{
@@ -91,7 +92,12 @@ enum Job {
     Write(Box<StoreWrite>),
     /// Read the stored tree for this transfer, a part for each permit.
     Export(u64, Receiver<()>),
+    /// The stored tree as a snapshot of ZooKeeper.
+    Snapshot(SnapshotReply),
 }
+
+/// Where a snapshot goes, with its zxid.
+pub(crate) type SnapshotReply = tokio::sync::oneshot::Sender<Result<(i64, Vec<u8>), DiskError>>;
 
 /// What the disk thread reports.
 pub(crate) enum DiskEvent {
@@ -159,6 +165,11 @@ impl Disk {
         }
         self.exports.insert(to, permits);
         self.queue(Job::Export(to, permitted));
+    }
+
+    /// Queues the making of a snapshot of the tree as all writes before it have left it.
+    pub(crate) fn snapshot(&self, reply: SnapshotReply) {
+        self.queue(Job::Snapshot(reply));
     }
 
     /// One more part is wanted.
@@ -283,17 +294,18 @@ fn tree_place(db: &DB) -> Result<usize, rocksdb::Error> {
     Ok(usize::from(record.is_some_and(|bytes| bytes == [1])))
 }
 
-/// Reads the tree: one thread reads, the other puts it together.
+/// Reads the tree as it is now.
 fn load_tree(db: &DB, path: &Path) -> Result<Tree, DiskError> {
     let place = tree_place(db).map_err(|error| rocks(path, error))?;
+    put_together(db.raw_iterator_cf_opt(family(db, TREES[place]), all_at_once()), path)
+}
+
+/// One thread reads, the other puts the tree together.
+fn put_together(mut records: DBRawIterator<'_>, path: &Path) -> Result<Tree, DiskError> {
     let damaged = |error| DiskError::Tree { path: path.to_owned(), error };
     std::thread::scope(|scope| {
         let (parts, read) = sync_channel(WINDOW_PARTS);
-        let reader = scope.spawn(move || {
-            read_parts(&mut db.raw_iterator_cf_opt(family(db, TREES[place]), all_at_once()), |part, _| {
-                parts.send(part).is_ok()
-            })
-        });
+        let reader = scope.spawn(move || read_parts(&mut records, |part, _| parts.send(part).is_ok()));
         let mut loader = TreeLoader::default();
         for part in read {
             for entry in entries_of(&part) {
@@ -363,6 +375,7 @@ fn run(db: Arc<DB>, queue: &Receiver<Job>, report: &(impl Fn(DiskEvent) + Clone 
         let mut batch = WriteBatch::default();
         let mut number = None;
         let mut export = None;
+        let mut snapshot = None;
         for job in std::iter::once(first).chain(queue.try_iter()).take(JOINED_WRITES) {
             match job {
                 Job::Write(write) => {
@@ -372,6 +385,10 @@ fn run(db: Arc<DB>, queue: &Receiver<Job>, report: &(impl Fn(DiskEvent) + Clone 
                 Job::Export(to, permitted) => {
                     // What was asked before it must be in it, what is asked after it must not.
                     export = Some((to, permitted));
+                    break;
+                }
+                Job::Snapshot(reply) => {
+                    snapshot = Some(reply);
                     break;
                 }
             }
@@ -384,6 +401,10 @@ fn run(db: Arc<DB>, queue: &Receiver<Job>, report: &(impl Fn(DiskEvent) + Clone 
         if let Some(number) = number {
             report(DiskEvent::Persisted(number));
         }
+        if let Some(reply) = snapshot {
+            exports.retain(|thread: &JoinHandle<()>| !thread.is_finished());
+            exports.push(start_snapshot(&db, TREES[place.tree], reply));
+        }
         if let Some((to, permitted)) = export {
             exports.retain(|thread: &JoinHandle<()>| !thread.is_finished());
             exports.push(start_export(&db, TREES[place.tree], (to, permitted), report.clone()));
@@ -394,6 +415,24 @@ fn run(db: Arc<DB>, queue: &Receiver<Job>, report: &(impl Fn(DiskEvent) + Clone 
             tracing::error!("a thread that read the store has panicked");
         }
     }
+}
+
+/// Makes a snapshot of the tree as it is now, while writes go on: for this time there is a second tree in memory.
+fn start_snapshot(db: &Arc<DB>, tree: &'static str, reply: SnapshotReply) -> JoinHandle<()> {
+    let db = Arc::clone(db);
+    let (ready, is_ready) = channel();
+    let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
+        let snapshot = db.snapshot();
+        // The disk thread may write on as soon as this moment is held fast.
+        let _ = ready.send(());
+        let records = snapshot.raw_iterator_cf_opt(family(&db, tree), all_at_once());
+        let made = put_together(records, db.path()).map(|tree| (tree.zxid(), export(&tree)));
+        // Who asked may be gone.
+        let _ = reply.send(made);
+    });
+    let thread = thread.expect("the process may start a thread");
+    let _ = is_ready.recv();
+    thread
 }
 
 /// Reads the tree as it is now, while writes go on.

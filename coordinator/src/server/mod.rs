@@ -11,6 +11,7 @@ mod peer;
 mod socket;
 mod tls;
 
+use crate::admin::AdminBody;
 use crate::config::Config;
 use crate::ensemble::EnsembleError;
 use crate::node::{Input, Node, NodeError, Output, TICK_MS};
@@ -19,7 +20,7 @@ use admin::Question;
 use bytes::Bytes;
 use common::Rng;
 use common::time::{Millis, Now, WallMillis};
-use disk::{Disk, DiskEvent};
+use disk::{Disk, DiskEvent, SnapshotReply};
 use link::Link;
 use peer::{Mesh, PeerLink, PeerTls};
 use socket::{Client, ClientLimits, ClientPort, SocketCounters, Speaks};
@@ -30,7 +31,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 use tls::Tls;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub use convert::{Converted, export_zookeeper, import_zookeeper};
 pub use disk::DiskError;
@@ -165,6 +166,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         counters,
         clock,
         disk,
+        snapshots: Vec::new(),
         syncs: VecDeque::new(),
         clients: HashMap::new(),
         peers: HashMap::new(),
@@ -278,6 +280,8 @@ struct Loop {
     counters: Arc<SocketCounters>,
     clock: Clock,
     disk: Disk,
+    /// Snapshots that are to be made when the store has all that is applied.
+    snapshots: Vec<SnapshotReply>,
     /// Writes that are to be durable and are not yet: number and when they were handed over.
     syncs: VecDeque<(u64, Instant)>,
     clients: HashMap<ConnectionId, Arc<Client>>,
@@ -323,6 +327,9 @@ impl Loop {
             for output in outputs.drain(..) {
                 self.carry_out(output);
             }
+            for reply in self.snapshots.drain(..) {
+                self.disk.snapshot(reply);
+            }
             if stopping.is_some_and(|until| !self.node.is_needed() || tokio::time::Instant::now() >= until) {
                 return Ok(());
             }
@@ -361,8 +368,17 @@ impl Loop {
             }
             Event::Admin(Question { request, answer }) => {
                 self.node.set_facts(facts::gather(&self.config, &self.counters));
+                let reply = self.node.admin(&request, self.clock.now());
+                let snapshot = match reply.body {
+                    AdminBody::Snapshot => {
+                        let (made, snapshot) = oneshot::channel();
+                        self.snapshots.push(made);
+                        Some(snapshot)
+                    }
+                    AdminBody::Json(_) | AdminBody::Text(_) => None,
+                };
                 // Who asked may be gone.
-                let _ = answer.send(self.node.admin(&request, self.clock.now()));
+                let _ = answer.send((reply, snapshot));
                 None
             }
             Event::Disk(DiskEvent::Persisted(number)) => {

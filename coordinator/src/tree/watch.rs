@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use common::time::WallMillis;
+
 use super::txn::{EventKind, WatchTrigger};
 
 /// A client connection of this server; never used twice in the life of a process.
@@ -53,20 +55,46 @@ impl Modes {
     }
 }
 
+/// What one connection watches of one path, and since when.
+#[derive(Clone, Copy, Debug, Default)]
+struct Watch {
+    modes: Modes,
+    since: WallMillis,
+}
+
+/// A watch as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watcher<'a> {
+    /// What is watched.
+    pub path: &'a str,
+    /// Who watches.
+    pub connection: ConnectionId,
+    /// Its children, or else data and existence.
+    pub of_children: bool,
+    /// Whether it ends when it fires; else it stays.
+    pub is_one_shot: bool,
+    /// Whether it is for everything below, too.
+    pub is_recursive: bool,
+    /// When it was first set.
+    pub since: WallMillis,
+}
+
 /// One of the two tables that ZooKeeper keeps: data watches (existence included) or child watches.
 #[derive(Debug, Default)]
 struct Table {
-    by_path: BTreeMap<Box<str>, BTreeMap<ConnectionId, Modes>>,
+    by_path: BTreeMap<Box<str>, BTreeMap<ConnectionId, Watch>>,
     by_connection: BTreeMap<ConnectionId, BTreeSet<Box<str>>>,
     recursive_count: usize,
 }
 
 impl Table {
-    fn add(&mut self, path: &str, connection: ConnectionId, mode: Mode) {
+    fn add(&mut self, path: &str, connection: ConnectionId, mode: Mode, since: WallMillis) {
         if !self.by_path.contains_key(path) {
             self.by_path.insert(path.into(), BTreeMap::new());
         }
-        let modes = self.by_path.get_mut(path).expect("just inserted").entry(connection).or_default();
+        let watch = Watch { modes: Modes(0), since };
+        let watch = self.by_path.get_mut(path).expect("just inserted").entry(connection).or_insert(watch);
+        let modes = &mut watch.modes;
         if mode == Mode::Recursive && !modes.has(mode) {
             self.recursive_count += 1;
         }
@@ -78,12 +106,12 @@ impl Table {
 
     fn contains(&self, path: &str, connection: ConnectionId, modes: Modes) -> bool {
         let found = self.by_path.get(path).and_then(|watchers| watchers.get(&connection));
-        found.is_some_and(|found| found.0 & modes.0 != 0)
+        found.is_some_and(|found| found.modes.0 & modes.0 != 0)
     }
 
     fn remove(&mut self, path: &str, connection: ConnectionId, modes: Modes) -> bool {
         let Some(watchers) = self.by_path.get_mut(path) else { return false };
-        let Some(found) = watchers.get_mut(&connection) else { return false };
+        let Some(Watch { modes: found, .. }) = watchers.get_mut(&connection) else { return false };
         let removed = found.0 & modes.0;
         found.0 &= !modes.0;
         if Modes(removed).has(Mode::Recursive) {
@@ -111,7 +139,7 @@ impl Table {
     fn remove_connection(&mut self, connection: ConnectionId) {
         for path in self.by_connection.remove(&connection).unwrap_or_default() {
             let Some(watchers) = self.by_path.get_mut(&path) else { continue };
-            if watchers.remove(&connection).is_some_and(|modes| modes.has(Mode::Recursive)) {
+            if watchers.remove(&connection).is_some_and(|watch| watch.modes.has(Mode::Recursive)) {
                 self.recursive_count -= 1;
             }
             if watchers.is_empty() {
@@ -125,7 +153,7 @@ impl Table {
         let mut heard = BTreeSet::new();
         let mut used_up = Vec::new();
         if let Some(watchers) = self.by_path.get_mut(path) {
-            for (connection, modes) in watchers.iter_mut() {
+            for (connection, Watch { modes, .. }) in watchers.iter_mut() {
                 heard.insert(*connection);
                 modes.0 &= !Modes::of(Mode::OneShot).0;
                 if modes.0 == 0 {
@@ -147,8 +175,8 @@ impl Table {
             while let Some(at) = above.rfind('/').filter(|_| above.len() > 1) {
                 above = if at == 0 { "/" } else { &above[..at] };
                 let watchers = self.by_path.get(above).into_iter().flatten();
-                heard
-                    .extend(watchers.filter(|(_, modes)| modes.has(Mode::Recursive)).map(|(connection, _)| connection));
+                let recursive = watchers.filter(|(_, watch)| watch.modes.has(Mode::Recursive));
+                heard.extend(recursive.map(|(connection, _)| connection));
             }
         }
         heard
@@ -164,26 +192,51 @@ impl Table {
 pub struct Watches {
     data: Table,
     children: Table,
+    now: WallMillis,
 }
 
 impl Watches {
+    /// Watches that are set from now on are of this moment.
+    pub fn set_now(&mut self, now: WallMillis) {
+        self.now = now;
+    }
+
+    /// All watches of paths that begin with `prefix`, data watches first.
+    pub fn each(&self, prefix: &str) -> impl Iterator<Item = Watcher<'_>> {
+        [(false, &self.data), (true, &self.children)].into_iter().flat_map(move |(of_children, table)| {
+            let from = std::ops::Bound::Included(prefix);
+            let paths = table.by_path.range::<str, _>((from, std::ops::Bound::Unbounded));
+            let below = paths.take_while(move |(path, _)| path.starts_with(prefix));
+            below.flat_map(move |(path, watchers)| {
+                watchers.iter().map(move |(connection, Watch { modes, since })| Watcher {
+                    path,
+                    connection: *connection,
+                    of_children,
+                    is_one_shot: *modes == Modes::of(Mode::OneShot),
+                    is_recursive: modes.has(Mode::Recursive),
+                    since: *since,
+                })
+            })
+        })
+    }
+
     /// Tells the connection once when data or existence of `path` changes.
     pub fn watch_data(&mut self, path: &str, connection: ConnectionId) {
-        self.data.add(path, connection, Mode::OneShot);
+        self.data.add(path, connection, Mode::OneShot, self.now);
     }
 
     /// Tells the connection once when the children of `path` change or it is removed.
     pub fn watch_children(&mut self, path: &str, connection: ConnectionId) {
-        self.children.add(path, connection, Mode::OneShot);
+        self.children.add(path, connection, Mode::OneShot, self.now);
     }
 
     /// Tells the connection of every change, of `path` alone or of everything under it.
     pub fn watch_always(&mut self, path: &str, connection: ConnectionId, recursive: bool) {
         if recursive {
-            self.data.add(path, connection, Mode::Recursive);
+            self.data.add(path, connection, Mode::Recursive, self.now);
         } else {
-            self.data.add(path, connection, Mode::Persistent);
-            self.children.add(path, connection, Mode::Persistent);
+            self.data.add(path, connection, Mode::Persistent, self.now);
+            self.children.add(path, connection, Mode::Persistent, self.now);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Four-letter words, the admin server's commands, probes and metrics.
 
 use super::*;
-use common::zk::AddWatchMode;
+use common::zk::{AddWatchMode, Id};
 use serde_json::json;
 
 /// Two clients, ephemeral znodes, watches of each kind.
@@ -179,10 +179,37 @@ fn commands_are_answered_as_zookeeper_does() {
         let got: serde_json::Value = serde_json::from_str(&numbered(got.to_string(), &alone)).unwrap();
         assert_eq!(got, want, "{command}");
     }
+    let watchers = alone.command("watchers?path=/a&limit=2");
+    assert_eq!((&watchers["not_shown"], watchers["watchers"].as_array().map(Vec::len)), (&json!(1), Some(2)));
+    let first = &watchers["watchers"][0];
+    let told = ["path", "watches", "mode", "remote"].map(|key| first[key].as_str().unwrap());
+    assert_eq!(told, ["/a", "data", "once", "10.0.0.1:1000"], "{watchers:#}");
+    assert!(first["since"].as_str().unwrap().starts_with("2023-11-14T22:13:20."), "{watchers:#}");
+    assert_eq!(alone.command("watchers?path=/b")["watchers"], json!([]));
     let stats = alone.command("stats");
     assert_eq!(stats["connections"].as_array().map(Vec::len), Some(2), "{stats:#}");
     assert_eq!(stats["server_stats"]["last_processed_zxid"], json!(5), "{stats:#}");
     assert_eq!(alone.command("mntr")["znode_count"], json!(7));
+}
+
+#[test]
+fn a_snapshot_is_for_who_may_do_everything() {
+    let mut alone = busy();
+    let check = |alone: &mut Alone, authorization: Option<&str>, status: u16| {
+        let authorization = authorization.map(str::to_owned);
+        let clock = alone.clock();
+        let reply = alone.node.admin(&AdminRequest::Snapshot { authorization: authorization.clone() }, clock);
+        assert_eq!(reply.status, status, "{authorization:?}: {reply:?}");
+        assert_eq!(reply.body == AdminBody::Snapshot, status == 200, "{reply:?}");
+    };
+    check(&mut alone, None, 401);
+    check(&mut alone, Some("nonsense"), 401);
+    check(&mut alone, Some("nosuch user:secret"), 401);
+    check(&mut alone, Some("digest user:secret"), 200);
+    let client = alone.client();
+    let acl = vec![Acl { perms: 31, id: Id { scheme: "digest".into(), id: "user:hash".into() } }];
+    alone.ask(client, Request::SetAcl { path: "/".into(), acl, version: -1 }).1.unwrap();
+    check(&mut alone, Some("digest other:secret"), 403);
 }
 
 #[test]
