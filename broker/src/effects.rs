@@ -77,7 +77,7 @@ impl Broker {
         act: impl FnOnce(&Groups, &mut group::Io<'_>) -> T,
     ) -> T {
         let journal = InternalTopic { broker: self, name: OFFSETS_TOPIC, effects: RefCell::default() };
-        let mut io = group::Io::new(&journal, now);
+        let mut io = group::Io::new(&journal, &journal, now);
         let outcome = act(&self.groups, &mut io);
         let group::Io { answers, wake_at, loads, .. } = io;
         work.extend(journal.effects.into_inner().into_iter().map(Work::Partition));

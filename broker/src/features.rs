@@ -1,6 +1,8 @@
 //! Which cluster-wide features are in force: transaction.version 2 (KIP-890 part 2) as soon as every live broker is one that
 //! serves it, which each broker asks of each other with ApiVersions. So a cluster that has Apache Kafka 3.9 brokers stays
-//! with the older protocol, without a setting. Never in force while a live broker has not answered.
+//! with the older protocol, without a setting; never is it in force while a live broker has not answered. And
+//! group.version 1 (KIP-848) unless a live broker has said that it does not serve it: members of such groups give up for
+//! good when they hear no, which a broker that is only slow to answer must not cause.
 
 use crate::broker::Broker;
 use crate::outbox::Channel;
@@ -17,6 +19,10 @@ use std::sync::Arc;
 const TRANSACTION_VERSION: &str = "transaction.version";
 /// What this broker serves of it.
 const SERVED: i16 = 2;
+/// The feature of the new consumer group protocol.
+const GROUP_VERSION: &str = "group.version";
+/// What this broker serves of that.
+const SERVED_GROUPS: i16 = 1;
 /// ApiVersions with features whose lowest version is 0: before, Java's clients cannot read those (KAFKA-17492).
 const VERSION: i16 = 4;
 /// How long another broker may take to answer, and the pause before it is asked again.
@@ -29,7 +35,8 @@ enum Peer {
     /// To be asked at this moment.
     AskAt(Millis),
     Asked,
-    Serves(i16),
+    /// transaction.version and group.version.
+    Serves(i16, i16),
 }
 
 /// What is known of the live brokers.
@@ -41,21 +48,26 @@ struct State {
     peers: BTreeMap<BrokerId, Peer>,
     /// transaction.version in force.
     level: i16,
-    /// When that changed, milliseconds since the epoch: of what several brokers say the latest counts for a client.
+    /// group.version in force.
+    group_level: i16,
+    /// When one of them changed, milliseconds since the epoch: of what several brokers say the latest counts for a client.
     epoch: i64,
 }
 
 impl State {
-    /// The version that all serve. True if it changed.
+    /// The versions that all serve. True if one changed.
     fn decide(&mut self, now: Now) -> bool {
-        let level = self.peers.values().map(|peer| if let Peer::Serves(level) = peer { *level } else { 0 });
+        let level = self.peers.values().map(|peer| if let Peer::Serves(level, _) = peer { *level } else { 0 });
         let level = level.fold(SERVED, i16::min);
-        if level == self.level && self.epoch > 0 {
+        let groups =
+            self.peers.values().filter_map(|peer| if let Peer::Serves(_, level) = peer { Some(*level) } else { None });
+        let group_level = groups.fold(SERVED_GROUPS, i16::min);
+        let is_change = (level, group_level) != (self.level, self.group_level);
+        if !is_change && self.epoch > 0 {
             return false;
         }
         self.epoch = now.wall.0.max(self.epoch + 1);
-        let is_change = level != self.level;
-        self.level = level;
+        (self.level, self.group_level) = (level, group_level);
         is_change
     }
 }
@@ -71,11 +83,21 @@ impl Features {
     /// What ApiVersions says in a version: features served, those in force, and since when.
     pub(crate) fn told(&self, version: i16) -> (Vec<SupportedFeatureKey>, Vec<FinalizedFeatureKey>, i64) {
         let state = self.0.lock();
-        let name = TRANSACTION_VERSION.to_owned();
-        let supported = SupportedFeatureKey { name: name.clone(), min_version: 0, max_version: SERVED };
-        let finalized = FinalizedFeatureKey { name, max_version_level: state.level, min_version_level: state.level };
-        let supported = if version >= VERSION { vec![supported] } else { Vec::new() };
-        (supported, if state.level > 0 { vec![finalized] } else { Vec::new() }, state.epoch)
+        let supported = |(name, max_version): (&str, i16)| SupportedFeatureKey {
+            name: name.to_owned(),
+            min_version: 0,
+            max_version,
+        };
+        let finalized = |(name, level): (&str, i16)| FinalizedFeatureKey {
+            name: name.to_owned(),
+            max_version_level: level,
+            min_version_level: level,
+        };
+        let served = [(GROUP_VERSION, SERVED_GROUPS), (TRANSACTION_VERSION, SERVED)];
+        let in_force = [(GROUP_VERSION, state.group_level), (TRANSACTION_VERSION, state.level)];
+        let served = if version >= VERSION { served.map(supported).into() } else { Vec::new() };
+        let in_force = in_force.into_iter().filter(|(_, level)| *level > 0);
+        (served, in_force.map(finalized).collect(), state.epoch)
     }
 }
 
@@ -120,6 +142,12 @@ impl Broker {
         }
     }
 
+    /// True if groups of the new consumer protocol are served.
+    pub(crate) fn serves_consumer_protocol(&self) -> bool {
+        let is_on = self.config.group_coordinator_rebalance_protocols.iter().any(|name| name == "consumer");
+        is_on && self.features.0.lock().group_level > 0
+    }
+
     /// Another broker's answer, or none.
     pub(crate) fn on_features(self: &Arc<Self>, id: BrokerId, response: Option<ApiVersionsResponse>, now: Now) {
         {
@@ -132,8 +160,9 @@ impl Broker {
                     Peer::AskAt(at)
                 }
                 Some(response) => {
-                    let served = response.supported_features.iter().find(|key| key.name == TRANSACTION_VERSION);
-                    Peer::Serves(served.map_or(0, |key| key.max_version))
+                    let features = &response.supported_features;
+                    let served = |name| features.iter().find(|key| key.name == name).map_or(0, |key| key.max_version);
+                    Peer::Serves(served(TRANSACTION_VERSION), served(GROUP_VERSION))
                 }
             };
         }
@@ -141,14 +170,15 @@ impl Broker {
     }
 
     fn decide_features(&self, now: Now) {
-        let level = {
+        let (level, group_level) = {
             let mut state = self.features.0.lock();
             if !state.decide(now) {
                 return;
             }
-            state.level
+            (state.level, state.group_level)
         };
         tracing::info!(level, "transaction.version");
+        tracing::info!(level = group_level, "group.version");
         self.transactions.set_version(level);
     }
 }
@@ -164,16 +194,17 @@ mod tests {
         let mut at = |wall: i64, peers: &[Peer]| {
             state.peers = (1..).map(BrokerId).zip(peers.iter().copied()).collect();
             state.decide(Now { mono: Millis(0), wall: WallMillis(wall) });
-            (state.level, state.epoch)
+            (state.level, state.group_level, state.epoch)
         };
         for (wall, peers, expected) in [
-            (5, &[Peer::Asked][..], (0, 5)),
-            (6, &[Peer::Serves(2)], (2, 6)),
-            (7, &[Peer::Serves(2), Peer::Serves(3)], (2, 6)),
-            (7, &[Peer::Serves(2), Peer::AskAt(Millis(1))], (0, 7)),
+            (5, &[Peer::Asked][..], (0, 1, 5)),
+            (6, &[Peer::Serves(2, 1)], (2, 1, 6)),
+            (7, &[Peer::Serves(2, 1), Peer::Serves(3, 2)], (2, 1, 6)),
+            (7, &[Peer::Serves(2, 1), Peer::AskAt(Millis(1))], (0, 1, 7)),
             // The clock was set back.
-            (1, &[], (2, 8)),
-            (9, &[Peer::Serves(0)], (0, 9)),
+            (1, &[], (2, 1, 8)),
+            (9, &[Peer::Serves(0, 0)], (0, 0, 9)),
+            (10, &[Peer::Serves(2, 0)], (2, 0, 10)),
         ] {
             assert_eq!(at(wall, peers), expected, "{peers:?}");
         }

@@ -2,6 +2,7 @@
 //! is kept until the call into the coordinator has returned.
 
 use crate::broker::Broker;
+use crate::group::{TopicShape, Topics};
 use crate::journal::{Journal, StoreError};
 use crate::log::producers::ProducerError;
 use crate::log::{AppendError, AppendOrigin, Verification};
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use common::time::Now;
 use std::cell::RefCell;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// The topic, for one call into its coordinator.
 pub(crate) struct InternalTopic<'a> {
@@ -74,5 +76,21 @@ impl Journal for InternalTopic<'_> {
 
     fn high_watermark(&self, partition: i32) -> Option<i64> {
         self.broker.replicas.high_watermark(self.name, partition)
+    }
+}
+
+impl Topics for InternalTopic<'_> {
+    fn topic(&self, name: &str) -> Option<TopicShape> {
+        let image = self.broker.image.read();
+        Some(TopicShape { id: image.topic_id(name)?, partitions: image.partition_count(name)? })
+    }
+
+    fn name(&self, id: Uuid) -> Option<String> {
+        self.broker.image.read().topic_name(id).map(str::to_owned)
+    }
+
+    fn matching(&self, is_wanted: &dyn Fn(&str) -> bool) -> Vec<String> {
+        let image = self.broker.image.read();
+        image.topics().map(|(name, _)| name).filter(|name| is_wanted(name)).map(str::to_owned).collect()
     }
 }

@@ -1,16 +1,16 @@
-//! DescribeGroups (15), versions 0 to 6: KIP-430, 345, 1043. A group that does not exist is in state Dead; from version 6
-//! on it also has GROUP_ID_NOT_FOUND.
+//! DescribeGroups (15), versions 0 to 6: KIP-430, 345, 1043. A group that does not exist, or has another protocol, is in
+//! state Dead; from version 6 on it also has GROUP_ID_NOT_FOUND.
 
 use super::error::text;
 use super::{Context, Endpoint, Reply};
-use crate::group::{DescribedMember, Description, GroupError};
+use crate::group::{Described, DescribedMember, Description, GroupError};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::describe_groups::DescribedGroup;
 use common::kafka::messages::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroupMember};
 use std::ops::RangeInclusive;
 
 /// Bits of the operations that a group has: read, delete, describe.
-const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8;
+pub(super) const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8;
 
 /// See the top of the file.
 pub struct DescribeGroups;
@@ -33,9 +33,9 @@ impl Endpoint for DescribeGroups {
     }
 }
 
-fn described(group_id: String, found: Result<Option<Description>, GroupError>, version: i16) -> DescribedGroup {
+fn described(group_id: String, found: Result<Described<Description>, GroupError>, version: i16) -> DescribedGroup {
     match found {
-        Ok(Some(group)) => DescribedGroup {
+        Ok(Described::Found(group)) => DescribedGroup {
             group_id,
             group_state: group.state.name().to_owned(),
             protocol_type: group.protocol_type,
@@ -43,9 +43,11 @@ fn described(group_id: String, found: Result<Option<Description>, GroupError>, v
             members: group.members.into_iter().map(member).collect(),
             ..DescribedGroup::default()
         },
-        Ok(None) => {
+        Ok(missing) => {
             let is_told = version >= 6;
-            let error_message = if is_told { text(format!("Group {group_id} not found.")) } else { None };
+            let is_other = missing == Described::OtherProtocol;
+            let reason = if is_other { "is not a classic group." } else { "not found." };
+            let error_message = if is_told { text(format!("Group {group_id} {reason}")) } else { None };
             let error = if is_told { ErrorCode::GroupIdNotFound } else { ErrorCode::None };
             DescribedGroup {
                 error_code: error.code(),

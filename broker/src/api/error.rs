@@ -66,6 +66,13 @@ impl From<GroupError> for ErrorCode {
             GroupError::TimedOut => ErrorCode::RequestTimedOut,
             GroupError::ProducerFenced => ErrorCode::InvalidProducerEpoch,
             GroupError::NotInTransaction => ErrorCode::InvalidTxnState,
+            GroupError::InvalidRequest => ErrorCode::InvalidRequest,
+            GroupError::UnsupportedAssignor => ErrorCode::UnsupportedAssignor,
+            GroupError::InvalidRegex => ErrorCode::InvalidRegularExpression,
+            GroupError::FencedEpoch => ErrorCode::FencedMemberEpoch,
+            GroupError::StaleEpoch => ErrorCode::StaleMemberEpoch,
+            GroupError::UnreleasedInstance => ErrorCode::UnreleasedInstanceId,
+            GroupError::UnsupportedVersion => ErrorCode::UnsupportedVersion,
         }
     }
 }

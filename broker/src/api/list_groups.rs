@@ -21,13 +21,13 @@ impl Endpoint for ListGroups {
         let groups = groups
             .into_iter()
             .filter(|group| {
-                allows(&request.states_filter, group.state.name()) && allows(&request.types_filter, "classic")
+                allows(&request.states_filter, group.state) && allows(&request.types_filter, group.group_type)
             })
             .map(|group| ListedGroup {
                 group_id: group.group_id,
                 protocol_type: group.protocol_type,
-                group_state: group.state.name().to_owned(),
-                group_type: "classic".to_owned(),
+                group_state: group.state.to_owned(),
+                group_type: group.group_type.to_owned(),
             })
             .collect();
         let error = if is_loading { ErrorCode::CoordinatorLoadInProgress } else { ErrorCode::None };

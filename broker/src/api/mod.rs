@@ -8,6 +8,8 @@ pub mod alter_configs;
 pub mod alter_partition;
 pub mod alter_partition_reassignments;
 pub mod api_versions;
+pub mod consumer_group_describe;
+pub mod consumer_group_heartbeat;
 pub mod controlled_shutdown;
 pub mod create_partitions;
 pub mod create_topics;
@@ -254,6 +256,8 @@ pub const TABLE: &[Row] = &[
     row::<describe_transactions::DescribeTransactions>(),
     row::<list_transactions::ListTransactions>(),
     row::<allocate_producer_ids::AllocateProducerIds>(),
+    row::<consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
+    row::<consumer_group_describe::ConsumerGroupDescribe>(),
 ];
 
 /// Why connections are closed while a broker starts. Clients come again at once, and again: not worth a line each.

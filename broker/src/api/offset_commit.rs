@@ -66,6 +66,7 @@ impl Endpoint for OffsetCommit {
             },
             producer: None,
             verification: Verification::Off,
+            knows_member_epochs: ctx.version >= 9,
             offsets,
         };
         let waiter = Box::new(move |results| ticket.answer(&merge(response, results)));

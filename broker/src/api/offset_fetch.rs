@@ -67,8 +67,9 @@ fn fetch(ctx: &Context<'_>, mut group: OffsetFetchRequestGroup, require_stable: 
         };
         topics.into_iter().flat_map(of_topic).collect()
     });
+    let member = (group.member_id.as_deref(), group.member_epoch);
     let result = ctx.broker.with_groups(ctx.now, |groups, io| {
-        groups.fetch_offsets(&group.group_id, places.as_deref(), require_stable, io)
+        groups.fetch_offsets((&group.group_id, member), places.as_deref(), require_stable, io)
     });
     let mut response = OffsetFetchResponseGroup { group_id: group.group_id, ..OffsetFetchResponseGroup::default() };
     match result {

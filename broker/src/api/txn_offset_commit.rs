@@ -54,6 +54,7 @@ impl Endpoint for TxnOffsetCommit {
             },
             producer: Some(producer),
             verification: Verification::Off,
+            knows_member_epochs: true,
             offsets,
         };
         let mut pending = Pending { ticket: ctx.ticket(), response, input };

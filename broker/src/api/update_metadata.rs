@@ -53,6 +53,7 @@ pub(crate) fn apply(broker: &Arc<Broker>, request: UpdateMetadataRequest, now: N
         let image = broker.image.read();
         cluster.on_image(&image, &gone, now, effects);
     });
+    broker.groups.on_topics_changed(&change.topics);
     if !change.deleted.is_empty() {
         let places = change.deleted.iter().map(|(topic, partition)| (topic.clone(), *partition)).collect();
         broker.with_groups(now, |groups, io| groups.on_partitions_deleted(&places, io));

@@ -132,8 +132,8 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         .doc("How long the group coordinator gathers records in Kafka."),
     boolean("group.coordinator.new.enable", Some("false"), Any, Medium).internal()
         .doc("Use the new group coordinator in Kafka; Castellan has one only."),
-    list("group.coordinator.rebalance.protocols", Some("classic"), OneOf(&["consumer", "classic", "share", "unknown"]), Medium)
-        .doc("Group protocols that are on."),
+    list("group.coordinator.rebalance.protocols", Some("classic,consumer"), OneOf(&["consumer", "classic", "share", "unknown"]), Medium)
+        .doc("Group protocols that are on. Unlike Kafka 3.9, the consumer protocol (KIP-848) is by default."),
     int("group.coordinator.threads", Some("1"), AtLeast(1), Medium)
         .doc("Threads of the group coordinator in Kafka."),
     int("group.initial.rebalance.delay.ms", Some("3000"), Any, Medium)

@@ -9,7 +9,6 @@ mod messages;
 
 pub use messages::{JoinInput, JoinResult, Joined, Sender, SyncInput, SyncResult, Synced};
 
-use super::offsets::Offsets;
 use super::records::{GroupRecord, GroupValue, MemberValue};
 use super::turn::{StoreError, Then, Turn, Waiter};
 use super::{GroupError, kept};
@@ -81,7 +80,7 @@ enum JoinTimer {
 }
 
 /// A group.
-pub(super) struct Group {
+pub(super) struct ClassicGroup {
     pub id: String,
     pub state: State,
     /// When the state was entered; unknown for groups recorded before Kafka 2.1.
@@ -105,14 +104,11 @@ pub(super) struct Group {
     supported: BTreeMap<String, usize>,
     /// Topics the members read, if that can be told.
     pub subscribed: Option<BTreeSet<String>>,
-    pub offsets: Offsets,
-    /// The entry of this group among the shard's timers.
-    pub scheduled: Option<Millis>,
 }
 
-impl Group {
-    pub(super) fn new(id: &str, now: Now) -> Group {
-        Group {
+impl ClassicGroup {
+    pub(super) fn new(id: &str, now: Now) -> ClassicGroup {
+        ClassicGroup {
             id: id.to_owned(),
             state: State::Empty,
             state_since: Some(now.wall.0),
@@ -130,14 +126,12 @@ impl Group {
             joining: 0,
             supported: BTreeMap::new(),
             subscribed: None,
-            offsets: Offsets::default(),
-            scheduled: None,
         }
     }
 
     /// A group as its record says, after a load. Members get a whole session to show up.
-    pub(super) fn from_value(id: &str, value: GroupValue, now: Now) -> Group {
-        let mut group = Group::new(id, now);
+    pub(super) fn from_value(id: &str, value: GroupValue, now: Now) -> ClassicGroup {
+        let mut group = ClassicGroup::new(id, now);
         group.state = if value.members.is_empty() { State::Empty } else { State::Stable };
         group.state_since = (value.current_state_timestamp != -1).then_some(value.current_state_timestamp);
         group.protocol_type = Some(value.protocol_type).filter(|name| !name.is_empty());
@@ -713,7 +707,7 @@ impl Group {
 
     // ---- time
 
-    /// When [`Group::tick`] has something to do at the earliest.
+    /// When [`ClassicGroup::tick`] has something to do at the earliest.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
         let join = self.join_timer.map(|timer| match timer {
             JoinTimer::First { at, .. } | JoinTimer::Next { at } => at,

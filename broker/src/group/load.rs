@@ -1,9 +1,13 @@
 //! Reads one partition of `__consumer_offsets` from its first offset to its end and makes the groups it tells of: the
 //! same records that made them live. Changes no group that is being served.
 
-use super::classic::Group;
+use super::classic::ClassicGroup;
+use super::consumer_group::ConsumerGroup;
+use super::consumer_records::ConsumerRecord;
+use super::entry::{Group, Kind};
 use super::offsets::Offsets;
 use super::records::{GroupRecord, GroupValue};
+use super::turn::GroupSettings;
 use crate::journal::{DECOMPRESSED_BYTES, Journal, StoreError, read_batches};
 use bytes::Bytes;
 use common::kafka::batch::{self, Batch, BatchError};
@@ -30,9 +34,10 @@ pub(super) enum LoadError {
 }
 
 /// What has been read so far.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Loaded {
     groups: BTreeMap<String, GroupValue>,
+    consumers: BTreeMap<String, ConsumerGroup>,
     offsets: BTreeMap<String, Offsets>,
 }
 
@@ -94,14 +99,31 @@ impl Loaded {
             GroupRecord::Group(group, None) => {
                 self.groups.remove(&group);
             }
+            GroupRecord::Consumer(group, ConsumerRecord::Epoch(None)) => {
+                self.consumers.remove(&group);
+            }
+            GroupRecord::Consumer(group, record) => {
+                let consumers = self.consumers.entry(group);
+                consumers.or_insert_with_key(|id| ConsumerGroup::new(id)).apply(&record);
+            }
             GroupRecord::Unknown(version) => warn!(version, "a record of a newer broker is passed over"),
         }
     }
 
     /// The groups. Those without a record of their own have only offsets.
-    pub(super) fn into_groups(self, now: Now) -> BTreeMap<String, Group> {
-        let mut groups: BTreeMap<String, Group> =
-            self.groups.into_iter().map(|(id, value)| (id.clone(), Group::from_value(&id, value, now))).collect();
+    pub(super) fn into_groups(self, now: Now, settings: &GroupSettings) -> BTreeMap<String, Group> {
+        let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+        for (id, value) in self.groups {
+            let classic = ClassicGroup::from_value(&id, value, now);
+            groups.insert(id.clone(), Group::of(&id, Kind::Classic(Box::new(classic))));
+        }
+        for (id, mut consumers) in self.consumers {
+            // Without an epoch there is no group, but tombstones that compaction has not yet taken.
+            if consumers.epoch > 0 {
+                consumers.on_loaded(now.mono, settings);
+                groups.insert(id.clone(), Group::of(&id, Kind::Consumer(Box::new(consumers))));
+            }
+        }
         for (id, offsets) in self.offsets {
             if !offsets.is_empty() {
                 groups.entry(id.clone()).or_insert_with(|| Group::new(&id, now)).offsets = offsets;

@@ -2,24 +2,36 @@
 //! answers once they are replicated. One shard with its own lock for each partition that this broker leads. Never sends,
 //! never names a wire error code.
 
+mod assignor;
 mod classic;
+mod consumer_group;
 mod consumer_protocol;
+pub mod consumer_records;
+mod consumer_requests;
+mod entry;
 mod load;
 mod offsets;
 pub mod records;
 mod shard;
+mod topics;
 mod turn;
 
+pub use assignor::Assignor;
 pub use classic::{JoinInput, JoinResult, Joined, Sender, State, SyncInput, SyncResult, Synced};
+pub use consumer_group::{
+    AssignedTopic, ConsumerDescription, ConsumerMember, HeartbeatInput, HeartbeatOutput, HeartbeatResult, Refusal,
+};
 pub use offsets::Place;
+pub use topics::{TopicShape, Topics};
 pub use turn::{Answer, GroupSettings, Journal, StoreError, Waiter};
 
 use crate::log::Verification;
 use bytes::Bytes;
-use classic::Group;
+use classic::ClassicGroup;
 use common::Rng;
 use common::kafka::control::TxnMarker;
 use common::time::{Millis, Now};
+use entry::Group;
 use load::LoadError;
 use parking_lot::{ArcMutexGuard, Mutex, RawMutex, RwLock};
 use records::OffsetValue;
@@ -101,6 +113,27 @@ pub enum GroupError {
     /// The transaction of the commit is not open.
     #[error("the transaction is not open")]
     NotInTransaction,
+    /// A heartbeat of the new protocol contradicts itself.
+    #[error("the request is not valid")]
+    InvalidRequest,
+    /// No such assignor.
+    #[error("the assignor is not supported")]
+    UnsupportedAssignor,
+    /// A pattern of topics that is none.
+    #[error("the regular expression is not valid")]
+    InvalidRegex,
+    /// Not the epoch of the member, which has to give up all it has and join again.
+    #[error("the member's epoch is fenced")]
+    FencedEpoch,
+    /// Not the epoch of the member, which learns the current one by its next heartbeat.
+    #[error("the member's epoch is stale")]
+    StaleEpoch,
+    /// Another member has the instance id and has not left.
+    #[error("the instance id is in use")]
+    UnreleasedInstance,
+    /// A version of the request that knows no member epochs.
+    #[error("the version does not know members of the new protocol")]
+    UnsupportedVersion,
 }
 
 impl GroupError {
@@ -140,6 +173,8 @@ pub struct CommitInput {
     pub producer: Option<(i64, i16)>,
     /// What must hold of that transaction (KIP-890).
     pub verification: Verification,
+    /// True if the version of the request knows member epochs (KIP-848).
+    pub knows_member_epochs: bool,
     /// What to commit, in the order of the answer.
     pub offsets: Vec<(Place, OffsetValue)>,
 }
@@ -154,6 +189,17 @@ impl CommitInput {
 pub type CommitResult = Vec<(Place, Result<(), GroupError>)>;
 /// What is committed for each partition asked for.
 pub type FetchResult = Vec<(Place, Result<Option<OffsetValue>, GroupError>)>;
+
+/// What is known of a group under one protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Described<T> {
+    /// This.
+    Found(T),
+    /// The group has the other protocol.
+    OtherProtocol,
+    /// There is no such group.
+    Missing,
+}
 
 /// A group as tools show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,8 +238,10 @@ pub struct Listed {
     pub group_id: String,
     /// `consumer`, ...; empty if unknown.
     pub protocol_type: String,
-    /// State.
-    pub state: State,
+    /// `Stable`, `Empty`, ...
+    pub state: &'static str,
+    /// `classic` or `consumer`.
+    pub group_type: &'static str,
 }
 
 /// What a call may use, and what it leaves to its caller: first carry out what the journal caused, then call each
@@ -201,6 +249,8 @@ pub struct Listed {
 pub struct Io<'a> {
     /// The offsets topic.
     pub journal: &'a dyn Journal,
+    /// The cluster's topics.
+    pub topics: &'a dyn Topics,
     /// The moment of the call.
     pub now: Now,
     /// Answers to parked requests.
@@ -213,8 +263,8 @@ pub struct Io<'a> {
 
 impl<'a> Io<'a> {
     /// Nothing to carry out yet.
-    pub fn new(journal: &'a dyn Journal, now: Now) -> Io<'a> {
-        Io { journal, now, answers: Vec::new(), wake_at: None, loads: Vec::new() }
+    pub fn new(journal: &'a dyn Journal, topics: &'a dyn Topics, now: Now) -> Io<'a> {
+        Io { journal, topics, now, answers: Vec::new(), wake_at: None, loads: Vec::new() }
     }
 
     fn answer<T: Send + 'static>(&mut self, waiter: Waiter<T>, value: T) {
@@ -286,14 +336,14 @@ impl Groups {
                 return io.wake(Some(retry_at));
             }
         };
-        shard.groups = loaded.into_groups(io.now);
+        shard.groups = loaded.into_groups(io.now, &self.settings);
         shard.stage = Stage::Serving;
         match shard.groups.len() {
             0 => debug!(partition, epoch, "there are no groups to load"),
             groups => info!(partition, epoch, groups, "groups are loaded"),
         }
         for group_id in shard.groups.keys().cloned().collect::<Vec<_>>() {
-            shard.with(&group_id, &self.settings, io, |group, turn| {
+            shard.with_classic(&group_id, &self.settings, io, |group, turn| {
                 if group.members.len() > turn.settings.max_size {
                     group.prepare_rebalance("more members than group.max.size", turn);
                 }
@@ -392,10 +442,14 @@ impl Groups {
         if input.member_id.is_empty() {
             shard.ensure(group_id, io.now);
         }
-        if !shard.groups.contains_key(group_id) {
-            return io.answer(waiter, refuse(GroupError::UnknownMember));
+        match shard.groups.get(group_id) {
+            None => return io.answer(waiter, refuse(GroupError::UnknownMember)),
+            Some(group) if group.classic().is_none() => {
+                return io.answer(waiter, refuse(GroupError::InconsistentProtocol));
+            }
+            Some(_) => {}
         }
-        shard.with(group_id, &self.settings, io, |group, turn| group.join(input, waiter, turn));
+        shard.with_classic(group_id, &self.settings, io, |group, turn| group.join(input, waiter, turn));
         shard.drop_if_unused(group_id);
         io.wake(shard.next_deadline());
     }
@@ -408,10 +462,10 @@ impl Groups {
             Err(GroupError::Loading) => return io.answer(waiter, Err(GroupError::RebalanceInProgress)),
             Err(error) => return io.answer(waiter, Err(error)),
         };
-        if !shard.groups.contains_key(group_id) {
+        if shard.groups.get(group_id).and_then(Group::classic).is_none() {
             return io.answer(waiter, Err(GroupError::UnknownMember));
         }
-        shard.with(group_id, &self.settings, io, |group, turn| group.sync(input, waiter, turn));
+        shard.with_classic(group_id, &self.settings, io, |group, turn| group.sync(input, waiter, turn));
         io.wake(shard.next_deadline());
     }
 
@@ -423,7 +477,7 @@ impl Groups {
             Err(GroupError::Loading) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let result = shard.with(group_id, &self.settings, io, |group, turn| group.heartbeat(sender, turn));
+        let result = shard.with_classic(group_id, &self.settings, io, |group, turn| group.heartbeat(sender, turn));
         result.unwrap_or(Err(GroupError::UnknownMember))
     }
 
@@ -435,7 +489,7 @@ impl Groups {
         io: &mut Io<'_>,
     ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
         let mut shard = self.shard_of_named(group_id, io)?;
-        let results = shard.with(group_id, &self.settings, io, |group, turn| {
+        let results = shard.with_classic(group_id, &self.settings, io, |group, turn| {
             members.iter().map(|member| group.leave(member, turn)).collect()
         });
         shard.drop_if_unused(group_id);
@@ -454,9 +508,10 @@ impl Groups {
     }
 
     /// OffsetFetch of one group; without `places` all that it has. `require_stable` refuses what may change by itself.
+    /// `member` is who asks, if it says so.
     pub fn fetch_offsets(
         &self,
-        group_id: &str,
+        (group_id, member): (&str, (Option<&str>, i32)),
         places: Option<&[Place]>,
         require_stable: bool,
         io: &Io<'_>,
@@ -465,6 +520,9 @@ impl Groups {
         let Some(group) = shard.groups.get(group_id) else {
             return Ok(places.unwrap_or_default().iter().map(|place| (place.clone(), Ok(None))).collect());
         };
+        if let Some(consumers) = group.consumer() {
+            consumers.check_fetch(member.0, member.1)?;
+        }
         let one = |place: &Place| {
             let unstable = require_stable && group.offsets.is_unstable(place);
             let value = if unstable { Err(GroupError::UnstableOffset) } else { Ok(group.offsets.get(place).cloned()) };
@@ -491,18 +549,13 @@ impl Groups {
         let Some(group) = shard.groups.get(group_id) else {
             return io.answer(waiter, Err(GroupError::NotFound));
         };
-        let is_consumer = group.protocol_type.as_deref() == Some("consumer");
-        if group.state != State::Empty && !is_consumer {
+        if !group.is_empty() && group.protocol_type() != "consumer" {
             return io.answer(waiter, Err(GroupError::NotEmpty));
         }
-        // Unknown subscriptions count as subscribed to everything.
-        let is_read = |topic: &String| {
-            group.state != State::Empty && group.subscribed.as_ref().is_none_or(|topics| topics.contains(topic))
-        };
         let mut results: CommitResult = Vec::with_capacity(places.len());
         let mut removed = Vec::new();
         for place in places {
-            if is_read(&place.0) {
+            if group.is_subscribed_to(&place.0) {
                 results.push((place, Err(GroupError::SubscribedToTopic)));
                 continue;
             }
@@ -527,11 +580,11 @@ impl Groups {
         let Some(group) = shard.groups.get(group_id) else {
             return io.answer(waiter, Err(GroupError::NotFound));
         };
-        if group.state != State::Empty {
+        if !group.is_empty() {
             return io.answer(waiter, Err(GroupError::NotEmpty));
         }
         let places: Vec<Place> = group.offsets.iter().map(|(place, _)| place.clone()).collect();
-        let with_group = group.generation > 0;
+        let with_group = group.is_recorded();
         let then: Waiter<Result<(), StoreError>> =
             Box::new(move |result| waiter(result.map_err(GroupError::of_commit)));
         shard.remove_offsets(Removal { group_id, places: &places, with_group }, then, &self.settings, io);
@@ -557,10 +610,14 @@ impl Groups {
         }
     }
 
-    /// DescribeGroups, one group; `None` if there is none.
-    pub fn describe(&self, group_id: &str, io: &Io<'_>) -> Result<Option<Description>, GroupError> {
+    /// DescribeGroups, one group.
+    pub fn describe(&self, group_id: &str, io: &Io<'_>) -> Result<Described<Description>, GroupError> {
         let shard = self.shard_of(group_id, io)?;
-        Ok(shard.groups.get(group_id).map(describe))
+        Ok(match shard.groups.get(group_id).map(Group::classic) {
+            Some(Some(group)) => Described::Found(describe(group)),
+            Some(None) => Described::OtherProtocol,
+            None => Described::Missing,
+        })
     }
 
     /// ListGroups: all groups, and whether some are still loading.
@@ -573,8 +630,9 @@ impl Groups {
             is_loading |= shard.stage == Stage::Loading;
             listed.extend(shard.groups.values().map(|group| Listed {
                 group_id: group.id.clone(),
-                protocol_type: group.protocol_type.clone().unwrap_or_default(),
-                state: group.state,
+                protocol_type: group.protocol_type().to_owned(),
+                state: group.state_name(),
+                group_type: group.type_name(),
             }));
         }
         (listed, is_loading)
@@ -613,7 +671,7 @@ pub fn partition_for(key: &str, count: i32) -> i32 {
     hash.checked_abs().unwrap_or(0) % count
 }
 
-fn describe(group: &Group) -> Description {
+fn describe(group: &ClassicGroup) -> Description {
     let is_stable = group.state == State::Stable;
     let protocol = group.protocol.as_deref();
     let members = group.members.iter().map(|(id, member)| DescribedMember {

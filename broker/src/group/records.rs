@@ -1,11 +1,12 @@
 //! Keys and values of the records in `__consumer_offsets`, byte for byte those of Kafka 3.9: a version in front, then the
 //! fields. Writes versions 1 and 3 as Kafka does, reads 0 to 4. Knows no group's state.
 
+use super::consumer_records::{self, ConsumerRecord};
 use bytes::Bytes;
 use common::kafka::wire::{DecodeError, EncodeError, Reader, Writer};
 use thiserror::Error;
 
-/// Versions of keys: 0 and 1 are offsets, 2 is a group of the classic protocol.
+/// Versions of keys: 0 and 1 are offsets, 2 is a group of the classic protocol, 3 to 8 of the new one.
 const OFFSET_KEY: i16 = 1;
 const GROUP_KEY: i16 = 2;
 /// Highest version that brokers before Kafka 3.5 read (KIP-915).
@@ -84,6 +85,8 @@ pub enum GroupRecord {
     Offset(OffsetKey, Option<OffsetValue>),
     /// A group entered a generation; `None` is a tombstone.
     Group(String, Option<GroupValue>),
+    /// Of a group of the new consumer protocol.
+    Consumer(String, ConsumerRecord),
     /// Written by a newer broker, and of no use here.
     Unknown(i16),
 }
@@ -121,6 +124,7 @@ impl GroupRecord {
                 text(&mut out, group)?;
                 Ok((bytes(out)?, value.as_ref().map(group_value).transpose()?))
             }
+            GroupRecord::Consumer(group, record) => consumer_records::encode(group, record),
             GroupRecord::Unknown(version) => Err(EncodeError::UnsupportedVersion { key: -1, version: *version }),
         }
     }
@@ -135,7 +139,10 @@ impl GroupRecord {
                 Ok(GroupRecord::Offset(key, value.map(get_offset_value).transpose()?))
             }
             GROUP_KEY => Ok(GroupRecord::Group(get_text(&mut key)?, value.map(get_group_value).transpose()?)),
-            version => Ok(GroupRecord::Unknown(version)),
+            version => Ok(match consumer_records::decode(version, &mut key, value)? {
+                Some((group, record)) => GroupRecord::Consumer(group, record),
+                None => GroupRecord::Unknown(version),
+            }),
         }
     }
 }
@@ -321,8 +328,8 @@ mod tests {
 
     #[test]
     fn old_and_foreign_records_are_read() {
-        let key = Bytes::from_static(&[0, 3, 0, 1]);
-        assert_eq!(GroupRecord::decode(Some(key), None).unwrap(), GroupRecord::Unknown(3));
+        let key = Bytes::from_static(&[0, 9, 0, 1]);
+        assert_eq!(GroupRecord::decode(Some(key), None).unwrap(), GroupRecord::Unknown(9));
         assert_eq!(GroupRecord::decode(None, None), Err(RecordError::NoKey));
         // Version 0 of a group: neither state time nor instance id nor rebalance timeout.
         let value = [0, 0, 0, 1, b'p', 0, 0, 0, 7, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1];

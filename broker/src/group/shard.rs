@@ -1,7 +1,9 @@
 //! The groups of one partition of `__consumer_offsets`, behind one lock: routes an input to its group, keeps their
 //! timers, and applies records once they are replicated. Reads no log; `load.rs` does.
 
-use super::classic::{Group, State};
+use super::classic::ClassicGroup;
+use super::consumer_records::ConsumerRecord;
+use super::entry::{Group, Kind};
 use super::offsets::Place;
 use super::records::{GroupRecord, OffsetKey, OffsetValue};
 use super::turn::{GroupSettings, Pending, StoreError, Then, Turn, Waiter};
@@ -79,6 +81,7 @@ impl Shard {
             now: io.now,
             settings,
             journal: io.journal,
+            topics: io.topics,
             rng: &mut self.rng,
             partition: self.partition,
             pending: &mut self.pending,
@@ -87,6 +90,21 @@ impl Shard {
         let result = input(group, &mut turn);
         self.reschedule(group_id);
         Some(result)
+    }
+
+    /// As `with`, for groups of the classic protocol; `None` also if the group has another.
+    pub(super) fn with_classic<T>(
+        &mut self,
+        group_id: &str,
+        settings: &GroupSettings,
+        io: &mut Io<'_>,
+        input: impl FnOnce(&mut ClassicGroup, &mut Turn<'_>) -> T,
+    ) -> Option<T> {
+        let with_kind = |group: &mut Group, turn: &mut Turn<'_>| match &mut group.kind {
+            Kind::Classic(group) => Some(input(group, turn)),
+            Kind::Consumer(_) => None,
+        };
+        self.with(group_id, settings, io, with_kind).flatten()
     }
 
     /// The group, made if it is missing.
@@ -98,7 +116,7 @@ impl Shard {
 
     /// Forgets a group that nothing was kept of.
     pub(super) fn drop_if_unused(&mut self, group_id: &str) {
-        let is_unused = |group: &Group| group.is_idle() && group.generation == 0 && group.offsets.is_empty();
+        let is_unused = |group: &Group| group.is_idle() && !group.is_recorded() && group.offsets.is_empty();
         if self.groups.get(group_id).is_some_and(is_unused) {
             self.remove(group_id);
         }
@@ -158,8 +176,8 @@ impl Shard {
             GroupRecord::Offset(key, None)
         };
         let mut records: Vec<GroupRecord> = places.iter().map(tombstone).collect();
-        if with_group {
-            records.push(GroupRecord::Group(group_id.to_owned(), None));
+        if let (true, Some(group)) = (with_group, self.groups.get(group_id)) {
+            records.extend(group.tombstones());
         }
         let result = self.with(group_id, settings, io, |_, turn| {
             let mut last = None;
@@ -226,10 +244,20 @@ impl Shard {
                 match record {
                     GroupRecord::Offset(key, value) => self.apply_offset(key, value, (offset, producer_id), io.now),
                     GroupRecord::Group(group_id, Some(value)) => {
-                        self.with(&group_id, settings, io, |group, turn| group.on_recorded(&value, turn));
+                        self.with_classic(&group_id, settings, io, |group, turn| group.on_recorded(&value, turn));
                     }
-                    GroupRecord::Group(group_id, None) => self.apply_group_tombstone(&group_id),
-                    GroupRecord::Unknown(_) => {}
+                    GroupRecord::Group(group_id, None) => {
+                        if self.groups.get(&group_id).is_some_and(|group| group.classic().is_some()) {
+                            self.apply_group_tombstone(&group_id);
+                        }
+                    }
+                    // Applied when it was appended, but for what removes the group.
+                    GroupRecord::Consumer(group_id, ConsumerRecord::Epoch(None)) => {
+                        if self.groups.get(&group_id).is_some_and(|group| group.consumer().is_some()) {
+                            self.apply_group_tombstone(&group_id);
+                        }
+                    }
+                    GroupRecord::Consumer(..) | GroupRecord::Unknown(_) => {}
                 }
             }
             self.finish(then, Ok(()), settings, io);
@@ -265,7 +293,10 @@ impl Shard {
             (Then::Nothing, _) | (Then::Sync { .. }, Ok(())) => {}
             (Then::Answer(waiter), result) => io.answer(waiter, result),
             (Then::Sync { group, generation }, Err(error)) => {
-                self.with(&group, settings, io, |group, turn| group.on_assignment_failed(generation, error, turn));
+                let failed = |group: &mut ClassicGroup, turn: &mut Turn<'_>| {
+                    group.on_assignment_failed(generation, error, turn);
+                };
+                self.with_classic(&group, settings, io, failed);
             }
         }
     }
@@ -324,9 +355,9 @@ impl Shard {
     fn expire(&mut self, settings: &GroupSettings, io: &mut Io<'_>) {
         for group_id in self.groups.keys().cloned().collect::<Vec<_>>() {
             let Some(group) = self.groups.get(&group_id) else { continue };
-            let expired = expired(group, io.now.wall.0, settings.offsets_retention_ms);
+            let expired = group.expired(io.now.wall.0, settings.offsets_retention_ms);
             let is_over = group.is_idle() && group.offsets.iter().count() == expired.len();
-            let with_group = is_over && group.generation > 0;
+            let with_group = is_over && group.is_recorded();
             if expired.is_empty() && !with_group {
                 self.drop_if_unused(&group_id);
                 continue;
@@ -358,23 +389,9 @@ impl Shard {
     }
 }
 
-/// Which offsets of a group have expired.
-fn expired(group: &Group, now_ms: i64, retention_ms: i64) -> Vec<Place> {
-    let none = BTreeSet::new();
-    match (&group.protocol_type, group.state, &group.subscribed) {
-        // Consumers that only keep offsets here: each offset by itself.
-        (None, _, _) => group.offsets.expired(now_ms, retention_ms, None, &none),
-        (Some(_), State::Empty, _) => group.offsets.expired(now_ms, retention_ms, group.state_since, &none),
-        (Some(kind), State::Stable, Some(topics)) if kind == "consumer" => {
-            group.offsets.expired(now_ms, retention_ms, None, topics)
-        }
-        _ => Vec::new(),
-    }
-}
-
 fn commit(group: &mut Group, input: CommitInput, waiter: Waiter<CommitResult>, turn: &mut Turn<'_>) {
     let producer = input.producer.map(|(id, epoch)| (id, epoch, input.verification));
-    if let Err(error) = group.check_commit(&input.sender, producer.is_some(), turn) {
+    if let Err(error) = group.check_commit(&input, turn) {
         let answer = input.all(error);
         turn.answer(waiter, answer);
         return;

@@ -44,6 +44,7 @@ fn a_partition_that_cannot_be_read_serves_no_group_until_it_can() {
             sender: Sender { member_id: String::new(), instance_id: None, generation: -1 },
             producer: None,
             verification: Verification::Off,
+            knows_member_epochs: true,
             offsets: vec![(place.clone(), value)],
         };
         bench.call(|groups, io| groups.commit(input, Box::new(|_| {}), io));
@@ -56,8 +57,9 @@ fn a_partition_that_cannot_be_read_serves_no_group_until_it_can() {
         wound(&mut bytes);
         bench.log.batches.lock()[1].1 = bytes.into();
         bench.lead(epoch);
-        let fetch =
-            |groups: &Groups, io: &mut Io<'_>| groups.fetch_offsets("g", Some(std::slice::from_ref(&place)), false, io);
+        let fetch = |groups: &Groups, io: &mut Io<'_>| {
+            groups.fetch_offsets(("g", (None, -1)), Some(std::slice::from_ref(&place)), false, io)
+        };
         assert_eq!(bench.call(fetch), Err(GroupError::NotCoordinator), "{epoch}");
         bench.log.batches.lock()[1].1 = whole.1.clone();
         bench.now.mono = bench.now.mono + LOAD_RETRY_MS;
@@ -70,6 +72,23 @@ fn a_partition_that_cannot_be_read_serves_no_group_until_it_can() {
         bench.call(|groups, io| groups.load(0, epoch, io));
         let found = bench.call(fetch).unwrap().remove(0).1.unwrap().unwrap();
         assert_eq!(found.offset, 3, "{epoch}");
+    }
+}
+
+/// Classic groups do not ask.
+struct NoTopics;
+
+impl Topics for NoTopics {
+    fn topic(&self, _: &str) -> Option<TopicShape> {
+        None
+    }
+
+    fn name(&self, _: uuid::Uuid) -> Option<String> {
+        None
+    }
+
+    fn matching(&self, _: &dyn Fn(&str) -> bool) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -96,7 +115,7 @@ impl Bench {
 
     fn call<T>(&mut self, f: impl FnOnce(&Groups, &mut Io<'_>) -> T) -> T {
         let log = self.log.clone();
-        let mut io = Io::new(&*log, self.now);
+        let mut io = Io::new(&*log, &NoTopics, self.now);
         let result = f(&self.groups, &mut io);
         if !self.is_held {
             self.groups.on_high_watermark(0, *log.next.lock(), &mut io);
@@ -153,7 +172,8 @@ impl Bench {
             "fetch" => {
                 let places: Option<Vec<Place>> = words.get("of").map(|text| text.split(',').map(place).collect());
                 let is_stable = words.0.contains(&"stable");
-                let result = self.call(|groups, io| groups.fetch_offsets("g", places.as_deref(), is_stable, io));
+                let result =
+                    self.call(|groups, io| groups.fetch_offsets(("g", (None, -1)), places.as_deref(), is_stable, io));
                 self.say(show_offsets(result));
             }
             "forget" => {
@@ -190,7 +210,7 @@ impl Bench {
             }
             "describe" => {
                 let result = self.call(|groups, io| groups.describe("g", io));
-                self.say(show_description(result));
+                self.say(show_description(result.map(classic)));
             }
             other => panic!("no such input: {other}"),
         }
@@ -281,6 +301,7 @@ impl Bench {
             sender: self.sender(words),
             producer: words.0.contains(&"txn").then_some((7, 0)),
             verification: Verification::Off,
+            knows_member_epochs: true,
             offsets: words.0.iter().filter_map(offset).collect(),
         };
         let waiter = self.waiter(tag, show_results);
@@ -291,7 +312,7 @@ impl Bench {
         let mut found: Vec<String> = self
             .call(|groups, io| groups.describe("g", io))
             .ok()
-            .flatten()
+            .and_then(classic)
             .map(|group| group.members.into_iter().map(|member| member.member_id).collect())
             .unwrap_or_default();
         for text in self.heard.lock().iter() {
@@ -356,6 +377,10 @@ fn show_offsets(result: Result<FetchResult, GroupError>) -> String {
         Ok(results) => results.into_iter().map(one).collect::<Vec<_>>().join(", "),
         Err(error) => format!("{error:?}"),
     }
+}
+
+fn classic(described: Described<Description>) -> Option<Description> {
+    if let Described::Found(group) = described { Some(group) } else { None }
 }
 
 fn show_description(result: Result<Option<Description>, GroupError>) -> String {

@@ -1,7 +1,9 @@
 //! What a group may use while it handles one input: the time, its settings, the log it records to, and a place for
 //! answers. Answers are collected and given by the caller once no lock is held. Holds no state of a group.
 
+use super::assignor::Assignor;
 use super::records::GroupRecord;
+use super::topics::Topics;
 use crate::config::BrokerConfig;
 pub use crate::journal::{Answer, Journal, StoreError, Waiter};
 use crate::log::Verification;
@@ -11,6 +13,7 @@ use common::kafka::compression::Compression;
 use common::kafka::wire::STRING_MAX_BYTES;
 use common::time::{Millis, Now};
 use std::collections::VecDeque;
+use tracing::warn;
 
 /// The settings that groups look at; times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,14 @@ pub struct GroupSettings {
     pub topic_partitions: i32,
     /// `offsets.topic.compression.codec`
     pub compression: Compression,
+    /// `group.consumer.session.timeout.ms`
+    pub consumer_session_timeout_ms: u64,
+    /// `group.consumer.heartbeat.interval.ms`
+    pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.max.size`
+    pub consumer_max_size: usize,
+    /// `group.consumer.assignors`, the default one first.
+    pub assignors: Vec<Assignor>,
 }
 
 impl GroupSettings {
@@ -59,8 +70,21 @@ impl GroupSettings {
                 .ok()
                 .and_then(Compression::from_id)
                 .unwrap_or(Compression::None),
+            consumer_session_timeout_ms: unsigned(config.group_consumer_session_timeout_ms),
+            consumer_heartbeat_interval_ms: config.group_consumer_heartbeat_interval_ms,
+            consumer_max_size: size(config.group_consumer_max_size),
+            assignors: assignors(&config.group_consumer_assignors),
         }
     }
+}
+
+/// Those named that there are here: an assignor of one's own is a Java class. Uniform if none is left.
+fn assignors(names: &[String]) -> Vec<Assignor> {
+    let known: Vec<Assignor> = names.iter().filter_map(|name| Assignor::parse(name)).collect();
+    if known.len() < names.len() {
+        warn!(names = names.join(","), "only the uniform and the range assignor can be used");
+    }
+    if known.is_empty() { vec![Assignor::Uniform] } else { known }
 }
 
 /// What becomes true once an appended batch is replicated.
@@ -110,6 +134,7 @@ pub(super) struct Turn<'a> {
     pub now: Now,
     pub settings: &'a GroupSettings,
     pub journal: &'a dyn Journal,
+    pub topics: &'a dyn Topics,
     pub rng: &'a mut Rng,
     /// Partition of `__consumer_offsets` that the group belongs to.
     pub partition: i32,

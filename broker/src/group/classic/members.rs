@@ -1,14 +1,14 @@
 //! Who is in a group: members come, go, and take each other's place; what they can do is counted. Decides on no
 //! rebalance but the one that follows a removal.
 
-use super::{Group, JoinInput, JoinResult, Member, State};
+use super::{ClassicGroup, JoinInput, JoinResult, Member, State};
 use crate::group::turn::{Turn, Waiter};
 use crate::group::{GroupError, consumer_protocol};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use tracing::info;
 
-impl Group {
+impl ClassicGroup {
     pub(super) fn insert(&mut self, member_id: String, member: Member) {
         if let Some(instance) = &member.instance_id {
             self.static_members.insert(instance.clone(), member_id.clone());

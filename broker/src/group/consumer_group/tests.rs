@@ -1,0 +1,663 @@
+//! Scripts: heartbeats on the left; on the right what was recorded, in order, and what is answered. Topic `t` has id 1,
+//! `u` id 2; partitions are written `t:0,1 u:0`.
+
+use crate::config::BrokerConfig;
+use crate::group::consumer_records::{ConsumerRecord, Partitions};
+use crate::group::records::GroupRecord;
+use crate::group::*;
+use crate::journal::memory::MemoryJournal;
+use common::kafka::batch;
+use common::properties::Properties;
+use common::time::WallMillis;
+use uuid::Uuid;
+
+/// Names with numbers of partitions; the id is the place, from 1.
+struct Table(Mutex<Vec<(&'static str, i32)>>);
+
+impl Topics for Table {
+    fn topic(&self, name: &str) -> Option<TopicShape> {
+        let topics = self.0.lock();
+        let place = topics.iter().position(|(known, count)| *known == name && *count > 0)?;
+        Some(TopicShape { id: Uuid::from_u128(place as u128 + 1), partitions: topics[place].1 })
+    }
+
+    fn name(&self, id: Uuid) -> Option<String> {
+        self.0.lock().get(id.as_u128() as usize - 1).map(|(name, _)| (*name).to_owned())
+    }
+
+    fn matching(&self, is_wanted: &dyn Fn(&str) -> bool) -> Vec<String> {
+        let topics = self.0.lock();
+        topics
+            .iter()
+            .filter(|(name, count)| *count > 0 && is_wanted(name))
+            .map(|(name, _)| (*name).to_owned())
+            .collect()
+    }
+}
+
+pub(in crate::group) struct Bench {
+    groups: Groups,
+    log: Arc<MemoryJournal>,
+    topics: Table,
+    now: Now,
+    is_held: bool,
+    /// Batches of the log that were shown.
+    shown: usize,
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Bench {
+    fn new(more: &str) -> Bench {
+        let text = format!(
+            "zookeeper.connect=x\ngroup.consumer.max.size=3\ngroup.consumer.migration.policy=bidirectional\n{more}"
+        );
+        let config = BrokerConfig::parse(&Properties::parse(&text, "f")).unwrap().0;
+        let mut bench = Bench {
+            groups: Groups::new(GroupSettings::of(&config), Rng::with_seed(1)),
+            log: Arc::default(),
+            topics: Table(Mutex::new(vec![("t", 4), ("u", 2)])),
+            now: Now { mono: Millis(0), wall: WallMillis(1_000_000) },
+            is_held: false,
+            shown: 0,
+            heard: Arc::default(),
+        };
+        bench.lead(1);
+        bench
+    }
+
+    fn lead(&mut self, epoch: i32) {
+        self.call(|groups, io| {
+            groups.on_leader(0, epoch, io);
+            groups.load(0, epoch, io);
+        });
+    }
+
+    fn call<T>(&mut self, f: impl FnOnce(&Groups, &mut Io<'_>) -> T) -> T {
+        let log = self.log.clone();
+        let mut io = Io::new(&*log, &self.topics, self.now);
+        let result = f(&self.groups, &mut io);
+        if !self.is_held {
+            self.groups.on_high_watermark(0, *log.next.lock(), &mut io);
+        }
+        for answer in std::mem::take(&mut io.answers) {
+            answer();
+        }
+        result
+    }
+
+    fn partitions(&self, text: &str) -> Partitions {
+        let of_topic = |part: &str| {
+            let (name, numbers) = part.split_once(':').unwrap();
+            let numbers = numbers.split('+').map(|number| number.parse().unwrap()).collect();
+            (self.topics.topic(name).unwrap().id, numbers)
+        };
+        text.split(',').filter(|part| !part.is_empty()).map(of_topic).collect()
+    }
+
+    fn run(&mut self, line: &str) -> Vec<String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let get = |key: &str| words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        let number = |key: &str, default: i32| get(key).map_or(default, |text| text.parse().unwrap());
+        match words[0] {
+            "beat" => {
+                let joins = number("e", 0) == 0;
+                let topics = get("topics").or(if joins && get("regex").is_none() { Some("t") } else { None });
+                let input = HeartbeatInput {
+                    member_id: get("m").unwrap_or_default().to_owned(),
+                    epoch: number("e", 0),
+                    instance_id: get("instance").map(str::to_owned),
+                    rebalance_timeout_ms: number("rebalance", if joins { 1000 } else { -1 }),
+                    client_id: "c".to_owned(),
+                    client_host: "/h".to_owned(),
+                    topics: topics
+                        .map(|names| names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()),
+                    regex: get("regex").map(str::to_owned),
+                    assignor: get("assignor").map(str::to_owned),
+                    owned: get("owned").or(if joins { Some("") } else { None }).map(|text| self.partitions(text)),
+                    ..HeartbeatInput::default()
+                };
+                let heard = self.heard.clone();
+                let waiter = Box::new(move |result: HeartbeatResult| {
+                    heard.lock().push(match result {
+                        Ok(output) => {
+                            let assigned = output.assignment.as_ref().map_or("as before".to_owned(), show);
+                            format!("{} {} [{assigned}]", output.member_id, output.epoch)
+                        }
+                        Err(refusal) => format!("{:?}: {}", refusal.error, refusal.message),
+                    });
+                });
+                self.call(|groups, io| groups.consumer_heartbeat(get("g").unwrap_or("g"), &input, waiter, io));
+            }
+            "wait" => {
+                self.now.mono = self.now.mono + words[1].parse::<u64>().unwrap();
+                self.now.wall.0 += words[1].parse::<i64>().unwrap();
+                self.call(|groups, io| {
+                    groups.tick(io);
+                });
+            }
+            "topics" => {
+                let table = words[1].split(',').map(|part| part.split_once(':').unwrap());
+                let named = |name: &str| if name == "t" { "t" } else { "u" };
+                *self.topics.0.lock() = table.map(|(name, count)| (named(name), count.parse().unwrap())).collect();
+                self.groups.on_topics_changed(&["t".to_owned(), "u".to_owned()]);
+            }
+            "lead" => self.lead(words[1].parse().unwrap()),
+            "hold" => self.is_held = true,
+            "release" => {
+                self.is_held = false;
+                self.call(|_, _| {});
+            }
+            "refuse" => *self.log.refuses.lock() = Some(StoreError::NotEnoughReplicas),
+            "accept" => *self.log.refuses.lock() = None,
+            "commit" | "txn-commit" | "fetch" => self.run_offsets(&words),
+            _ => self.run_view(words[0]),
+        }
+        let mut all = self.recorded();
+        all.append(&mut self.heard.lock());
+        all
+    }
+
+    fn run_offsets(&mut self, words: &[&str]) {
+        let get = |key: &str| words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        let number = |key: &str, default: i32| get(key).map_or(default, |text| text.parse().unwrap());
+        match words[0] {
+            "commit" | "txn-commit" => {
+                let heard = self.heard.clone();
+                let sender = Sender {
+                    member_id: get("m").unwrap_or_default().to_owned(),
+                    instance_id: None,
+                    generation: number("e", -1),
+                };
+                let producer = (words[0] == "txn-commit").then_some((1, 0));
+                let offset = ("t".to_owned(), 0);
+                let input = CommitInput {
+                    group_id: "g".to_owned(),
+                    sender,
+                    producer,
+                    verification: Verification::Off,
+                    knows_member_epochs: number("version", 9) >= 9,
+                    offsets: vec![(offset, OffsetValue { offset: 7, ..OffsetValue::default() })],
+                };
+                let waiter = Box::new(move |results: CommitResult| heard.lock().push(format!("{:?}", results[0].1)));
+                self.call(|groups, io| groups.commit(input, waiter, io));
+                self.shown = self.log.batches.lock().len();
+            }
+            "fetch" => {
+                let member = (get("m"), number("e", -1));
+                let found = self.call(|groups, io| groups.fetch_offsets(("g", member), None, false, io));
+                self.say(found.map_or_else(|error| format!("{error:?}"), |found| format!("{} offsets", found.len())));
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    fn run_view(&mut self, word: &str) {
+        match word {
+            "describe" => {
+                let found = self.call(|groups, io| groups.describe_consumers("g", io));
+                let Ok(Described::Found(group)) = found else { panic!("{found:?}") };
+                self.say(format!("{} {}/{} {}", group.state, group.epoch, group.target_epoch, group.assignor));
+                for member in group.members {
+                    let topic = |topic: &AssignedTopic| format!("{}:{:?}", topic.name, topic.partitions);
+                    let all = |topics: &[AssignedTopic]| topics.iter().map(topic).collect::<Vec<_>>().join(" ");
+                    let (assigned, target) = (all(&member.assigned), all(&member.target));
+                    self.say(format!("{} {} has {assigned} shall {target}", member.member_id, member.epoch));
+                }
+            }
+            "list" => {
+                for group in self.groups.list().0 {
+                    self.say(format!(
+                        "{} {} {} {}",
+                        group.group_id, group.group_type, group.protocol_type, group.state
+                    ));
+                }
+            }
+            "delete" => {
+                let heard = self.heard.clone();
+                let waiter = Box::new(move |result| heard.lock().push(format!("{result:?}")));
+                self.call(|groups, io| groups.delete_group("g", waiter, io));
+            }
+            "classic" => {
+                let found = self.call(|groups, io| groups.describe("g", io));
+                self.say(match found.unwrap() {
+                    Described::Found(group) => group.state.name().to_owned(),
+                    Described::OtherProtocol => "OtherProtocol".to_owned(),
+                    Described::Missing => "Missing".to_owned(),
+                });
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    fn say(&self, text: String) {
+        self.heard.lock().push(text);
+    }
+
+    fn recorded(&mut self) -> Vec<String> {
+        let batches: Vec<Bytes> =
+            self.log.batches.lock()[self.shown..].iter().map(|(_, bytes)| bytes.clone()).collect();
+        self.shown += batches.len();
+        let mut all = Vec::new();
+        for bytes in batches {
+            let batch = batch::batches(bytes).next().unwrap().unwrap();
+            for record in batch.records(1 << 20).unwrap() {
+                let record = record.unwrap();
+                all.push(match GroupRecord::decode(record.key, record.value).unwrap() {
+                    GroupRecord::Consumer(_, record) => show_record(&record),
+                    GroupRecord::Group(id, value) => {
+                        format!("classic {id} {}", value.map_or("-".to_owned(), |v| v.generation.to_string()))
+                    }
+                    GroupRecord::Offset(_, value) => format!("offset {:?}", value.map(|value| value.offset)),
+                    GroupRecord::Unknown(version) => panic!("{version}"),
+                });
+            }
+        }
+        all
+    }
+}
+
+fn show(partitions: &Partitions) -> String {
+    let topic = |(id, numbers): (&Uuid, &BTreeSet<i32>)| {
+        let numbers: Vec<String> = numbers.iter().map(i32::to_string).collect();
+        format!("{}:{}", ["t", "u"][id.as_u128() as usize - 1], numbers.join("+"))
+    };
+    partitions.iter().map(topic).collect::<Vec<_>>().join(",")
+}
+
+fn show_record(record: &ConsumerRecord) -> String {
+    match record {
+        ConsumerRecord::Epoch(epoch) => format!("epoch {}", epoch.map_or("-".to_owned(), |epoch| epoch.to_string())),
+        ConsumerRecord::TargetEpoch(epoch) => {
+            format!("target {}", epoch.map_or("-".to_owned(), |epoch| epoch.to_string()))
+        }
+        ConsumerRecord::Topics(None) => "topics -".to_owned(),
+        ConsumerRecord::Topics(Some(topics)) => {
+            let topics: Vec<String> =
+                topics.iter().map(|topic| format!("{}/{}", topic.name, topic.partitions)).collect();
+            format!("topics {}", topics.join(","))
+        }
+        ConsumerRecord::Member(id, None) => format!("member {id} -"),
+        ConsumerRecord::Member(id, Some(member)) => {
+            let topics: Vec<&str> = member.topics.iter().map(String::as_str).collect();
+            let classic = if member.classic.is_some() { " classic" } else { "" };
+            format!(
+                "member {id} {}{}{classic}",
+                topics.join(","),
+                member.regex.as_ref().map_or(String::new(), |r| format!("/{r}/"))
+            )
+        }
+        ConsumerRecord::Target(id, partitions) => {
+            format!("target {id} {}", partitions.as_ref().map_or("-".to_owned(), show))
+        }
+        ConsumerRecord::Current(id, None) => format!("current {id} -"),
+        ConsumerRecord::Current(id, Some(current)) => {
+            let revoking = if current.revoking.is_empty() {
+                String::new()
+            } else {
+                format!(" without {}", show(&current.revoking))
+            };
+            let (epoch, previous) = (current.epoch, current.previous_epoch);
+            format!("current {id} {epoch}<{previous} {:?} [{}]{revoking}", current.state, show(&current.assigned))
+        }
+    }
+}
+
+fn check(more: &str, script: &[(&str, &[&str])]) {
+    let mut bench = Bench::new(more);
+    for (line, expected) in script {
+        assert_eq!(bench.run(line), *expected, "{line}");
+    }
+}
+
+#[test]
+fn a_member_joins_a_second_one_takes_its_half_and_leaves() {
+    check(
+        "",
+        &[
+            (
+                "beat m=a",
+                &[
+                    "member a t",
+                    "topics t/4",
+                    "epoch 1",
+                    "target a t:0+1+2+3",
+                    "target 1",
+                    "current a 1<0 Stable [t:0+1+2+3]",
+                    "a 1 [t:0+1+2+3]",
+                ],
+            ),
+            ("beat m=a e=1", &["a 1 [as before]"]),
+            ("beat m=a e=1 topics=t owned=t:0+1+2+3 rebalance=1000", &["a 1 [t:0+1+2+3]"]),
+            (
+                "beat m=b",
+                &[
+                    "member b t",
+                    "epoch 2",
+                    "target a t:0+1",
+                    "target b t:2+3",
+                    "target 2",
+                    "current b 2<0 Unreleased []",
+                    "b 2 []",
+                ],
+            ),
+            ("beat m=b e=2", &["current b 2<2 Unreleased []", "b 2 [as before]"]),
+            ("beat m=b e=2", &["b 2 [as before]"]),
+            ("beat m=a e=1", &["current a 1<1 Unrevoked [t:0+1] without t:2+3", "a 1 [t:0+1]"]),
+            ("describe", &["Reconciling 2/2 uniform", "a 1 has t:[0, 1] shall t:[0, 1]", "b 2 has  shall t:[2, 3]"]),
+            ("beat m=a e=1 owned=t:0+1+2", &["a 1 [as before]"]),
+            ("beat m=b e=2", &["b 2 [as before]"]),
+            ("beat m=a e=1 owned=t:0+1", &["current a 2<1 Stable [t:0+1]", "a 2 [as before]"]),
+            ("beat m=b e=2", &["current b 2<2 Stable [t:2+3]", "b 2 [t:2+3]"]),
+            ("list", &["g consumer consumer Stable"]),
+            ("classic", &["OtherProtocol"]),
+            // The answer with epoch 2 was lost; what it has is its own.
+            ("beat m=a e=1 owned=t:0", &["a 2 [as before]"]),
+            ("beat m=b e=-1", &["current b -", "target b -", "member b -", "epoch 3", "b -1 [as before]"]),
+            (
+                "beat m=a e=2",
+                &["target a t:0+1+2+3", "target 3", "current a 3<2 Stable [t:0+1+2+3]", "a 3 [t:0+1+2+3]"],
+            ),
+            ("delete", &["Err(NotEmpty)"]),
+            ("beat m=a e=-1", &["current a -", "target a -", "member a -", "topics ", "epoch 4", "a -1 [as before]"]),
+            ("list", &["g consumer consumer Empty"]),
+            ("delete", &["target -", "topics -", "epoch -", "Ok(())"]),
+            ("list", &[]),
+        ],
+    );
+}
+
+#[test]
+fn wrong_members_and_epochs_are_refused() {
+    check(
+        "",
+        &[
+            ("beat m=a e=1", &["NotFound: Consumer group g not found."]),
+            (
+                "beat m=a topics=t rebalance=-1",
+                &["InvalidRequest: RebalanceTimeoutMs must be provided in first request."],
+            ),
+            ("beat m=a owned=t:0", &["InvalidRequest: TopicPartitions must be empty when (re-)joining."]),
+            ("beat e=1", &["InvalidRequest: MemberId can't be empty."]),
+            ("beat m=a e=-2", &["InvalidRequest: InstanceId can't be null."]),
+            ("beat m=a e=-3", &["InvalidRequest: MemberEpoch is invalid."]),
+            (
+                "beat m=a assignor=x",
+                &["UnsupportedAssignor: ServerAssignor x is not supported. Supported assignors: uniform, range."],
+            ),
+            ("list", &[]),
+            (
+                "beat m=a topics=",
+                &["member a ", "epoch 1", "target a ", "target 1", "current a 1<0 Stable []", "a 1 []"],
+            ),
+            ("beat m=b e=1", &["UnknownMember: Member b is not a member of group g."]),
+            ("beat m=b e=-1", &["UnknownMember: Member b is not a member of group g."]),
+            (
+                "beat m=a e=2",
+                &["FencedEpoch: The consumer group member has a greater member epoch (2) than the one known by the \
+                   group coordinator (1). The member must abandon all its partitions and rejoin."],
+            ),
+            // Joining again is joining for the first time as long as it cannot have heard more.
+            (
+                "beat m=a",
+                &[
+                    "member a t",
+                    "topics t/4",
+                    "epoch 2",
+                    "target a t:0+1+2+3",
+                    "target 2",
+                    "current a 2<1 Stable [t:0+1+2+3]",
+                    "a 2 [t:0+1+2+3]",
+                ],
+            ),
+            (
+                "beat m=a",
+                &["FencedEpoch: The consumer group member has a smaller member epoch (0) than the one known by the \
+                   group coordinator (2). The member must abandon all its partitions and rejoin."],
+            ),
+            ("commit m=a e=2", &["Ok(())"]),
+            ("commit m=a e=1", &["Err(StaleEpoch)"]),
+            ("txn-commit m=a e=1", &["Err(IllegalGeneration)"]),
+            ("commit m=b e=2", &["Err(UnknownMember)"]),
+            ("commit m=a e=2 version=8", &["Err(UnsupportedVersion)"]),
+            ("commit", &["Err(UnknownMember)"]),
+            ("fetch", &["1 offsets"]),
+            ("fetch m=a e=2", &["1 offsets"]),
+            ("fetch m=a e=1", &["StaleEpoch"]),
+            ("fetch m=b e=1", &["UnknownMember"]),
+        ],
+    );
+}
+
+#[test]
+fn members_that_are_silent_or_keep_partitions_are_removed() {
+    check(
+        "",
+        &[
+            ("refuse", &[]),
+            ("beat m=a", &["NotAvailable: "]),
+            ("list", &[]),
+            ("accept", &[]),
+            (
+                "beat m=a",
+                &[
+                    "member a t",
+                    "topics t/4",
+                    "epoch 1",
+                    "target a t:0+1+2+3",
+                    "target 1",
+                    "current a 1<0 Stable [t:0+1+2+3]",
+                    "a 1 [t:0+1+2+3]",
+                ],
+            ),
+            (
+                "beat m=b",
+                &[
+                    "member b t",
+                    "epoch 2",
+                    "target a t:0+1",
+                    "target b t:2+3",
+                    "target 2",
+                    "current b 2<0 Unreleased []",
+                    "b 2 []",
+                ],
+            ),
+            ("wait 44000", &[]),
+            ("beat m=a e=1", &["current a 1<1 Unrevoked [t:0+1] without t:2+3", "a 1 [t:0+1]"]),
+            ("refuse", &[]),
+            ("wait 1000", &[]),
+            ("accept", &[]),
+            // Both: `b` was silent for 45 s, and `a` kept `b` waiting for more than its 1000 ms.
+            (
+                "wait 500",
+                &[
+                    "current a -",
+                    "target a -",
+                    "member a -",
+                    "epoch 3",
+                    "current b -",
+                    "target b -",
+                    "member b -",
+                    "topics ",
+                    "epoch 4",
+                ],
+            ),
+            ("list", &["g consumer consumer Empty"]),
+        ],
+    );
+}
+
+#[test]
+fn a_static_member_comes_back_to_what_it_had() {
+    check(
+        "",
+        &[
+            (
+                "beat m=a instance=i",
+                &[
+                    "member a t",
+                    "topics t/4",
+                    "epoch 1",
+                    "target a t:0+1+2+3",
+                    "target 1",
+                    "current a 1<0 Stable [t:0+1+2+3]",
+                    "a 1 [t:0+1+2+3]",
+                ],
+            ),
+            (
+                "beat m=b instance=i",
+                &[
+                    "UnreleasedInstance: Static member b with instance id i cannot join the group because the instance id is \
+                   owned by a member.",
+                ],
+            ),
+            (
+                "beat m=b e=1 instance=i",
+                &["FencedInstance: Static member b with instance id i was fenced by member a."],
+            ),
+            ("beat m=b e=1 instance=j", &["UnknownMember: Instance id j is unknown."]),
+            ("beat m=a e=-2 instance=i", &["current a -2<0 Stable [t:0+1+2+3]", "a -2 [as before]"]),
+            ("describe", &["Reconciling 1/1 uniform", "a -2 has t:[0, 1, 2, 3] shall t:[0, 1, 2, 3]"]),
+            ("lead 2", &[]),
+            (
+                "beat m=b instance=i",
+                &[
+                    "current a -",
+                    "target a -",
+                    "member a -",
+                    "member b t",
+                    "target b t:0+1+2+3",
+                    "current b 0<0 Stable [t:0+1+2+3]",
+                    "current b 1<0 Stable [t:0+1+2+3]",
+                    "b 1 [t:0+1+2+3]",
+                ],
+            ),
+            ("describe", &["Stable 1/1 uniform", "b 1 has t:[0, 1, 2, 3] shall t:[0, 1, 2, 3]"]),
+            // Back again, but not in time.
+            ("beat m=b e=-2 instance=i", &["current b -2<0 Stable [t:0+1+2+3]", "b -2 [as before]"]),
+            ("wait 45000", &["current b -", "target b -", "member b -", "topics ", "epoch 2"]),
+        ],
+    );
+}
+
+#[test]
+fn topics_and_patterns_are_followed() {
+    check(
+        "",
+        &[
+            (
+                "beat m=a regex=t|u",
+                &[
+                    "member a /t|u/",
+                    "topics t/4,u/2",
+                    "epoch 1",
+                    "target a t:0+1+2+3,u:0+1",
+                    "target 1",
+                    "current a 1<0 Stable [t:0+1+2+3,u:0+1]",
+                    "a 1 [t:0+1+2+3,u:0+1]",
+                ],
+            ),
+            (
+                "beat m=b topics=u assignor=range",
+                &[
+                    "member b u",
+                    "epoch 2",
+                    "target a t:0+1+2+3,u:0",
+                    "target b u:1",
+                    "target 2",
+                    "current b 2<0 Unreleased []",
+                    "b 2 []",
+                ],
+            ),
+            (
+                "beat m=c regex=(",
+                &["InvalidRegex: SubscribedTopicRegex `(` is not a valid regular expression: unclosed group."],
+            ),
+            ("topics t:4,u:3", &[]),
+            ("lead 2", &[]),
+            (
+                "beat m=b e=2",
+                &[
+                    "topics t/4,u/3",
+                    "epoch 3",
+                    "target a t:0+1+2+3,u:0+1",
+                    "target b u:2",
+                    "target 3",
+                    "current b 3<2 Stable [u:2]",
+                    "b 3 [u:2]",
+                ],
+            ),
+            ("topics t:4,u:0", &[]),
+            (
+                "beat m=a e=1",
+                &[
+                    "topics t/4",
+                    "epoch 4",
+                    "target a t:0+1+2+3",
+                    "target b ",
+                    "target 4",
+                    "current a 1<1 Unrevoked [t:0+1+2+3] without u:0+1",
+                    "a 1 [t:0+1+2+3]",
+                ],
+            ),
+            ("beat m=b e=3 owned=", &["current b 4<3 Stable []", "b 4 []"]),
+        ],
+    );
+}
+
+#[test]
+fn what_is_not_replicated_is_not_told_and_a_group_is_loaded_as_it_was() {
+    check(
+        "",
+        &[
+            ("hold", &[]),
+            (
+                "beat m=a",
+                &[
+                    "member a t",
+                    "topics t/4",
+                    "epoch 1",
+                    "target a t:0+1+2+3",
+                    "target 1",
+                    "current a 1<0 Stable [t:0+1+2+3]",
+                ],
+            ),
+            ("beat m=a e=1", &[]),
+            (
+                "beat m=b",
+                &[
+                    "member b t",
+                    "epoch 2",
+                    "target a t:0+1",
+                    "target b t:2+3",
+                    "target 2",
+                    "current b 2<0 Unreleased []",
+                ],
+            ),
+            ("release", &["a 1 [t:0+1+2+3]", "a 1 [as before]", "b 2 []"]),
+            ("beat m=a e=1", &["current a 1<1 Unrevoked [t:0+1] without t:2+3", "a 1 [t:0+1]"]),
+            ("lead 2", &[]),
+            ("describe", &["Reconciling 2/2 uniform", "a 1 has t:[0, 1] shall t:[0, 1]", "b 2 has  shall t:[2, 3]"]),
+            ("beat m=b e=2", &["current b 2<2 Unreleased []", "b 2 [as before]"]),
+            ("wait 999", &[]),
+            // The time to give up partitions began again with the load.
+            ("wait 1", &["current a -", "target a -", "member a -", "epoch 3"]),
+            (
+                "beat m=c",
+                &["member c t", "epoch 4", "target c t:0+1", "target 4", "current c 4<0 Stable [t:0+1]", "c 4 [t:0+1]"],
+            ),
+            (
+                "beat m=d",
+                &[
+                    "member d t",
+                    "epoch 5",
+                    "target c t:0",
+                    "target d t:1",
+                    "target 5",
+                    "current d 5<0 Unreleased []",
+                    "d 5 []",
+                ],
+            ),
+            ("beat m=e", &["GroupFull: The consumer group has reached its maximum capacity of 3 members."]),
+        ],
+    );
+}
