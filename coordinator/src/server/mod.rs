@@ -3,10 +3,12 @@
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "server/ owns threads, clocks and hash maps")]
 
 mod admin;
+mod atomic;
 mod convert;
 mod disk;
 mod facts;
 mod link;
+mod outstanding;
 mod peer;
 mod socket;
 mod tls;

@@ -1,7 +1,9 @@
 //! The client port: accepts connections, cuts their bytes into whole frames for the node and writes what the node
 //! answers. Knows frame lengths and four-letter words, no request. Everything it holds for a client is bounded.
 
+use super::atomic::AtomicI64;
 use super::link::Link;
+use super::outstanding::Outstanding;
 use super::tls::{self, Tls};
 use super::{Event, Events};
 use crate::four_letter;
@@ -13,7 +15,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -60,23 +62,16 @@ pub(super) struct SocketCounters {
 pub(super) struct Client {
     pub(super) id: ConnectionId,
     link: Link,
-    outstanding: AtomicI64,
-    waits: AtomicBool,
+    outstanding: Outstanding,
     answered: Notify,
-    /// Requests of all clients that are read and not answered.
-    all_outstanding: Arc<AtomicI64>,
 }
 
 impl Client {
     /// Writes now what the socket takes and keeps the rest. `answered` requests make room for new ones.
     pub(super) fn send(&self, bytes: bytes::Bytes, answered: u32) {
         self.link.send(bytes);
-        if answered > 0 {
-            self.outstanding.fetch_sub(i64::from(answered), Ordering::Relaxed);
-            self.all_outstanding.fetch_sub(i64::from(answered), Ordering::Relaxed);
-            if self.waits.swap(false, Ordering::Relaxed) {
-                self.answered.notify_one();
-            }
+        if answered > 0 && self.outstanding.answered(i64::from(answered)) {
+            self.answered.notify_one();
         }
     }
 
@@ -92,6 +87,7 @@ pub(super) struct ClientPort {
     events: Events,
     next_id: AtomicU64,
     per_address: Mutex<HashMap<IpAddr, u32>>,
+    /// Requests of all clients that are read and not answered.
     all_outstanding: Arc<AtomicI64>,
     counters: Arc<SocketCounters>,
     tls: Option<Arc<Tls>>,
@@ -207,10 +203,8 @@ impl ClientPort {
         let client = Arc::new(Client {
             id,
             link,
-            outstanding: AtomicI64::new(0),
-            waits: AtomicBool::new(false),
+            outstanding: Outstanding::new(Arc::clone(&self.all_outstanding)),
             answered: Notify::new(),
-            all_outstanding: Arc::clone(&self.all_outstanding),
         });
         if self.events.send(Event::Client(Arc::clone(&client), remote)).await.is_err() {
             return;
@@ -225,8 +219,7 @@ impl ClientPort {
         } else if client.link.is_closing() {
             let _ = tokio::time::timeout(LAST_WORDS, client.link.flush()).await;
         }
-        let left = client.outstanding.swap(0, Ordering::Relaxed);
-        self.all_outstanding.fetch_sub(left, Ordering::Relaxed);
+        client.outstanding.end();
         let _ = self.events.send(Event::Node(Input::ClientClosed { connection: id })).await;
     }
 
@@ -235,7 +228,7 @@ impl ClientPort {
         let mut buffer = BytesMut::new();
         let mut is_first = true;
         loop {
-            if self.is_throttled(client) {
+            if client.outstanding.must_wait(self.limits.outstanding) {
                 self.counters.throttled.fetch_add(1, Ordering::Relaxed);
                 tokio::select! {
                     biased;
@@ -268,8 +261,7 @@ impl ClientPort {
             })?;
             if count > 0 {
                 let frames = buffer.split_to(end).freeze();
-                client.outstanding.fetch_add(count, Ordering::Relaxed);
-                self.all_outstanding.fetch_add(count, Ordering::Relaxed);
+                client.outstanding.read(count);
                 let input = Input::ClientFrames { connection: client.id, frames };
                 if self.events.send(Event::Node(input)).await.is_err() {
                     return Ok(());
@@ -280,15 +272,6 @@ impl ClientPort {
                 buffer = BytesMut::new();
             }
         }
-    }
-
-    /// A client is not read while too many requests wait, except if none of them is its own.
-    fn is_throttled(&self, client: &Client) -> bool {
-        if self.all_outstanding.load(Ordering::Relaxed) < self.limits.outstanding {
-            return false;
-        }
-        client.waits.store(true, Ordering::Relaxed);
-        client.outstanding.load(Ordering::Relaxed) > 0
     }
 }
 
