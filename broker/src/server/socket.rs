@@ -8,6 +8,7 @@ use crate::connection::{Answers, ConnectionInfo};
 use bytes::{Bytes, BytesMut};
 use common::disk::FileSlice;
 use common::kafka::wire::{Frame, Part};
+use rustix::io::ReadWriteFlags;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -182,15 +183,27 @@ async fn send_memory(stream: &mut TcpStream, parts: &mut VecDeque<Bytes>, patien
     Ok(())
 }
 
-/// From the page cache to the socket, without a copy through this process.
+/// Bytes that one call of `sendfile` is asked for, and that are read ahead when they are not in memory.
+const SEND_BYTES: u32 = 256 * 1024;
+
+/// From the page cache to the socket, without a copy through this process. What is not in the page cache is brought there
+/// by a thread that may wait for the disk, so that a reader of old data delays no other connection.
 async fn send_file(stream: &mut TcpStream, slice: FileSlice, patience: Duration) -> io::Result<()> {
     let Some(file) = slice.file.as_file() else {
         return within(patience, stream.write_all(&slice.read()?)).await;
     };
-    let mut position = slice.position;
     let end = slice.position + u64::from(slice.len);
+    let mut position = slice.position;
+    let mut in_memory = position;
     while position < end {
-        let want = usize::try_from(end - position).unwrap_or(usize::MAX);
+        if position >= in_memory {
+            let next = FileSlice { position, len: SEND_BYTES.min((end - position) as u32), ..slice.clone() };
+            in_memory = position + u64::from(next.len);
+            if !is_in_memory(file, &next) {
+                tokio::task::spawn_blocking(move || next.read()).await.map_err(io::Error::other)??;
+            }
+        }
+        let want = (in_memory - position) as usize;
         let sending = stream.async_io(Interest::WRITABLE, || {
             let mut at = position;
             rustix::fs::sendfile(&*stream, file, Some(&mut at), want).map_err(io::Error::from)
@@ -205,6 +218,16 @@ async fn send_file(stream: &mut TcpStream, slice: FileSlice, patience: Duration)
         position += sent as u64;
     }
     Ok(())
+}
+
+/// Whether the first and the last byte of a stretch can be had without the disk. A file system that cannot say counts as yes.
+fn is_in_memory(file: &std::fs::File, slice: &FileSlice) -> bool {
+    let last = slice.position + u64::from(slice.len) - 1;
+    [slice.position, last].into_iter().all(|at| {
+        let mut byte = [0];
+        let read = rustix::io::preadv2(file, &mut [io::IoSliceMut::new(&mut byte)], at, ReadWriteFlags::NOWAIT);
+        read != Err(rustix::io::Errno::AGAIN)
+    })
 }
 
 #[cfg(test)]
