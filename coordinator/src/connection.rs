@@ -434,9 +434,14 @@ impl Connection {
         self.is_secure
     }
 
-    /// Its session is known to this server alone, which is without a majority if `is_read_only`.
-    pub fn be_local(&mut self, is_read_only: bool) {
-        (self.is_local, self.is_read_only) = (true, is_read_only);
+    /// The server is without a majority: whatever comes of the handshake says so.
+    pub fn be_read_only(&mut self) {
+        self.is_read_only = true;
+    }
+
+    /// Its session is known to this server alone.
+    pub fn be_local(&mut self) {
+        self.is_local = true;
     }
 
     /// Its session has become one of the ensemble.

@@ -65,6 +65,9 @@ fn a_server_that_is_cut_off_serves_reads_to_those_who_asked_for_it() {
         let leaving = world.connect_as(1, NOBODY, 6_000, true);
         world.run_until("session is there", |world| world.clients[&leaving].session != 0);
         assert_eq!(world.answer(leaving, Request::CloseSession), Ok(Response::CloseSession));
+        let unknown = world.connect_as(1, (12_345, NOBODY.1), 6_000, true);
+        world.run_until("it is refused", |world| world.clients[&unknown].was_refused);
+        assert!(world.clients[&unknown].reads_only, "seed {seed}: as ZooKeeper says it with the refusal");
         // Whoever comes back with the session that only this server knows has it.
         let own = (world.clients[&reader].session, world.clients[&reader].password.clone());
         let again = world.connect_as(1, own.clone(), 6_000, true);

@@ -441,8 +441,13 @@ impl Node {
                 }
                 self.clients.metrics.connection_requests += 1;
                 self.clients.metrics.revalidations += u64::from(request.session_id != 0);
-                let action =
-                    self.clients.call(id, &self.tree, |connection, serving| connection.on_connect(request, serving));
+                let is_read_only = self.clients.is_read_only;
+                let action = self.clients.call(id, &self.tree, |connection, serving| {
+                    if is_read_only {
+                        connection.be_read_only();
+                    }
+                    connection.on_connect(request, serving)
+                });
                 self.act_all(id, action.into_iter().collect(), now);
             }
             Err(error) => {
@@ -537,9 +542,8 @@ impl Node {
     /// A session that this server alone knows begins, or goes on, on this connection.
     fn begin_here(&mut self, id: ConnectionId, session: i64, password: &[u8], now: Now) {
         self.settle_session(id, session);
-        let is_read_only = self.clients.is_read_only;
         let actions = self.clients.call(id, &self.tree, |connection, serving| {
-            connection.be_local(is_read_only);
+            connection.be_local();
             connection.established(session, password, serving)
         });
         self.act_all(id, actions.unwrap_or_default(), now);
