@@ -7,7 +7,7 @@ mod line_editor;
 mod quota;
 
 use crate::start::called;
-use crate::zookeeper::{Notice, ZooKeeper};
+use crate::zookeeper::{Notice, ZooKeeper, tls};
 use commands::{COMMANDS, Command, Failure};
 use common::zk::request::Request;
 use common::zk::response::Response;
@@ -17,6 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The shell waits so long for a connection before it goes on without one.
@@ -50,15 +51,18 @@ struct Invocation {
     timeout_ms: u32,
     read_only: bool,
     must_connect: bool,
+    /// The file that says how to use TLS.
+    tls: Option<Arc<rustls::ClientConfig>>,
     command: Vec<String>,
 }
 
-fn parse(arguments: &[String]) -> Invocation {
+fn parse(arguments: &[String]) -> anyhow::Result<Invocation> {
     let mut invocation = Invocation {
         server: "localhost:2181".to_owned(),
         timeout_ms: 30_000,
         read_only: false,
         must_connect: false,
+        tls: None,
         command: Vec::new(),
     };
     let mut arguments = arguments.iter();
@@ -72,7 +76,7 @@ fn parse(arguments: &[String]) -> Invocation {
                 match option.as_str() {
                     "-server" => invocation.server.clone_from(value),
                     "-timeout" => invocation.timeout_ms = value.parse().unwrap_or(invocation.timeout_ms),
-                    _ => eprintln!("{option}: the shell connects in plain text only; the file is not used"),
+                    _ => invocation.tls = tls::read(value)?,
                 }
             }
             "-r" => invocation.read_only = true,
@@ -85,11 +89,11 @@ fn parse(arguments: &[String]) -> Invocation {
             }
         }
     }
-    invocation
+    Ok(invocation)
 }
 
 fn run(arguments: &[String], usage: &'static str) -> anyhow::Result<ExitCode> {
-    let invocation = parse(arguments);
+    let invocation = parse(arguments)?;
     println!("Connecting to {}", invocation.server);
     let mut shell = Shell {
         zookeeper: connect(&invocation.server, &invocation)?,
@@ -126,7 +130,7 @@ fn timespec(patience: Duration) -> Timespec {
 fn connect(server: &str, invocation: &Invocation) -> anyhow::Result<ZooKeeper> {
     let mut config = SessionConfig::new(server, invocation.timeout_ms)?;
     config.read_only = invocation.read_only;
-    Ok(ZooKeeper::start(config))
+    Ok(ZooKeeper::start(config, invocation.tls.clone()))
 }
 
 struct Shell {
@@ -299,7 +303,9 @@ impl Shell {
     fn show_usage(&self) {
         eprintln!("ZooKeeper -server host:port {} cmd args", self.usage);
         let mut lines: Vec<(&str, &str)> = OWN.to_vec();
-        lines.extend(COMMANDS.iter().map(|command| (command.name, command.usage)));
+        // Scripts get the usage of ZooKeeper's shell.
+        let shown = COMMANDS.iter().filter(|command| self.editor.is_some() || command.name != "tree");
+        lines.extend(shown.map(|command| (command.name, command.usage)));
         lines.sort_unstable();
         for (name, usage) in lines {
             eprintln!("\t{name} {usage}");

@@ -1,6 +1,8 @@
 //! A ZooKeeper session for command-line tools: drives the common session machine over one blocking socket, one request at
 //! a time. Understands no command.
 
+pub(crate) mod tls;
+
 use crate::clock;
 use anyhow::bail;
 use bytes::Bytes;
@@ -9,10 +11,13 @@ use common::zk::error::ZkError;
 use common::zk::request::Request;
 use common::zk::response::Response;
 use common::zk::session::{Output, Session, SessionConfig, SessionEvent, WatchedEvent};
+use rustls::ClientConfig;
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tls::Wire;
 
 /// An attempt to connect may take this long before the next server is tried.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -27,7 +32,8 @@ pub(crate) enum Notice {
 /// A session and its socket.
 pub(crate) struct ZooKeeper {
     session: Session,
-    stream: Option<TcpStream>,
+    stream: Option<Wire>,
+    tls: Option<Arc<ClientConfig>>,
     started: Instant,
     /// Attempts to connect that failed since one succeeded.
     failures: usize,
@@ -43,7 +49,7 @@ pub(crate) struct ZooKeeper {
 impl ZooKeeper {
     /// Starts a session and waits until it is connected; gives up when the session timeout has passed.
     pub(crate) fn open(connect: &str, timeout_ms: u32) -> anyhow::Result<ZooKeeper> {
-        let mut zookeeper = ZooKeeper::start(SessionConfig::new(connect, timeout_ms)?);
+        let mut zookeeper = ZooKeeper::start(SessionConfig::new(connect, timeout_ms)?, None);
         let deadline = Instant::now() + Duration::from_millis(u64::from(timeout_ms));
         while !zookeeper.is_connected() {
             if zookeeper.unresolved.len() == zookeeper.servers {
@@ -58,12 +64,13 @@ impl ZooKeeper {
     }
 
     /// Starts a session that connects while it is waited for something.
-    pub(crate) fn start(config: SessionConfig) -> ZooKeeper {
+    pub(crate) fn start(config: SessionConfig, tls: Option<Arc<ClientConfig>>) -> ZooKeeper {
         let servers = config.servers.len();
         let session = Session::new(config, common::Rng::new(), Millis(0));
         let mut zookeeper = ZooKeeper {
             session,
             stream: None,
+            tls,
             started: Instant::now(),
             failures: 0,
             servers,
@@ -96,7 +103,7 @@ impl ZooKeeper {
 
     /// The socket, for waiting on it together with others.
     pub(crate) fn stream(&self) -> Option<&TcpStream> {
-        self.stream.as_ref()
+        self.stream.as_ref().map(Wire::socket)
     }
 
     /// How long the session can be left alone.
@@ -156,7 +163,7 @@ impl ZooKeeper {
             None => std::thread::sleep(patience),
             Some(stream) => {
                 let mut buffer = vec![0; 64 << 10];
-                let read = stream.set_read_timeout(Some(patience)).and_then(|()| stream.read(&mut buffer));
+                let read = stream.socket().set_read_timeout(Some(patience)).and_then(|()| stream.read(&mut buffer));
                 let now = self.now();
                 match read {
                     Ok(0) => self.lost(now),
@@ -177,7 +184,7 @@ impl ZooKeeper {
         self.carry_out();
     }
 
-    fn connect(&mut self, server: &str) -> Option<TcpStream> {
+    fn connect(&mut self, server: &str) -> Option<Wire> {
         let addresses = match server.to_socket_addrs() {
             Ok(addresses) => addresses,
             Err(_) => {
@@ -195,7 +202,11 @@ impl ZooKeeper {
         for address in addresses {
             if let Ok(stream) = TcpStream::connect_timeout(&address, CONNECT) {
                 stream.set_nodelay(true).ok()?;
-                return Some(stream);
+                stream.set_read_timeout(Some(CONNECT)).ok()?;
+                match Wire::new(stream, self.tls.as_ref(), server) {
+                    Ok(wire) => return Some(wire),
+                    Err(error) => eprintln!("[{}] ERROR No TLS with {server}: {error}", clock::log_time()),
+                }
             }
         }
         None

@@ -30,5 +30,5 @@ CFG
   java -Xmx512m "$@" -cp "$dir:$zk39_classpath" org.apache.zookeeper.server.quorum.QuorumPeerMain "$dir/zoo.cfg" \
     >"$dir/log" 2>&1 &
   zookeeper_pid=$!
-  until_true 30 bash -c "exec 3<>/dev/tcp/127.0.0.1/$port && printf srvr >&3 && grep -q Mode: <&3"
+  until_true 30 timeout 5 bash -c "exec 3<>/dev/tcp/127.0.0.1/$port && printf srvr >&3 && grep -q Mode: <&3"
 }

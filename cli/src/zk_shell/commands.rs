@@ -63,6 +63,7 @@ pub(super) const COMMANDS: &[Command] = &[
     Command { name: "setquota", usage: "-n|-b|-N|-B val path", options: "n:b:N:B:", words: 2, run: set_quota },
     Command { name: "stat", usage: "[-w] path", options: "w", words: 2, run: stat },
     Command { name: "sync", usage: "path", options: "", words: 2, run: sync },
+    Command { name: "tree", usage: "[-d depth] [path]", options: "d:", words: 1, run: tree },
     Command { name: "version", usage: "", options: "", words: 1, run: version },
     Command { name: "whoami", usage: "", options: "", words: 1, run: who_am_i },
 ];
@@ -217,6 +218,52 @@ fn visit(
         }
     }
     Ok(())
+}
+
+/// The subtree as lines that show who is whose child, with sizes and owners. ZooKeeper's shell has no such command.
+fn tree(zookeeper: &mut ZooKeeper, arguments: &Arguments) -> Result<(), Failure> {
+    let root = arguments.words.get(1).map_or("/", String::as_str);
+    let depth = number(arguments.value('d'), usize::MAX)?;
+    let (names, stat) = children(zookeeper, root, false)?;
+    println!("{root}{}", remarks(&stat));
+    let mut open = vec![(root.to_owned(), names)];
+    while let Some((path, names)) = open.last_mut() {
+        if names.is_empty() {
+            open.pop();
+            continue;
+        }
+        let name = names.remove(0);
+        let next = child(path, &name);
+        let (below, stat) = match children(zookeeper, &next, false) {
+            Ok(found) => found,
+            Err(Failure::Keeper(ZkError::NoNode, _)) => continue,
+            Err(Failure::Keeper(ZkError::NoAuth, _)) => (Vec::new(), Stat::default()),
+            Err(error) => return Err(error),
+        };
+        let (last, above) = open.split_last().expect("there is one at least");
+        let bars: String = above.iter().map(|(_, names)| if names.is_empty() { "    " } else { "│   " }).collect();
+        let branch = if last.1.is_empty() { "└── " } else { "├── " };
+        println!("{bars}{branch}{name}{}", remarks(&stat));
+        if open.len() < depth {
+            open.push((next, below));
+        }
+    }
+    Ok(())
+}
+
+/// What is worth telling of a node in one line.
+fn remarks(stat: &Stat) -> String {
+    let mut remarks = Vec::new();
+    if stat.data_length > 0 {
+        remarks.push(format!("{} bytes", stat.data_length));
+    }
+    match stat.ephemeral_owner {
+        0 => {}
+        i64::MIN => remarks.push("container".to_owned()),
+        owner if owner.cast_unsigned() >> 56 == 0xff => remarks.push("with time to live".to_owned()),
+        owner => remarks.push(format!("ephemeral of {owner:#x}")),
+    }
+    if remarks.is_empty() { String::new() } else { format!("  ({})", remarks.join(", ")) }
 }
 
 fn list_recursive(zookeeper: &mut ZooKeeper, path: &str, watch: bool) -> Result<(), Failure> {
