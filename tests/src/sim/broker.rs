@@ -10,10 +10,11 @@ use broker::config::BrokerConfig;
 use broker::connection::{Answers, ConnectionInfo};
 use broker::outbox::{Channel, ConnectionId, Job, Outbox, PeerAddress, PeerError, StopReason, ZkCommand, ZkInput};
 use bytes::{Bytes, BytesMut};
+use common::id::BrokerId;
 use common::kafka::wire::Frame;
 use common::properties::Properties;
 use common::time::Millis;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
 /// Where clients and other brokers connect.
@@ -23,6 +24,8 @@ const TICK: u64 = 1;
 const ZK_CONNECT: u64 = 2;
 /// Plus the number of the connection: an attempt to connect has taken too long.
 const PEER_CONNECT: u64 = 1 << 32;
+/// Plus the id of a watched broker: it is dialled again, or an attempt has taken too long.
+const WATCH: u64 = 1 << 40;
 /// Plus the number of a job.
 const JOB: u64 = 1 << 48;
 
@@ -30,6 +33,10 @@ const JOB: u64 = 1 << 48;
 const PEER_CONNECT_MS: u64 = 5_000;
 const ZK_CONNECT_MS: u64 = 3_000;
 const TICK_AT_MOST_MS: u64 = 1_000;
+const WATCH_PAUSE_MIN_MS: u64 = 1;
+const WATCH_PAUSE_MAX_MS: u64 = 1_000;
+/// Over which a case asks and is told.
+const DIRECT: ConnectionId = ConnectionId(u64::MAX);
 const REQUEST_BYTES_MAX: usize = 100 * 1024 * 1024;
 
 /// Something that the broker wants done.
@@ -37,6 +44,8 @@ enum Wanted {
     Reply(ConnectionId, u64, Frame),
     Close(ConnectionId, u64, String),
     Peer(PeerAddress, Channel, u64, Bytes),
+    DropPeer(PeerAddress, Channel),
+    Watch(BTreeSet<PeerAddress>),
     Zk(ZkCommand),
     WakeAt(Millis),
     Run(Job),
@@ -70,6 +79,14 @@ impl Outbox for Notes {
 
     fn peer(&self, to: &PeerAddress, channel: Channel, request_id: u64, frame: Bytes) {
         self.push(Wanted::Peer(to.clone(), channel, request_id, frame));
+    }
+
+    fn drop_peer(&self, to: &PeerAddress, channel: Channel) {
+        self.push(Wanted::DropPeer(to.clone(), channel));
+    }
+
+    fn watch(&self, brokers: &BTreeSet<PeerAddress>) {
+        self.push(Wanted::Watch(brokers.clone()));
     }
 
     fn zk(&self, command: ZkCommand) {
@@ -107,6 +124,20 @@ struct PeerLink {
     buffer: BytesMut,
 }
 
+/// A silent connection to another broker.
+struct Watched {
+    to: PeerAddress,
+    /// While there is one or an attempt at one.
+    conn: Option<Conn>,
+    is_open: bool,
+    was_reached: bool,
+    pause_ms: u64,
+    /// When it was dialled, or opened.
+    since: Millis,
+    /// When its timer has something to do.
+    due: Millis,
+}
+
 /// The process.
 pub struct BrokerProcess {
     /// The real thing.
@@ -118,6 +149,7 @@ pub struct BrokerProcess {
     next_connection: u64,
     peers: BTreeMap<Conn, PeerLink>,
     peer_conns: BTreeMap<(PeerAddress, Channel), Conn>,
+    watched: BTreeMap<BrokerId, Watched>,
     zk: Option<Conn>,
     zk_is_open: bool,
     zk_dialled: Millis,
@@ -125,6 +157,8 @@ pub struct BrokerProcess {
     jobs: BTreeMap<u64, Job>,
     next_job: u64,
     was_controller: bool,
+    told_directly: BTreeMap<u64, Bytes>,
+    asked_directly: u64,
 }
 
 impl BrokerProcess {
@@ -160,6 +194,7 @@ impl BrokerProcess {
             next_connection: 1,
             peers: BTreeMap::new(),
             peer_conns: BTreeMap::new(),
+            watched: BTreeMap::new(),
             zk: None,
             zk_is_open: false,
             zk_dialled: Millis(0),
@@ -167,6 +202,8 @@ impl BrokerProcess {
             jobs: BTreeMap::new(),
             next_job: 0,
             was_controller: false,
+            told_directly: BTreeMap::new(),
+            asked_directly: 0,
         };
         process.broker.begin(now);
         process.carry_out(ctx);
@@ -179,6 +216,34 @@ impl BrokerProcess {
         self.carry_out(ctx);
     }
 
+    /// Asks as a client without a connection; the number under which [`BrokerProcess::told_directly`] has the answer.
+    pub fn ask_directly(&mut self, frame: Bytes, ctx: &mut Ctx<'_>) -> u64 {
+        self.asked_directly += 1;
+        let sequence = self.asked_directly;
+        let info = ConnectionInfo {
+            id: DIRECT,
+            listener: "PLAINTEXT".to_owned(),
+            client_host: "10.0.0.99".to_owned(),
+            principal: "User:ANONYMOUS".to_owned(),
+        };
+        if let Handled::Now(frame) = self.broker.on_request(&info, sequence, frame, ctx.now()) {
+            self.tell_directly(sequence, frame);
+        }
+        self.carry_out(ctx);
+        sequence
+    }
+
+    fn tell_directly(&mut self, sequence: u64, frame: Frame) {
+        if let Ok(bytes) = frame.into_bytes() {
+            self.told_directly.insert(sequence, bytes);
+        }
+    }
+
+    /// The answer, with its length prefix, once there is one.
+    pub fn told_directly(&self, sequence: u64) -> Option<Bytes> {
+        self.told_directly.get(&sequence).cloned()
+    }
+
     pub(crate) fn happen(&mut self, happening: Happening, ctx: &mut Ctx<'_>) {
         let now = ctx.now();
         self.disk.set_clock(now.wall);
@@ -187,6 +252,9 @@ impl BrokerProcess {
             Happening::Opened(conn) if self.zk == Some(conn) => {
                 self.zk_is_open = true;
                 self.broker.on_zk(ZkInput::Connected, now);
+            }
+            Happening::Opened(conn) | Happening::Refused(conn) | Happening::Ended(conn) if self.watches(conn) => {
+                self.watch_happened(conn, &happening, ctx);
             }
             Happening::Opened(conn) => self.peer_opened(conn, ctx),
             Happening::Refused(conn) | Happening::Ended(conn) if self.zk == Some(conn) => {
@@ -207,6 +275,7 @@ impl BrokerProcess {
                     job(now);
                 }
             }
+            Happening::Timer(token) if token >= WATCH => self.watch_timer(BrokerId((token - WATCH) as i32), ctx),
             Happening::Timer(token) => {
                 let conn = Conn(token - PEER_CONNECT);
                 if self.peers.get(&conn).is_some_and(|link| !link.is_open) {
@@ -245,6 +314,7 @@ impl BrokerProcess {
             }
             for wanted in wanted {
                 match wanted {
+                    Wanted::Reply(DIRECT, sequence, frame) => self.tell_directly(sequence, frame),
                     Wanted::Reply(connection, sequence, frame) => {
                         if let Some(served) = self.served.get_mut(&connection) {
                             served.answers.ready(sequence, frame);
@@ -258,6 +328,8 @@ impl BrokerProcess {
                         }
                     }
                     Wanted::Peer(to, channel, id, frame) => self.send_peer((to, channel), id, frame, ctx),
+                    Wanted::DropPeer(to, channel) => self.drop_peer((to, channel), ctx),
+                    Wanted::Watch(brokers) => self.watch(&brokers, ctx),
                     Wanted::Zk(command) => self.zk(command, ctx),
                     Wanted::WakeAt(at) => {
                         let soonest = ctx.now().mono;
@@ -392,6 +464,87 @@ impl BrokerProcess {
         for id in link.waiting {
             self.broker.on_peer_response(id, Err(error), ctx.now());
         }
+    }
+
+    fn drop_peer(&mut self, to: (PeerAddress, Channel), ctx: &mut Ctx<'_>) {
+        if let Some(conn) = self.peer_conns.get(&to).copied() {
+            ctx.close(conn);
+            self.peer_ended(conn, PeerError::Lost, ctx);
+        }
+    }
+
+    fn watch(&mut self, brokers: &BTreeSet<PeerAddress>, ctx: &mut Ctx<'_>) {
+        let unwanted = self.watched.extract_if(.., |_, watched| !brokers.contains(&watched.to));
+        for conn in unwanted.filter_map(|(_, watched)| watched.conn) {
+            ctx.close(conn);
+        }
+        for to in brokers {
+            self.watched.entry(to.broker).or_insert_with(|| Watched {
+                to: to.clone(),
+                conn: None,
+                is_open: false,
+                was_reached: false,
+                pause_ms: WATCH_PAUSE_MIN_MS,
+                since: Millis(0),
+                due: ctx.now().mono,
+            });
+            if self.watched.get(&to.broker).is_some_and(|watched| watched.conn.is_none()) {
+                self.watch_timer(to.broker, ctx);
+            }
+        }
+    }
+
+    fn watches(&self, conn: Conn) -> bool {
+        self.watched.values().any(|watched| watched.conn == Some(conn))
+    }
+
+    /// What became of a silent connection, as `server/peer.rs` judges it.
+    fn watch_happened(&mut self, conn: Conn, happening: &Happening, ctx: &mut Ctx<'_>) {
+        let now = ctx.now();
+        let found = self.watched.values_mut().find(|watched| watched.conn == Some(conn));
+        let Some(watched) = found else { return };
+        let broker = watched.to.broker;
+        if let Happening::Opened(_) = happening {
+            (watched.is_open, watched.was_reached, watched.since) = (true, true, now.mono);
+            return self.broker.on_peer_reached(broker, now);
+        }
+        let was_open = std::mem::take(&mut watched.is_open);
+        let is_gone = !was_open && matches!(happening, Happening::Refused(_)) && watched.was_reached;
+        watched.was_reached &= !is_gone;
+        let is_short = was_open && now.mono - watched.since <= WATCH_PAUSE_MAX_MS;
+        let pause_ms = match (was_open, is_short) {
+            (true, true) => watched.pause_ms * 2,
+            (true, false) => WATCH_PAUSE_MIN_MS,
+            (false, _) => WATCH_PAUSE_MAX_MS,
+        };
+        watched.pause_ms = pause_ms.min(WATCH_PAUSE_MAX_MS);
+        watched.conn = None;
+        watched.due = now.mono + watched.pause_ms;
+        ctx.wake_at(watched.due, WATCH + broker.0 as u64);
+        if was_open {
+            self.broker.on_peer_broken(broker, now);
+        } else if is_gone {
+            self.broker.on_peer_gone(broker, now);
+        }
+    }
+
+    fn watch_timer(&mut self, broker: BrokerId, ctx: &mut Ctx<'_>) {
+        let now = ctx.now().mono;
+        let Some(watched) = self.watched.get_mut(&broker) else { return };
+        if watched.is_open || now < watched.due {
+            return;
+        }
+        if let Some(conn) = watched.conn.take() {
+            ctx.close(conn);
+            watched.pause_ms = WATCH_PAUSE_MAX_MS;
+            watched.due = now + WATCH_PAUSE_MAX_MS;
+        } else {
+            let to = &watched.to;
+            watched.conn = Some(ctx.dial(&format!("{}:{}", to.host, to.port)));
+            watched.since = now;
+            watched.due = now + PEER_CONNECT_MS;
+        }
+        ctx.wake_at(watched.due, WATCH + broker.0 as u64);
     }
 
     fn zk(&mut self, command: ZkCommand, ctx: &mut Ctx<'_>) {

@@ -147,6 +147,8 @@ struct State {
     has_refused: bool,
     /// While set, some of what is read from logs comes back with a wrong bit.
     rot: Option<Rng>,
+    /// Counts what was read with a wrong bit.
+    rotten_reads: u64,
 }
 
 /// A disk. Clones are the same disk.
@@ -169,6 +171,7 @@ impl Default for SimDisk {
             fails_sync: false,
             has_refused: false,
             rot: None,
+            rotten_reads: 0,
         };
         SimDisk { state: Arc::new(Mutex::new(state)) }
     }
@@ -225,9 +228,9 @@ impl SimDisk {
         self.state().rot = rot;
     }
 
-    /// True while what is read may be wrong.
-    pub fn is_rotting(&self) -> bool {
-        self.state().rot.is_some()
+    /// How often something was read with a wrong bit so far.
+    pub fn rotten_reads(&self) -> u64 {
+        self.state().rotten_reads
     }
 
     /// The segments of a log by base offset, as they are on the disk; for checkers.
@@ -496,6 +499,7 @@ impl DiskFile for SimFile {
             let end = header.size_bytes().min(count);
             if end > HEADER_BYTES {
                 buffer[rot.usize(HEADER_BYTES..end)] ^= 1 << rot.u32(..8);
+                state.rotten_reads += 1;
             }
         }
         Ok(count)

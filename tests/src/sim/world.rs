@@ -245,12 +245,13 @@ impl Core {
         }
     }
 
-    /// True while some disk gives wrong bits.
-    pub fn is_rotting(&self) -> bool {
-        self.machines.iter().any(|machine| match &machine.store {
-            Store::Disk(disk) => disk.is_rotting(),
-            Store::Coordinator(_) | Store::None => false,
-        })
+    /// How often disks have given a wrong bit so far. What was asked for since another count may have one.
+    pub fn rotten_reads(&self) -> u64 {
+        let reads = self.machines.iter().map(|machine| match &machine.store {
+            Store::Disk(disk) => disk.rotten_reads(),
+            Store::Coordinator(_) | Store::None => 0,
+        });
+        reads.sum()
     }
 
     /// A line of the story.

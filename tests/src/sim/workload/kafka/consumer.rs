@@ -30,8 +30,8 @@ pub struct Consumer {
     version: i16,
     is_verifier: bool,
     positions: BTreeMap<TopicPartition, Position>,
-    /// Requests under way, by broker.
-    asked: BTreeMap<i32, Correlation>,
+    /// Requests under way, by broker, with how often disks had given wrong bits when they were sent.
+    asked: BTreeMap<i32, (Correlation, u64)>,
 }
 
 impl Consumer {
@@ -80,13 +80,14 @@ impl Consumer {
                 ..FetchRequest::default()
             };
             let timeout_ms = REQUEST_TIMEOUT_MS;
-            self.asked.insert(broker, cluster.wire.send(&address, (&request, self.version), timeout_ms, ctx));
+            let correlation = cluster.wire.send(&address, (&request, self.version), timeout_ms, ctx);
+            self.asked.insert(broker, (correlation, ctx.core.rotten_reads()));
         }
     }
 
     pub(super) fn answered(&mut self, (correlation, frame): Answered, cluster: &mut Cluster, ctx: &mut Ctx<'_>) {
-        let found = self.asked.iter().find(|(_, asked)| **asked == correlation).map(|(broker, _)| *broker);
-        let Some(broker) = found else { return };
+        let found = self.asked.iter().find(|(_, (asked, _))| *asked == correlation);
+        let Some((broker, (_, rotten_reads))) = found.map(|(broker, asked)| (*broker, *asked)) else { return };
         self.asked.remove(&broker);
         let Some(response) = frame.and_then(|frame| decode::<FetchRequest>(&frame, self.version, ctx)) else {
             let later = ctx.now().mono + RETRY_MS;
@@ -99,12 +100,20 @@ impl Consumer {
         };
         for topic in response.responses {
             for data in topic.partitions {
-                self.take(TopicPartition::new(topic.topic.clone(), data.partition_index), data, cluster, ctx);
+                let partition = TopicPartition::new(topic.topic.clone(), data.partition_index);
+                self.take(partition, (data, rotten_reads), cluster, ctx);
             }
         }
     }
 
-    fn take(&mut self, partition: TopicPartition, data: PartitionData, cluster: &mut Cluster, ctx: &mut Ctx<'_>) {
+    /// `rotten_reads` is how often disks had given wrong bits when this was asked for.
+    fn take(
+        &mut self,
+        partition: TopicPartition,
+        (data, rotten_reads): (PartitionData, u64),
+        cluster: &mut Cluster,
+        ctx: &mut Ctx<'_>,
+    ) {
         let Some(position) = self.positions.get_mut(&partition) else { return };
         match ErrorCode::from_code(data.error_code) {
             Some(ErrorCode::None) => {}
@@ -123,8 +132,9 @@ impl Consumer {
             // The last batch may be cut: it comes again, whole.
             let Ok(batch) = batch else { break };
             if let Err(error) = batch.check_crc() {
-                if ctx.core.is_rotting() {
-                    // What the checksum is for: the broker's disk gave something else, and will not do so for ever.
+                if ctx.core.rotten_reads() > rotten_reads {
+                    // What the checksum is for: the broker's disk gave something else, and will not do so for ever. As
+                    // with Kafka it is the client who looks: a broker sends what is in the file without reading it.
                     position.not_before = ctx.now().mono + RETRY_MS;
                     return;
                 }
