@@ -53,6 +53,8 @@ def configure():
     for n in COORDINATORS:
         home = f"{WORK}/c{n}"
         os.makedirs(f"{home}/data")
+        # Less than what RocksDB would like to reserve for its log, which would be room for long on a full disk.
+        sh(f"mount -t tmpfs -o size=32m none {home}/data")
         open(f"{home}/data/myid", "w").write(f"{n}\n")
         lines = [f"dataDir={home}/data", "tickTime=2000", "initLimit=10", "syncLimit=5", "clientPort=2181",
                  "maxClientCnxns=0", "admin.enableServer=false", "4lw.commands.whitelist=*"]
@@ -119,7 +121,9 @@ def metadata(server=None):
 
 
 def healthy():
-    """Every broker says so: one that was just stopped may say what was true before."""
+    """Every broker says so: one that was just stopped may say what was true before. And every coordinator serves."""
+    if any(mode(n) not in ("leader", "follower") for n in COORDINATORS):
+        return None
     for n in BROKERS:
         known = metadata(f"b{n}")
         partitions = known.topics[TOPIC].partitions.values()
@@ -189,10 +193,12 @@ def read_all():
 
 def problems(promised, found):
     """What is wrong: promised is producer -> sequence -> place, found is place -> (producer, sequence)."""
-    wrong = []
+    wrong, there = [], set(found.values())
     for producer, acknowledged in promised.items():
         for sequence, place in acknowledged.items():
-            if found.get(place) != (producer, sequence):
+            # librdkafka knows no offset where it infers from a later acknowledgement that this record's own was lost.
+            is_there = (producer, sequence) in there if place[1] is None else found.get(place) == (producer, sequence)
+            if not is_there:
                 wrong.append(f"lost: record {sequence} of producer {producer} was acknowledged at {place}, there is {found.get(place)}")
     seen, last = {}, {}
     for place in sorted(found):
@@ -302,16 +308,23 @@ def no_coordinators():
     mend()
 
 
+def fill(folder):
+    """Takes all space that is left there, with a file whose name is returned."""
+    ballast = f"{folder}/ballast"
+    with open(ballast, "wb", buffering=0) as file:
+        for size in (65536, 1):
+            try:
+                while True:
+                    file.write(b"\0" * size)
+            except OSError:
+                pass
+    return ballast
+
+
 def full_disk():
     """One of the two log directories of a broker has no byte left."""
     name = leader()
-    ballast = f"{WORK}/{name}/small/ballast"
-    with open(ballast, "wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"\0" * 65536)
-        except OSError:
-            pass
+    ballast = fill(f"{WORK}/{name}/small")
     until(lambda: "log directory failed" in open(f"{WORK}/{name}.log", errors="replace").read(), 60, "the directory fails")
     goes_on()
     os.remove(ballast)
@@ -328,6 +341,58 @@ def lost_directory():
     start(name)
 
 
+def isolated_coordinator():
+    """The leading coordinator reaches no other, nor they it; brokers still reach it."""
+    name = coordinator_leader()
+    for other in (f"c{n}" for n in COORDINATORS):
+        if other != name:
+            cut(other, name)
+            cut(name, other)
+    time.sleep(SESSION * 1.5)
+    goes_on()
+    mend()
+
+
+def mute_coordinator():
+    """Nothing that the leading coordinator sends reaches another; it hears them."""
+    name = coordinator_leader()
+    for other in (f"c{n}" for n in COORDINATORS):
+        if other != name:
+            cut(name, other)
+    time.sleep(SESSION * 1.5)
+    goes_on()
+    mend()
+
+
+def full_coordinator():
+    """The disk of the leading coordinator has no byte left; it ends rather than acknowledge what it cannot keep."""
+    name = coordinator_leader()
+    ballast = fill(f"{WORK}/{name}/data")
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+
+    def has_ended():
+        # Something to write down.
+        admin.create_topics([NewTopic(f"filler-{time.monotonic_ns()}", 1, 3)], operation_timeout=1)
+        return processes[name].poll() is not None
+    until(has_ended, 60, f"{name} ends")
+    if processes[name].returncode < 0 or "No space left" not in open(f"{WORK}/{name}.log", errors="replace").read():
+        raise SystemExit(f"FAILED: {name} did not say why it ended ({processes[name].returncode})")
+    goes_on()
+    os.remove(ballast)
+    start(name)
+
+
+def lost_coordinator():
+    """A coordinator comes back with nothing but its number."""
+    name = coordinator_leader()
+    kill(name)
+    goes_on()
+    for entry in os.scandir(f"{WORK}/{name}/data"):
+        if entry.name != "myid":
+            shutil.rmtree(entry.path) if entry.is_dir() else os.remove(entry.path)
+    start(name)
+
+
 def whole_cluster():
     """Every broker dies at once, with whatever was only in memory."""
     for n in BROKERS:
@@ -338,7 +403,8 @@ def whole_cluster():
 
 
 FAULTS = [killed_leader, killed_controller, killed_coordinators, stopped_leader, stopped_controller, stopped_coordinator,
-          isolated_leader, mute_leader, deaf_controller, no_coordinators, full_disk, lost_directory, whole_cluster]
+          isolated_leader, mute_leader, deaf_controller, no_coordinators, isolated_coordinator, mute_coordinator, full_disk,
+          lost_directory, full_coordinator, lost_coordinator, whole_cluster]
 
 
 def goes_on():
@@ -351,7 +417,8 @@ def goes_on():
 
 def plant(promised, found):
     """The checker must see each of these."""
-    acknowledged = {place: (producer, sequence) for producer, all in promised.items() for sequence, place in all.items()}
+    acknowledged = {place: (producer, sequence) for producer, all in promised.items() for sequence, place in all.items()
+                    if place[1] is not None}
     place = random.choice(sorted(acknowledged))
     lost = {other: record for other, record in found.items() if other != place}
     partition = place[0]
@@ -362,6 +429,9 @@ def plant(promised, found):
     for name, tampered in (("a lost record", lost), ("a doubled record", twice), ("two swapped records", swapped)):
         if not problems(promised, tampered):
             raise SystemExit(f"FAILED: the checker does not see {name}")
+    producer, sequence = found[place]
+    if not problems({producer: {sequence: (partition, None)}}, lost):
+        raise SystemExit("FAILED: the checker does not see a lost record whose offset nobody was told")
     # And for real: the end of a partition's log is cut off on every replica.
     for n in BROKERS:
         kill(f"b{n}")

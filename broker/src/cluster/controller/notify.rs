@@ -39,6 +39,26 @@ pub(crate) enum Message {
     Stops(StopReplicaRequest),
 }
 
+/// Kinds of requests, in the order in which they take turns. A slow broker is told leaderships again and again while topics are
+/// made; if these always came first, its clients would not hear of the topics until the last of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Roles,
+    Metadata,
+    Stops,
+}
+
+impl Kind {
+    fn next(self) -> Kind {
+        match self {
+            Kind::Roles => Kind::Metadata,
+            Kind::Metadata => Kind::Stops,
+            Kind::Stops => Kind::Roles,
+        }
+    }
+}
+
 /// All that is to be said to one registration of one broker.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Channel {
@@ -52,6 +72,8 @@ pub(crate) struct Channel {
     /// Under its number: the answer to an earlier request, perhaps to an earlier life of the broker, may still come.
     flight: Option<(u64, Flight)>,
     retry_at: Option<Millis>,
+    /// What is looked at first for the next request.
+    turn: Kind,
     /// It answered at least once: from then on a refused connection means that it is gone.
     pub(crate) has_answered: bool,
     /// Refusals that may still be those of a broker that is just starting; without them, it was there before the reign.
@@ -111,21 +133,25 @@ impl Channel {
             return None;
         }
         self.retry_at = None;
-        let flight = if self.everything {
-            self.brokers = false;
-            Flight::Metadata {
-                everything: std::mem::take(&mut self.everything),
-                partitions: std::mem::take(&mut self.metadata),
-            }
-        } else if !self.roles.is_empty() {
-            Flight::Roles(std::mem::take(&mut self.roles))
-        } else if self.brokers || !self.metadata.is_empty() {
-            self.brokers = false;
-            Flight::Metadata { everything: false, partitions: std::mem::take(&mut self.metadata) }
-        } else if !self.stops.is_empty() {
-            Flight::Stops(std::mem::take(&mut self.stops))
+        let kinds = [self.turn, self.turn.next(), self.turn.next().next()];
+        let kind = if self.everything {
+            Kind::Metadata
         } else {
-            return None;
+            kinds.into_iter().find(|kind| match kind {
+                Kind::Roles => !self.roles.is_empty(),
+                Kind::Metadata => self.brokers || !self.metadata.is_empty(),
+                Kind::Stops => !self.stops.is_empty(),
+            })?
+        };
+        self.turn = kind.next();
+        let flight = match kind {
+            Kind::Roles => Flight::Roles(std::mem::take(&mut self.roles)),
+            Kind::Metadata => {
+                self.brokers = false;
+                let everything = std::mem::take(&mut self.everything);
+                Flight::Metadata { everything, partitions: std::mem::take(&mut self.metadata) }
+            }
+            Kind::Stops => Flight::Stops(std::mem::take(&mut self.stops)),
         };
         self.flight = Some((number, flight.clone()));
         Some(flight)
@@ -390,6 +416,28 @@ impl Teller<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A broker that takes long over its leaderships, while more come, hears of the topics in between, and what to delete.
+    #[test]
+    fn kinds_of_news_take_turns() {
+        let mut channel = Channel::new();
+        let tp = |number| ("t".to_owned(), number);
+        let mut heard = Vec::new();
+        for round in 0..7 {
+            channel.tell_role(tp(round), true);
+            channel.tell_metadata(tp(round));
+            channel.tell_stop(tp(100 + round), true);
+            let number = u64::try_from(round).unwrap();
+            heard.push(match channel.take_off(number, Millis(0)).unwrap() {
+                Flight::Roles(_) => "roles",
+                Flight::Metadata { everything: true, .. } => "everything",
+                Flight::Metadata { .. } => "metadata",
+                Flight::Stops(_) => "stops",
+            });
+            channel.landed(number);
+        }
+        assert_eq!(heard, ["everything", "stops", "roles", "metadata", "stops", "roles", "metadata"]);
+    }
 
     /// The answer to a request to an earlier life of a broker comes when the new life is being told everything.
     #[test]
