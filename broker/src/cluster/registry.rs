@@ -10,6 +10,10 @@ use common::time::Millis;
 use common::zk::{CreateMode, EventType, Request, Response, WatcherEvent, ZkError};
 use tracing::{info, warn};
 
+/// What an earlier life's session may outlast its timeout by: each election in the ensemble begins it anew. Seen on a machine so
+/// busy that coordinators lost one another every few seconds.
+const ELECTIONS_MS: u64 = 30_000;
+
 /// What the registry asks of ZooKeeper.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum RegistryAsk {
@@ -249,7 +253,7 @@ impl Registry {
         }
         let until = match self.phase {
             Phase::WaitingForOld { until, .. } => until,
-            _ => io.now.mono + u64::from(io.config.session_timeout_ms) * 3 / 2,
+            _ => io.now.mono + u64::from(io.config.session_timeout_ms) * 3 / 2 + ELECTIONS_MS,
         };
         warn!(owner, "an earlier life of this broker is still registered; waiting for its session to expire");
         self.phase = Phase::WaitingForOld { until, owner };
