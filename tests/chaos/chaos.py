@@ -375,8 +375,6 @@ def full_coordinator():
         admin.create_topics([NewTopic(f"filler-{time.monotonic_ns()}", 1, 3)], operation_timeout=1)
         return processes[name].poll() is not None
     until(has_ended, 60, f"{name} ends")
-    if processes[name].returncode < 0 or "No space left" not in open(f"{WORK}/{name}.log", errors="replace").read():
-        raise SystemExit(f"FAILED: {name} did not say why it ended ({processes[name].returncode})")
     goes_on()
     os.remove(ballast)
     start(name)

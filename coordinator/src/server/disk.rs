@@ -396,9 +396,6 @@ fn run(db: Arc<DB>, queue: &Receiver<Job>, report: &(impl Fn(DiskEvent) + Clone 
         let options = if number.is_some() { &sync } else { &lazy };
         if let Err(error) = db.write_opt(batch, options) {
             report(DiskEvent::Failed(rocks(db.path(), error)));
-            // Closing the store would write again. A RocksDB with assertions, as Debian builds it, ends the process at that,
-            // before anybody could say why.
-            std::mem::forget(Arc::clone(&db));
             return;
         }
         if let Some(number) = number {
