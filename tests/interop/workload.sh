@@ -17,7 +17,7 @@ workload() {
     kafka-topics --bootstrap-server "$brokers" --create --topic $topic --partitions 6 --replication-factor 3 --config min.insync.replicas=2 >/dev/null
   done
   whole
-  "$python" "$here/clients/steady_load.py" "$brokers" m "$work/$pair.stop" >"$work/$pair.report" 2>&1 & loads+=($!)
+  "$python" "$here/clients/steady_load.py" "$brokers" m "$work/$pair.stop" "${in_flight:-5}" >"$work/$pair.report" 2>&1 & loads+=($!)
   "$python" "$here/clients/steady_transactions.py" "$brokers" t "$work/$pair.stop" >"$work/$pair.transactions" 2>&1 & loads+=($!)
   until_true 60 grep -q writing "$work/$pair.report"; whole
   say "the load runs"

@@ -1,13 +1,17 @@
-"""steady_load.py BOOTSTRAP TOPIC STOP-FILE: an idempotent producer with acks=all and a group that reads committed records, until
+"""steady_load.py BOOTSTRAP TOPIC STOP-FILE [IN-FLIGHT]: an idempotent producer with acks=all and a group that reads committed records, until
 the file is there. Then reads all partitions once more, without a group. Fails if an error reaches the application, or if
-something is lost, doubled or out of order, in the partitions or for the group."""
+something is lost, doubled or out of order, in the partitions or for the group.
+IN-FLIGHT requests of a connection, 5 as usual, are 1 where Apache's brokers lead: one that becomes leader between two requests
+refuses the first as no leader and the second as out of sequence. librdkafka then begins a new epoch, in which it writes again
+what an earlier leader had appended but could not acknowledge any more (on any partition)."""
 import os, sys, threading, time
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 bootstrap, topic, stop = sys.argv[1:4]
+in_flight = int(sys.argv[4]) if len(sys.argv) > 4 else 5
 quick = {"log_level": 0, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 500, "retry.backoff.ms": 20}
 producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 1,
-                     "message.timeout.ms": 300000, **quick})
+                     "message.timeout.ms": 300000, "max.in.flight.requests.per.connection": in_flight, **quick})
 consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "steady", "auto.offset.reset": "earliest",
                      "isolation.level": "read_committed", "enable.auto.commit": True, **quick})
 PARTITIONS = 6
