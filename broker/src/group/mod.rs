@@ -32,7 +32,7 @@ use common::Rng;
 use common::kafka::control::TxnMarker;
 use common::time::{Millis, Now};
 use entry::Group;
-use load::LoadError;
+use load::{LoadError, Loaded};
 use parking_lot::{ArcMutexGuard, Mutex, RawMutex, RwLock};
 use records::OffsetValue;
 use shard::{Removal, Shard, Stage};
@@ -317,8 +317,8 @@ impl Groups {
         true
     }
 
-    /// Reads the partition and begins to serve its groups. May take long; requests hear meanwhile that the coordinator
-    /// is loading.
+    /// Reads the partition, and begins to serve its groups once all that was read is replicated. May take long; requests
+    /// hear meanwhile that the coordinator is loading.
     pub fn load(&self, partition: i32, epoch: i32, io: &mut Io<'_>) {
         let loaded = load::read_all(io.journal, partition, self.settings.load_buffer_bytes);
         let Some(shard) = self.shards.read().get(&partition).cloned() else { return };
@@ -336,6 +336,17 @@ impl Groups {
                 return io.wake(Some(retry_at));
             }
         };
+        // Nobody appends to it while it is loading.
+        let end = io.journal.bounds(partition).map_or(0, |(_, end)| end);
+        shard.loaded = Some((end, loaded));
+        let high_watermark = io.journal.high_watermark(partition).unwrap_or(i64::MAX);
+        self.begin_serving(&mut shard, high_watermark, io);
+    }
+
+    fn begin_serving(&self, shard: &mut Shard, high_watermark: i64, io: &mut Io<'_>) {
+        let is_replicated = |(end, _): &mut (i64, Loaded)| *end <= high_watermark;
+        let Some((_, loaded)) = shard.loaded.take_if(is_replicated) else { return };
+        let (partition, epoch) = (shard.partition, shard.epoch);
         shard.groups = loaded.into_groups(io.now, &self.settings);
         shard.stage = Stage::Serving;
         match shard.groups.len() {
@@ -381,6 +392,7 @@ impl Groups {
     pub fn on_high_watermark(&self, partition: i32, offset: i64, io: &mut Io<'_>) {
         let Some(shard) = self.shards.read().get(&partition).cloned() else { return };
         let mut shard = shard.lock();
+        self.begin_serving(&mut shard, offset, io);
         shard.on_high_watermark(offset, &self.settings, io);
         io.wake(shard.next_deadline());
     }

@@ -4,6 +4,7 @@
 use super::classic::ClassicGroup;
 use super::consumer_records::ConsumerRecord;
 use super::entry::{Group, Kind};
+use super::load::Loaded;
 use super::offsets::Place;
 use super::records::{GroupRecord, OffsetKey, OffsetValue};
 use super::turn::{GroupSettings, Pending, StoreError, Then, Turn, Waiter};
@@ -26,7 +27,7 @@ pub(super) struct Removal<'a> {
     pub with_group: bool,
 }
 
-/// Loading -> Serving when the partition is read, Loading -> Failed when it cannot be, and Failed -> Loading to try again;
+/// Loading -> Serving when the partition is read and all of it is replicated, Loading -> Failed when it cannot be, and Failed -> Loading to try again;
 /// Over from all when another broker leads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
@@ -47,6 +48,9 @@ pub(super) struct Shard {
     /// Leader epoch of the partition under which this broker leads it.
     pub epoch: i32,
     pub stage: Stage,
+    /// What was read, up to this offset, and is not served before the high watermark is there: what another leader may
+    /// not have is not to be told to anybody.
+    pub loaded: Option<(i64, Loaded)>,
     pub groups: BTreeMap<String, Group>,
     pub pending: VecDeque<Pending>,
     timers: BTreeSet<(Millis, String)>,
@@ -60,6 +64,7 @@ impl Shard {
             partition,
             epoch,
             stage: Stage::Loading,
+            loaded: None,
             groups: BTreeMap::new(),
             pending: VecDeque::new(),
             timers: BTreeSet::new(),

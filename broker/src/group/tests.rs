@@ -194,9 +194,13 @@ impl Bench {
                 self.call(|groups, io| groups.write_marker(0, &marker, Box::new(|_| {}), io));
             }
             "wait" => self.wait(tag.parse().unwrap()),
-            "hold" => self.is_held = true,
+            "hold" => {
+                self.is_held = true;
+                *self.log.held_at.lock() = Some(*self.log.next.lock());
+            }
             "release" => {
                 self.is_held = false;
+                *self.log.held_at.lock() = None;
                 self.call(|_, _| ());
             }
             "refuse" => {
@@ -675,6 +679,22 @@ fn the_log_tells_the_same_as_memory() {
             ("reload", &[]),
             ("describe", &["Empty  []"]),
             ("fetch", &["t-0=7, t-1=6"]),
+        ],
+    );
+}
+
+#[test]
+fn what_the_next_leader_may_not_have_is_told_nobody() {
+    check_after(
+        &[ONE],
+        &[
+            ("hold", &[]),
+            ("commit C1 member=m1 gen=1 t-0=5", &[]),
+            ("reload", &[]),
+            ("describe", &["Loading"]),
+            ("release", &[]),
+            ("fetch", &["t-0=5"]),
+            ("beat member=m1 gen=1", &["Ok(())"]),
         ],
     );
 }

@@ -16,6 +16,8 @@ pub(crate) struct MemoryJournal {
     pub(crate) next: Mutex<i64>,
     /// What appends fail with.
     pub(crate) refuses: Mutex<Option<StoreError>>,
+    /// The high watermark, if it is held.
+    pub(crate) held_at: Mutex<Option<i64>>,
 }
 
 impl Journal for MemoryJournal {
@@ -50,6 +52,6 @@ impl Journal for MemoryJournal {
     }
 
     fn high_watermark(&self, _: i32) -> Option<i64> {
-        None
+        *self.held_at.lock()
     }
 }

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI16, Ordering};
 use thiserror::Error;
-use tracing::{debug, error, info};
+use tracing::{debug, error};
 
 /// Name of the topic that holds the state of transactions.
 pub const TRANSACTION_TOPIC: &str = "__transaction_state";
@@ -280,7 +280,8 @@ impl Transactions {
         true
     }
 
-    /// Reads the partition and begins to serve its ids; transactions whose end was decided get their markers. May take
+    /// Reads the partition, and begins to serve its ids once all that was read is replicated: a decision that another leader
+    /// may not know must not get markers. Transactions whose end was decided get theirs then. May take
     /// long; requests hear meanwhile that the coordinator is loading.
     pub fn load(&self, partition: i32, epoch: i32, io: &mut Io<'_>) {
         let loaded = match load::read_all(io.journal, partition, self.settings.load_buffer_bytes) {
@@ -296,11 +297,10 @@ impl Transactions {
         if shard.epoch != epoch || shard.stage != Stage::Loading {
             return;
         }
-        match loaded.len() {
-            0 => debug!(partition, epoch, "there are no transactional ids to load"),
-            transactional_ids => info!(partition, epoch, transactional_ids, "transactions are loaded"),
-        }
-        shard.begin_serving(loaded, io);
+        // Nobody appends to it while it is loading.
+        let end = io.journal.bounds(partition).map_or(0, |(_, end)| end);
+        shard.loaded = Some((end, loaded));
+        shard.begin_serving(io.journal.high_watermark(partition).unwrap_or(i64::MAX), io);
         io.wake(shard.next_deadline());
     }
 
@@ -326,6 +326,7 @@ impl Transactions {
     pub fn on_high_watermark(&self, partition: i32, offset: i64, io: &mut Io<'_>) {
         let Some(shard) = self.shards.read().get(&partition).cloned() else { return };
         let mut shard = shard.lock();
+        shard.begin_serving(offset, io);
         shard.on_high_watermark(offset, io);
         io.wake(shard.next_deadline());
     }

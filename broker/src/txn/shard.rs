@@ -17,7 +17,7 @@ const RETRY_MS: u64 = 100;
 /// Tombstones in one batch: far below the smallest sensible `max.message.bytes`, however long the ids.
 const TOMBSTONES_PER_BATCH: usize = 500;
 
-/// Loading -> Serving when the partition is read; Over from both when another broker leads it.
+/// Loading -> Serving when the partition is read and all of it is replicated; Over from both when another broker leads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Loading,
@@ -69,6 +69,8 @@ pub(super) struct Shard {
     /// Leader epoch of the partition under which this broker leads it: the coordinator epoch of markers.
     pub epoch: i32,
     pub stage: Stage,
+    /// What was read, up to this offset, and is not served before the high watermark is there.
+    pub loaded: Option<(i64, BTreeMap<String, TxnValue>)>,
     pub entries: BTreeMap<String, Entry>,
     pending: VecDeque<Pending>,
     retries: BTreeSet<(Millis, String)>,
@@ -90,6 +92,7 @@ impl Shard {
             partition,
             epoch,
             stage: Stage::Loading,
+            loaded: None,
             entries: BTreeMap::new(),
             pending: VecDeque::new(),
             retries: BTreeSet::new(),
@@ -100,8 +103,14 @@ impl Shard {
         }
     }
 
-    /// The partition is read: what was decided before is brought to its end.
-    pub(super) fn begin_serving(&mut self, values: BTreeMap<String, TxnValue>, io: &mut Io<'_>) {
+    /// If all that was read is replicated, what was decided before is brought to its end.
+    pub(super) fn begin_serving(&mut self, high_watermark: i64, io: &mut Io<'_>) {
+        let Some((_, values)) = self.loaded.take_if(|(end, _)| *end <= high_watermark) else { return };
+        let (partition, epoch) = (self.partition, self.epoch);
+        match values.len() {
+            0 => debug!(partition, epoch, "there are no transactional ids to load"),
+            transactional_ids => info!(partition, epoch, transactional_ids, "transactions are loaded"),
+        }
         self.stage = Stage::Serving;
         for (id, value) in values {
             let is_prepared = value.state.prepared().is_some();

@@ -136,9 +136,13 @@ impl Bench {
             "commit" | "abort" => self.end(&words),
             "written" | "failed" | "fenced" => self.markers(&words),
             "wait" => self.wait(words.0[1].parse().unwrap()),
-            "hold" => self.is_held = true,
+            "hold" => {
+                self.is_held = true;
+                *self.log.held_at.lock() = Some(*self.log.next.lock());
+            }
             "release" => {
                 self.is_held = false;
+                *self.log.held_at.lock() = None;
                 self.call(|_, _| ());
             }
             "refuse" => {
@@ -461,6 +465,22 @@ fn nothing_is_true_before_it_is_replicated() {
          describe => PrepareCommit 100/0
          release
          describe => CompleteCommit 100/0",
+    );
+}
+
+#[test]
+fn what_the_next_leader_may_not_have_is_nothing_to_act_on() {
+    check(
+        "init => 100/0
+         add t-0 => ok
+         hold
+         commit
+         reload
+         commit => Loading
+         release => markers commit 100/0 c6 v0 t-0
+         commit => Concurrent
+         written
+         commit => 100/0",
     );
 }
 
