@@ -1,7 +1,7 @@
 """group_member.py BOOTSTRAP GROUP TOPICS KEY=VALUE...: one member of a consumer group, of librdkafka (confluent-kafka).
 
 TOPICS that begin with ^ are a pattern. Prints `has t-0 t-1` when what it has changes and `read t-0 17` for each record, which
-it has then committed. Ends, leaving the group, when its input ends."""
+it then commits. Ends, leaving the group, when its input ends."""
 import sys, threading
 from confluent_kafka import Consumer, KafkaException
 
@@ -18,9 +18,9 @@ while not end.is_set():
     if message is not None and message.error():
         print("error", message.error(), flush=True)
     elif message is not None:
+        print(f"read {message.topic()}-{message.partition()} {message.offset()}", flush=True)
         try:
             consumer.commit(message=message, asynchronous=False)
-            print(f"read {message.topic()}-{message.partition()} {message.offset()}", flush=True)
         except KafkaException as problem:
             print("lost", problem, flush=True)
     has = sorted(f"{place.topic}-{place.partition}" for place in consumer.assignment())

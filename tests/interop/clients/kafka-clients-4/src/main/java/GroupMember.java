@@ -9,7 +9,7 @@ import org.apache.kafka.common.serialization.StringDeserializer;
 /** GroupMember BOOTSTRAP GROUP TOPICS KEY=VALUE...: one member of a consumer group, of Apache Kafka's own client.
  *
  * TOPICS that begin with ^ are a pattern. Prints `has t-0 t-1` when what it has changes and `read t-0 17` for each record,
- * which it has then committed. Ends, leaving the group, when its input ends. */
+ * which it then commits. Ends, leaving the group, when its input ends. */
 public class GroupMember {
     public static void main(String[] args) throws Exception {
         Properties settings = new Properties();
@@ -40,10 +40,11 @@ public class GroupMember {
             while (end.isAlive()) {
                 ConsumerRecords<String, String> records = consumer.poll(Duration.ofMillis(100));
                 try {
-                    if (!records.isEmpty()) consumer.commitSync(Duration.ofSeconds(30));
                     for (ConsumerRecord<String, String> record : records) {
                         System.out.println("read " + record.topic() + "-" + record.partition() + " " + record.offset());
                     }
+                    System.out.flush();
+                    if (!records.isEmpty()) consumer.commitSync(Duration.ofSeconds(30));
                 } catch (CommitFailedException | RetriableException problem) {
                     System.out.println("lost " + problem);
                 }
