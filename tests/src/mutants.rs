@@ -57,6 +57,13 @@ pub const SCRIPTED: &[(&str, &str)] = &[
     ("alone-without-fsync", "a leader with too few replicas in sync does not write its log to disk"),
     ("forgotten-at-new-term", "requests under way are forgotten when another leads"),
     ("zxid-in-32-bits", "transaction ids have 32 bits"),
+    ("own-request-taken-twice", "a leader that waits for its disk takes its own clients' requests again (seed 18)"),
+    ("late-answer-closes-link", "an answer to a leader's earlier life is held against the follower (seed 193)"),
+    ("hole-not-noticed", "a segment that ends before the next begins is taken for whole (seed 175)"),
+    ("hole-forgotten-at-stop", "a stop marks a log with a hole as clean (seed 164)"),
+    ("end-keeps-epoch", "the end of a transaction gives the next one no epoch of its own (KIP-890)"),
+    ("read-beyond-last-stable", "read_committed shows what is not decided"),
+    ("aborted-not-told", "read_committed is not told what was aborted"),
     ("lease-read", "a leader answers a sync because it was one a moment ago (etcd #20418)"),
 ];
 
@@ -78,6 +85,7 @@ pub fn run(seed: u64, plan: &Plan, off: Option<&'static str>) -> Outcome {
 pub fn checker(violation: &str) -> &'static str {
     const WORDS: &[(&str, &str)] = &[
         ("panic:", "an assertion of the server"),
+        ("finds fault with", "peers trust each other"),
         ("trees differ", "trees_agree"),
         ("not within", "liveness"),
         ("all coordinators hold the same", "liveness"),

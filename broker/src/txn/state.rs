@@ -4,6 +4,7 @@
 
 use super::TxnError;
 use super::records::{NO_EPOCH, NO_PRODUCER_ID, Place, TxnState, TxnValue};
+use common::mutants;
 use std::collections::BTreeSet;
 
 /// The last epoch but one: no client gets a later one, so that its coordinator can always fence it.
@@ -160,15 +161,16 @@ impl TxnValue {
             _ => NO_PRODUCER_ID,
         };
         let has_begun = self.state == TxnState::Ongoing;
+        let bumps = !mutants::is_on("end-keeps-epoch");
         Decision::Record(TxnValue {
             state: if is_commit { TxnState::PrepareCommit } else { TxnState::PrepareAbort },
-            producer_epoch: self.producer_epoch.saturating_add(1),
+            producer_epoch: self.producer_epoch.saturating_add(i16::from(bumps)),
             last_producer_epoch: self.producer_epoch,
             previous_producer_id: self.producer_id,
             next_producer_id,
             start_timestamp: if has_begun { self.start_timestamp } else { means.now_ms },
             last_update_timestamp: means.now_ms,
-            client_version: 2,
+            client_version: if bumps { 2 } else { 0 },
             ..self.clone()
         })
     }

@@ -301,8 +301,8 @@ impl Ensemble {
             MessageType::MsgAppendResponse
                 if !message.reject
                     && message.index > last
-                    && self.is_leader()
-                    && message.term == self.raw.raft.term =>
+                    && (self.is_leader() && message.term == self.raw.raft.term
+                        || mutants::is_on("late-answer-closes-link")) =>
             {
                 return Err(MessageError::BeyondLog { index: message.index, last });
             }

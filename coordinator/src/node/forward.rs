@@ -197,7 +197,7 @@ impl Outbox {
     pub(super) fn take_own(&mut self, term: u64) -> Vec<(u64, Request)> {
         let first = self.first;
         let Some(stream) = self.stream.as_mut().filter(|stream| stream.term == term) else { return Vec::new() };
-        stream.is_own = true;
+        stream.is_own = !mutants::is_on("own-request-taken-twice");
         let skip = usize::try_from(stream.next - first).unwrap_or(usize::MAX);
         let mut taken = Vec::new();
         for waiting in self.waiting.iter().skip(skip) {

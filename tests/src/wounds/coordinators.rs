@@ -4,7 +4,7 @@
 use super::{Case, Script, cut_off, heal, host, ids, moment, new_leader, three_coordinators, wait};
 use crate::check::coordinators;
 use crate::sim::scenario::Run;
-use crate::sim::world::{Host, Program, SECOND, World};
+use crate::sim::world::{Host, Micros, Program, SECOND, Store, World};
 use common::Rng;
 
 /// All cases of coordinators together.
@@ -43,6 +43,20 @@ pub const CASES: &[Case] = &[
         script: Script::Cluster(three_coordinators, links_break),
         off: &["request-taken-twice"],
         seeds: 80,
+    },
+    Case {
+        name: "a leader with a slow disk carries out its clients' writes once",
+        known: "seed 18 of ours: what a leader took from its own clients it took again, after half a second without progress",
+        script: Script::Cluster(three_coordinators, disks_of_leaders_are_slow),
+        off: &["own-request-taken-twice"],
+        seeds: 20,
+    },
+    Case {
+        name: "an answer to a leader's earlier life closes no link",
+        known: "seed 193 of ours: a leader that is back in its term, without its last entries, hears that others have them",
+        script: Script::Cluster(three_coordinators, leaders_are_back_at_once),
+        off: &["late-answer-closes-link"],
+        seeds: 40,
     },
     Case {
         name: "a session that only reads, or only pings, at a follower lives",
@@ -167,6 +181,45 @@ fn links_break(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
             }
         }
         moment(run, rng, 200_000)?;
+    }
+    Ok(())
+}
+
+fn slow_disk(world: &mut World, host: Host, micros: Micros) {
+    if let Store::Coordinator(disk) = &mut world.core.machines[host.0].store {
+        disk.slowness = micros;
+    }
+}
+
+/// What leaders write takes longer than they wait for what they took from their clients.
+fn disks_of_leaders_are_slow(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
+    for _ in 0..6 {
+        let leader = new_leader(run, None)?;
+        slow_disk(&mut run.world, leader, 3 * SECOND);
+        wait(run, rng.u64(2_000..4_000))?;
+        slow_disk(&mut run.world, leader, 0);
+        moment(run, rng, SECOND)?;
+    }
+    Ok(())
+}
+
+/// Leaders end when the others have entries that their own disks do not have yet, and are back before another is elected
+/// and before the others' disks have let them answer.
+fn leaders_are_back_at_once(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
+    for _ in 0..20 {
+        let leader = new_leader(run, None)?;
+        for host in coordinator_hosts(&run.world) {
+            slow_disk(&mut run.world, host, if host == leader { 3 * SECOND } else { 300_000 });
+        }
+        moment(run, rng, 300_000)?;
+        run.world.kill(leader);
+        run.world.start(leader);
+        moment(run, rng, SECOND)?;
+        for host in coordinator_hosts(&run.world) {
+            slow_disk(&mut run.world, host, 0);
+        }
+        new_leader(run, None)?;
+        moment(run, rng, SECOND)?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 pub mod coordinators;
 pub mod machines;
 pub mod replication;
+pub mod transactions;
 
 use crate::check::coordinators;
 use crate::sim::scenario::{Plan, Run};
@@ -42,7 +43,7 @@ pub enum Script {
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    [coordinators::CASES, replication::CASES, machines::CASES].into_iter().flatten()
+    [coordinators::CASES, replication::CASES, transactions::CASES, machines::CASES].into_iter().flatten()
 }
 
 /// Plays a case. A panic is a failure: an assertion saw it.
