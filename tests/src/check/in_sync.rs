@@ -3,9 +3,12 @@
 use super::{brokers, coordinators};
 use crate::sim::workload::kafka::Topics;
 use crate::sim::world::{Host, World};
+use broker::group::OFFSETS_TOPIC;
+use broker::txn::TRANSACTION_TOPIC;
 use common::id::TopicPartition;
 
-/// Each partition and its state in the newest tree; empty if it has none yet.
+/// Each partition and its state in the newest tree; empty if it has none yet. The brokers' own topics too, once they are
+/// there.
 fn states(world: &World, topics: &Topics) -> Option<Vec<(TopicPartition, String)>> {
     let tree = coordinators(world).map(|(_, process)| process.node.tree()).max_by_key(|tree| tree.zxid())?;
     let state = |partition: TopicPartition| {
@@ -13,7 +16,11 @@ fn states(world: &World, topics: &Topics) -> Option<Vec<(TopicPartition, String)
         let data = tree.node(&path).and_then(|node| node.data()).map(String::from_utf8_lossy);
         (partition, data.unwrap_or_default().into_owned())
     };
-    Some(topics.partitions().map(state).collect())
+    let own = [OFFSETS_TOPIC, TRANSACTION_TOPIC].into_iter().flat_map(|topic| {
+        let states = (0..).map(move |number| state(TopicPartition::new(topic.to_owned(), number)));
+        states.take_while(|(_, state)| !state.is_empty())
+    });
+    Some(topics.partitions().map(state).chain(own).collect())
 }
 
 /// The replicas in sync that a state names.
