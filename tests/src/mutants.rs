@@ -62,8 +62,6 @@ pub const SCRIPTED: &[(&str, &str)] = &[
     ("hole-not-noticed", "a segment that ends before the next begins is taken for whole (seed 175)"),
     ("hole-forgotten-at-stop", "a stop marks a log with a hole as clean (seed 164)"),
     ("end-keeps-epoch", "the end of a transaction gives the next one no epoch of its own (KIP-890)"),
-    ("read-beyond-last-stable", "read_committed shows what is not decided"),
-    ("aborted-not-told", "read_committed is not told what was aborted"),
     ("lease-read", "a leader answers a sync because it was one a moment ago (etcd #20418)"),
 ];
 

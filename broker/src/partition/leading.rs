@@ -498,7 +498,6 @@ impl State {
             Isolation::LogEnd => self.log.log_end_offset(),
             Isolation::HighWatermark if mutants::is_on("read-beyond-high-watermark") => self.log.log_end_offset(),
             Isolation::HighWatermark => self.high_watermark,
-            Isolation::Committed if mutants::is_on("read-beyond-last-stable") => self.high_watermark,
             Isolation::Committed => self.log.last_stable_offset(self.high_watermark),
         }
     }
@@ -555,7 +554,7 @@ impl State {
         let limit = self.readable_end(isolation);
         let max_bytes = u32::try_from(max_bytes).unwrap_or(u32::MAX);
         let read = self.log.read(wanted.fetch_offset, max_bytes, limit, at_least_one)?;
-        if isolation == Isolation::Committed && !mutants::is_on("aborted-not-told") {
+        if isolation == Isolation::Committed {
             data.aborted = Some(self.log.aborted_transactions_in(wanted.fetch_offset, &read)?);
         }
         if let Some(slice) = read.records {

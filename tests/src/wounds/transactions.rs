@@ -1,6 +1,5 @@
-//! What hurt transactions at Kafka, Redpanda and Bufstream: an end that comes late and hits the next transaction, readers
-//! that see what is not committed. The cases speak to the brokers themselves, one request at a time, so that what is late is
-//! late by intent.
+//! What hurt transactions at Kafka: an end that comes late and hits the next transaction. The case speaks to the brokers
+//! itself, one request at a time, so that what is late is late by intent.
 
 use super::{Case, Script, broker, controller, in_sync, numbers, one_partition, wait, znode};
 use crate::sim::scenario::Run;
@@ -11,32 +10,21 @@ use common::kafka::batch::{BatchSpec, Record, batches, build};
 use common::kafka::error::ErrorCode;
 use common::kafka::header::{RequestHeader, decode_response, encode_request};
 use common::kafka::messages::create_topics::CreatableTopic;
-use common::kafka::messages::fetch::{FetchPartition, FetchTopic};
 use common::kafka::messages::produce::{PartitionProduceData, TopicProduceData};
 use common::kafka::messages::{
-    CreateTopicsRequest, EndTxnRequest, FetchRequest, FetchResponse, FindCoordinatorRequest, InitProducerIdRequest,
-    ProduceRequest, ProduceResponse, Request,
+    CreateTopicsRequest, EndTxnRequest, FindCoordinatorRequest, InitProducerIdRequest, ProduceRequest, ProduceResponse,
+    Request,
 };
 use common::kafka::records::Records;
-use std::collections::BTreeSet;
 
 /// All cases of transactions.
-pub const CASES: &[Case] = &[
-    Case {
-        name: "an end that comes late does not end the next transaction",
-        known: "KAFKA-17754: a retried EndTxn arrives when the next transaction is open, and commits half of it",
-        script: Script::Cluster(one_partition, ends_come_late),
-        off: &["end-keeps-epoch"],
-        seeds: 4,
-    },
-    Case {
-        name: "who reads what is committed reads nothing else",
-        known: "Redpanda #3036, Bufstream (Jepsen 2022, 2024): records of open and of aborted transactions are read",
-        script: Script::Cluster(one_partition, read_all_the_while),
-        off: &["read-beyond-last-stable", "aborted-not-told"],
-        seeds: 4,
-    },
-];
+pub const CASES: &[Case] = &[Case {
+    name: "an end that comes late does not end the next transaction",
+    known: "KAFKA-17754: a retried EndTxn arrives when the next transaction is open, and commits half of it",
+    script: Script::Cluster(one_partition, ends_come_late),
+    off: &["end-keeps-epoch"],
+    seeds: 4,
+}];
 
 /// Id and epoch.
 type Producer = (i64, i16);
@@ -190,63 +178,4 @@ fn ends_come_late(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
     run.run_until("the second end has its marker", 30 * SECOND, |world| log(world).len() == 4)?;
     let found = log(&run.world);
     if found == ["whole", "+", "half", "-"] { Ok(()) } else { Err(format!("the log holds {found:?}")) }
-}
-
-/// What a consumer of committed records makes of the partition's beginning.
-fn read_committed(run: &mut Run) -> Result<Vec<String>, String> {
-    let partition = FetchPartition { partition_max_bytes: 1 << 20, ..FetchPartition::default() };
-    let topic = FetchTopic { topic: TOPIC.to_owned(), partitions: vec![partition], ..FetchTopic::default() };
-    let request =
-        FetchRequest { max_bytes: 1 << 20, isolation_level: 1, topics: vec![topic], ..FetchRequest::default() };
-    let error = |response: &FetchResponse| {
-        response.responses.first().and_then(|topic| topic.partitions.first()).map_or(-1, |data| data.error_code)
-    };
-    let mut response = ask_until_done(run, leader, (&request, 11), error)?;
-    let data = response.responses.pop().and_then(|mut topic| topic.partitions.pop()).ok_or("no partition")?;
-    let mut aborted = data.aborted_transactions.unwrap_or_default();
-    let mut ignored = BTreeSet::new();
-    let mut values = Vec::new();
-    let bytes = data.records.map(|records| records.to_bytes().map_err(|error| error.to_string()));
-    for batch in batches(bytes.transpose()?.unwrap_or_default()).map_while(Result::ok) {
-        let producer_id = batch.header.producer_id;
-        if batch.header.is_control() {
-            ignored.remove(&producer_id);
-            continue;
-        }
-        let begun = aborted.extract_if(.., |txn| txn.first_offset <= batch.header.last_offset());
-        ignored.extend(begun.map(|txn| txn.producer_id));
-        if !ignored.contains(&producer_id) {
-            let records = batch.records(1 << 16).into_iter().flatten().map_while(Result::ok);
-            let value = |record: Record| String::from_utf8_lossy(&record.value.unwrap_or_default()).into_owned();
-            values.extend(records.map(value));
-        }
-    }
-    Ok(values)
-}
-
-/// Reads the partition before and after each end of some transactions.
-fn read_all_the_while(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
-    let (coordinator, mut producer) = begin(run, rng)?;
-    let mut committed: Vec<String> = Vec::new();
-    for number in 0..6 {
-        let value = format!("value {number}");
-        write(run, (producer.0, producer.1, 0), &value)?;
-        let found = read_committed(run)?;
-        if found != committed {
-            return Err(format!("{found:?} is read while a transaction is open, and only {committed:?} is committed"));
-        }
-        let is_commit = rng.bool();
-        producer = end_until_done(run, coordinator, producer, is_commit)?;
-        let ends = 2 * (number + 1);
-        run.run_until("the end has its marker", 30 * SECOND, |world| log(world).len() == ends)?;
-        if is_commit {
-            committed.push(value);
-        }
-        wait(run, 1_000)?;
-        let found = read_committed(run)?;
-        if found != committed {
-            return Err(format!("{found:?} is read, and {committed:?} is committed"));
-        }
-    }
-    Ok(())
 }
