@@ -12,6 +12,7 @@ use crate::in_order::InOrder;
 use crate::isolation::Isolation;
 use crate::log::LogConfig;
 use crate::outbox::{Outbox, PeerAddress, PeerError, ZkCommand, ZkInput};
+use crate::partition::throttle::ThrottledReplicas;
 use crate::partition::{Replicas, StorageError};
 use crate::peers::Peers;
 use crate::producer_ids::ProducerIds;
@@ -40,6 +41,10 @@ const META_PROPERTIES_BYTES_MAX: usize = 64 * 1024;
 /// Up to so many brokers each watches all others, so that everyone can tell a client of a leader's death at once; beyond it
 /// the silent connections would be many.
 const ALL_WATCH_ALL: usize = 32;
+
+/// The two directions of a replication throttle, as settings name them.
+const LEADING: &str = "leader";
+const FOLLOWING: &str = "follower";
 
 /// What the broker needs of the world.
 pub struct Collaborators {
@@ -272,6 +277,9 @@ impl Broker {
         if kind == "topics" {
             let config = self.topic_log_config(name, settings);
             self.replicas.set_topic_config(name, config);
+            let throttles = self.replicas.throttles();
+            throttles.leading.set_topic(name, self.throttled(settings, LEADING));
+            throttles.following.set_topic(name, self.throttled(settings, FOLLOWING));
         }
     }
 
@@ -281,10 +289,30 @@ impl Broker {
         self.replicas.set_default_config(wiring::log_config(&current, &TopicConfig::defaults(&current)));
         *self.current.write() = current;
         let topics = self.cluster.settings_of_kind("topics");
+        let throttled = |direction: &str| -> BTreeMap<String, ThrottledReplicas> {
+            let replicas = |settings| self.throttled(settings, direction);
+            topics.iter().filter_map(|(topic, settings)| Some((topic.clone(), replicas(settings)?))).collect()
+        };
+        let throttles = self.replicas.throttles();
+        throttles.leading.set_topics(throttled(LEADING));
+        throttles.following.set_topics(throttled(FOLLOWING));
+        let layers = self.setting_layers();
+        let limit = |direction: &str| {
+            let name = format!("{direction}.replication.throttled.rate");
+            layers.own.get(&name).or_else(|| layers.for_all.get(&name))?.trim().parse().ok()
+        };
+        throttles.leading.set_limit(limit(LEADING));
+        throttles.following.set_limit(limit(FOLLOWING));
         let configs = topics
             .iter()
             .filter_map(|(topic, settings)| Some((topic.clone(), self.topic_log_config(topic, settings)?)));
         self.replicas.set_topic_configs(configs.collect());
+    }
+
+    /// The replicas of this broker that a topic's settings hold back in one direction.
+    fn throttled(&self, settings: &cluster::Settings, direction: &str) -> Option<ThrottledReplicas> {
+        let text = settings.get(&format!("{direction}.replication.throttled.replicas"))?;
+        ThrottledReplicas::parse(text, self.config.broker_id)
     }
 
     /// `None` for a topic without settings of its own.

@@ -5,6 +5,7 @@ use crate::config::{BrokerConfig, TopicConfig};
 use crate::log::LogConfig;
 use crate::log::TimestampType;
 use crate::partition;
+use crate::partition::throttle::ThrottleWindow;
 use common::kafka::compression::Compression;
 use std::path::PathBuf;
 
@@ -77,6 +78,10 @@ pub(crate) fn partition_settings(config: &BrokerConfig) -> partition::Settings {
         initial_delay_ms: unsigned(config.log_initial_task_delay_ms),
         producer_expiration_check_ms: unsigned(i64::from(config.producer_id_expiration_check_interval_ms)),
         delete_delay_ms: unsigned(config.log_segment_delete_delay_ms),
+        throttle_window: ThrottleWindow {
+            samples: usize::try_from(config.replication_quota_window_num).unwrap_or(1),
+            sample_ms: unsigned(i64::from(config.replication_quota_window_size_seconds)) * 1000,
+        },
         fetch_session_slots: usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0),
         log: log_config(config, &TopicConfig::defaults(config)),
     }

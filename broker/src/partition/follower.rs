@@ -137,6 +137,8 @@ struct Followed {
     delayed_until: Option<Millis>,
     /// Failures since the last answer that was good.
     failures: u32,
+    /// It has all up to the leader's high watermark.
+    is_in_sync: bool,
     /// What the leader's session holds of this partition.
     sent: Option<Wanted>,
 }
@@ -174,6 +176,9 @@ pub struct Fetcher {
 /// follow it, and nobody can produce with acks=all until they follow.
 const FIRST_PAUSE_MS: u64 = 5;
 
+/// How long after a replica was held back by its throttle it is looked at again: a part of one sample.
+const THROTTLED_MS: u64 = 200;
+
 fn pause_ms(failures: u32, longest: u64) -> u64 {
     (FIRST_PAUSE_MS << failures.min(16)).min(longest)
 }
@@ -210,11 +215,18 @@ impl Fetcher {
             self.names.insert(topic_id, key.0.clone());
         }
         self.changed.insert(key.clone());
-        let (phase, delayed_until, failures, sent) = (Phase::Fetching, None, 0, None);
-        self.partitions.insert(
-            key,
-            Followed { partition, topic_id, leader_epoch, position, phase, delayed_until, failures, sent },
-        );
+        let followed = Followed {
+            partition,
+            topic_id,
+            leader_epoch,
+            position,
+            phase: Phase::Fetching,
+            delayed_until: None,
+            failures: 0,
+            is_in_sync: false,
+            sent: None,
+        };
+        self.partitions.insert(key, followed);
     }
 
     /// Follows a partition no longer. An answer that is on its way is ignored for it.
@@ -248,10 +260,11 @@ impl Fetcher {
             let Some(followed) = other.partitions.get(&key) else { continue };
             let (partition, topic_id, epoch) = (followed.partition.clone(), followed.topic_id, followed.leader_epoch);
             let (position, phase, delayed_until) = (followed.position, followed.phase, followed.delayed_until);
+            let is_in_sync = followed.is_in_sync;
             other.remove(&key);
             self.add(partition, topic_id, epoch, position);
             let Some(followed) = self.partitions.get_mut(&key) else { continue };
-            (followed.phase, followed.delayed_until) = (phase, delayed_until);
+            (followed.phase, followed.delayed_until, followed.is_in_sync) = (phase, delayed_until, is_in_sync);
             match delayed_until {
                 Some(until) => {
                     self.delayed.insert((until, key));
@@ -293,7 +306,7 @@ impl Fetcher {
             self.in_flight = Some(InFlight::Offsets(ask.clone()));
             return Some(Ask::Offsets(ask));
         }
-        let ask = self.next_fetch()?;
+        let ask = self.next_fetch(now)?;
         self.in_flight = Some(InFlight::Fetch { full: ask.session_epoch == INITIAL_EPOCH });
         Some(Ask::Fetch(ask))
     }
@@ -327,7 +340,7 @@ impl Fetcher {
         Some(OffsetsAsk { latest, partitions })
     }
 
-    fn next_fetch(&mut self) -> Option<FetchAsk> {
+    fn next_fetch(&mut self, now: Millis) -> Option<FetchAsk> {
         let by_id = self.without_id == 0;
         if by_id != self.session_by_id {
             self.session_epoch = INITIAL_EPOCH;
@@ -341,7 +354,13 @@ impl Fetcher {
         let max_bytes = self.settings.max_bytes;
         for key in std::mem::take(&mut self.changed) {
             let Some(followed) = self.partitions.get_mut(&key) else { continue };
-            let is_ready = followed.phase == Phase::Fetching && followed.delayed_until.is_none();
+            let mut is_ready = followed.phase == Phase::Fetching && followed.delayed_until.is_none();
+            if is_ready && followed.is_held_back(now) {
+                is_ready = false;
+                let until = now + THROTTLED_MS;
+                followed.delayed_until = Some(until);
+                self.delayed.insert((until, key.clone()));
+            }
             let wanted = is_ready.then(|| followed.wanted(max_bytes));
             match (wanted, followed.sent) {
                 (Some(wanted), sent) if sent != Some(wanted) => {
@@ -425,7 +444,16 @@ impl Fetcher {
             Ok(Fetched { diverging: Some((div_epoch, end)), .. }) => {
                 partition.truncate_to_leader(epoch, div_epoch, end)
             }
-            Ok(fetched) => partition.append_fetched(epoch, followed.position, fetched, (now, woken)),
+            Ok(fetched) => {
+                let (bytes, high_watermark) = (fetched.records.len(), fetched.high_watermark);
+                let moved = partition.append_fetched(epoch, followed.position, fetched, (now, woken));
+                let throttle = &partition.shared.throttles.following;
+                if bytes > 0 && throttle.covers(&key.0, key.1) {
+                    throttle.record(bytes, now.mono);
+                }
+                followed.is_in_sync = moved.as_ref().is_ok_and(|position| position.offset >= high_watermark);
+                moved
+            }
             Err(FetchFailure::OffsetOutOfRange) => {
                 followed.phase = Phase::AsksEnd;
                 self.asking.insert(key.clone());
@@ -543,6 +571,12 @@ impl Fetcher {
 }
 
 impl Followed {
+    /// It catches up, is throttled, and too many bytes were fetched for such as it (KIP-73).
+    fn is_held_back(&self, now: Millis) -> bool {
+        let throttle = &self.partition.shared.throttles.following;
+        !self.is_in_sync && throttle.covers(self.partition.topic(), self.partition.index()) && throttle.is_exceeded(now)
+    }
+
     fn wanted(&self, max_bytes: i32) -> Wanted {
         Wanted {
             fetch_offset: self.position.offset,

@@ -158,16 +158,22 @@ impl Partition {
     /// Checks the fetches that read up to `isolation`, which rose.
     pub(super) fn wake_fetches(&self, state: &State, isolation: Isolation, woken: &mut Woken) {
         for (parked, slot) in state.waiters.fetches(isolation) {
-            if state.satisfies(parked, *slot) {
+            if self.satisfies(state, parked, *slot) {
                 woken.fetches.push(parked.clone());
             }
         }
     }
 
+    /// True if this partition's part of a parked fetch makes it worth answering.
+    fn satisfies(&self, state: &State, parked: &ParkedFetch, slot: usize) -> bool {
+        let is_held_back = self.is_held_back(state, &parked.params) && self.shared.throttles.leading.was_exceeded();
+        !is_held_back && state.satisfies(parked, slot)
+    }
+
     /// Lists a fetch that found too little. If more came in since it read, it is checked at once.
     pub(super) fn park_fetch(&self, slot: usize, parked: &Arc<ParkedFetch>, woken: &mut Woken) {
         let mut state = self.state.lock();
-        if state.is_offline || state.is_gone || state.satisfies(parked, slot) {
+        if state.is_offline || state.is_gone || self.satisfies(&state, parked, slot) {
             woken.fetches.push(parked.clone());
         }
         state.waiters.add_fetch(slot, parked.clone());
@@ -212,10 +218,13 @@ impl Partition {
         }
         let leader_end = state.log.log_end_offset();
         let max_bytes = max_bytes.min(usize::try_from(wanted.max_bytes).unwrap_or(0));
-        let data = match state.read(params.isolation, wanted, max_bytes, at_least_one) {
+        let mut data = match state.read(params.isolation, wanted, max_bytes, at_least_one) {
             Ok(data) => data,
             Err(error) => return Err(self.read_error(state, error, woken)),
         };
+        if self.is_held_back(state, params) && self.shared.throttles.leading.is_exceeded(now.mono) {
+            data.records = Records::default();
+        }
         if let Some(replica) = params.replica
             && is_first
             && data.diverging.is_none()
@@ -230,6 +239,14 @@ impl Partition {
             self.note_follower(state, &fetch, now, woken);
         }
         Ok(data)
+    }
+
+    /// The follower is out of sync and throttled: it gets no records while too many bytes go to such as it (KIP-73).
+    fn is_held_back(&self, state: &State, params: &FetchParams) -> bool {
+        let throttle = &self.shared.throttles.leading;
+        throttle.is_used()
+            && params.replica.is_some_and(|replica| !state.in_sync.committed().contains(&replica))
+            && throttle.covers(&self.topic, self.index)
     }
 
     fn note_follower(&self, state: &mut State, fetch: &FollowerFetch, now: Now, woken: &mut Woken) {

@@ -12,6 +12,7 @@ mod serving;
 mod storage;
 #[cfg(all(test, feature = "server"))]
 mod tests;
+pub mod throttle;
 mod transitions;
 mod upkeep;
 pub mod waiting;
@@ -33,6 +34,7 @@ use crate::log::{AbortedTxn, AppendError, Log, LogConfig, LogError};
 use fetch_session::Wanted;
 use follower::{FetchAsk, OffsetsAsk};
 use isr::{InSync, LagRule};
+use throttle::{ThrottleWindow, Throttles};
 use waiting::{ParkedDelete, ParkedFetch, ParkedProduce, Waiters};
 
 pub use leading::{Asker, FoundOffset, OffsetQuery};
@@ -81,6 +83,8 @@ pub struct Settings {
     pub delete_delay_ms: u64,
     /// `max.incremental.fetch.session.cache.slots`.
     pub fetch_session_slots: usize,
+    /// `replication.quota.window.num` and `replication.quota.window.size.seconds`.
+    pub throttle_window: ThrottleWindow,
     /// Topic settings that a topic does not set itself.
     pub log: LogConfig,
 }
@@ -107,6 +111,7 @@ impl Default for Settings {
             producer_expiration_check_ms: 600_000,
             delete_delay_ms: 60_000,
             fetch_session_slots: 1000,
+            throttle_window: ThrottleWindow::default(),
             log: LogConfig::default(),
         }
     }
@@ -404,6 +409,7 @@ pub(crate) struct Shared {
     pub(crate) alive: RwLock<BTreeSet<i32>>,
     /// In force for topics without settings of their own; begins as `settings.log` and changes with the broker's.
     pub(crate) default_log: RwLock<LogConfig>,
+    pub(crate) throttles: Throttles,
 }
 
 impl Shared {

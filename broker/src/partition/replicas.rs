@@ -166,7 +166,8 @@ impl Replicas {
         now: Now,
     ) -> Result<Replicas, StorageError> {
         let default_log = RwLock::new(settings.log.clone());
-        let shared = Arc::new(Shared { settings, disk, alive: RwLock::default(), default_log });
+        let throttles = Throttles::new(settings.throttle_window);
+        let shared = Arc::new(Shared { settings, disk, alive: RwLock::default(), default_log, throttles });
         let settings = &shared.settings;
         let configs = topic_configs.as_ref();
         let config = |topic: &str| configs.and_then(|all| all.get(topic)).unwrap_or(&settings.log).clone();
@@ -229,6 +230,11 @@ impl Replicas {
     /// The settings of topics that have none of their own, from the next [`Replicas::set_topic_configs`] on.
     pub fn set_default_config(&self, config: LogConfig) {
         *self.shared.default_log.write() = config;
+    }
+
+    /// How fast replicas that catch up are sent to, and are fetched.
+    pub fn throttles(&self) -> &Throttles {
+        &self.shared.throttles
     }
 
     /// The settings of all topics that have some of their own. Before this is known, nothing is deleted by age or size.
@@ -373,6 +379,7 @@ impl Replicas {
         let must_answer = outcomes.iter().any(|outcome| outcome.as_ref().map_or(true, |data| data.diverging.is_some()));
         let is_enough = bytes >= usize::try_from(params.min_bytes).unwrap_or(0);
         if params.max_wait_ms == 0 || outcomes.is_empty() || must_answer || is_enough {
+            self.count_throttled(&params, targets.iter().map(Option::as_ref), &outcomes, now);
             return Some(outcomes);
         }
         let available = outcomes.iter().map(|outcome| outcome.as_ref().map_or(0, |data| data.records.len())).collect();
@@ -462,10 +469,32 @@ impl Replicas {
         self.deadlines.forget(parked.place());
         let mut woken = Woken::default();
         parked.targets.iter().for_each(|target| target.partition.unpark_fetch(parked));
-        done(read_all(&parked.params, parked.targets.iter().map(Some), false, now, &mut woken));
+        let outcomes = read_all(&parked.params, parked.targets.iter().map(Some), false, now, &mut woken);
+        self.count_throttled(&parked.params, parked.targets.iter().map(Some), &outcomes, now);
+        done(outcomes);
         // A read can fail a directory; it wakes nobody else, so this ends.
         if !woken.failed_dirs.is_empty() {
             self.settle(woken, now, effects);
+        }
+    }
+
+    /// Counts what goes to followers whose replicas are throttled, in sync or not (KIP-73).
+    fn count_throttled<'a>(
+        &self,
+        params: &FetchParams,
+        targets: impl Iterator<Item = Option<&'a FetchTarget>>,
+        outcomes: &[FetchOutcome],
+        now: Now,
+    ) {
+        let throttle = &self.shared.throttles.leading;
+        if params.replica.is_none() || !throttle.is_used() {
+            return;
+        }
+        for (target, outcome) in targets.zip(outcomes) {
+            let (Some(target), Ok(data)) = (target, outcome) else { continue };
+            if !data.records.is_empty() && throttle.covers(target.partition.topic(), target.partition.index()) {
+                throttle.record(data.records.len(), now.mono);
+            }
         }
     }
 
