@@ -1,18 +1,25 @@
-//! Brokers whose connection just broke, and clients' questions for metadata that wait for the outcome. A client that loses a
+//! Brokers whose connection just broke or that just left, and clients' questions for metadata that wait for the outcome. A client that loses a
 //! leader asks another broker within a millisecond, before anybody can have elected the next one; told the old leader it
 //! would believe that and ask again only after a second (librdkafka). So it is answered when the news is here, or when
 //! waiting for news was in vain. Decides nothing about who is alive.
 
-use crate::cluster::image::Image;
+use crate::cluster::image::{BrokerImage, Image};
 use common::id::BrokerId;
 use common::time::{Millis, Now};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// How long a question for named topics waits at least: a broken connection is noticed within that.
 const GRACE_MS: u64 = 10;
 /// How long it waits at most for another leader.
 const HOLD_MS: u64 = 400;
+
+/// How long clients are still told of a broker that left: until they have taken its partitions to the next leaders.
+/// librdkafka 2.10 and later lets go of a broker that it is not told of any more; where that is told together with the
+/// next leader, it may give the partition's records to nobody, and looks for the leader anew only after a second. Apache
+/// Kafka tells of the dead for as long as their sessions live.
+const DEPARTED_MS: u64 = 10_000;
 
 /// Answers a question, from what the image says then.
 pub(crate) type Answer = Box<dyn FnOnce(Now) + Send>;
@@ -27,6 +34,7 @@ struct Question {
 #[derive(Default)]
 struct State {
     broken_at: BTreeMap<BrokerId, Millis>,
+    departed: BTreeMap<BrokerId, (Arc<BrokerImage>, Millis)>,
     waiting: Vec<Question>,
 }
 
@@ -47,6 +55,21 @@ impl Suspects {
         self.state.lock().broken_at.remove(&broker);
     }
 
+    /// These brokers are live no longer.
+    pub(crate) fn note_departed(&self, brokers: Vec<(BrokerId, Arc<BrokerImage>)>, now: Millis) {
+        let mut state = self.state.lock();
+        state.departed.retain(|_, (_, at)| now - *at < DEPARTED_MS);
+        state.departed.extend(brokers.into_iter().map(|(id, broker)| (id, (broker, now))));
+    }
+
+    /// The brokers of an image, and those that left lately, by id.
+    pub(crate) fn told_brokers(&self, image: &Image, now: Millis) -> BTreeMap<BrokerId, Arc<BrokerImage>> {
+        let state = self.state.lock();
+        let lately = state.departed.iter().filter(|(_, (_, at))| now - *at < DEPARTED_MS);
+        let departed = lately.map(|(id, (broker, _))| (*id, broker.clone()));
+        departed.chain(image.brokers().map(|(id, broker)| (id, broker.clone()))).collect()
+    }
+
     /// Keeps a question; when to look again.
     pub(crate) fn ask(&self, topics: Vec<String>, now: Millis, answer: Answer) -> Millis {
         let (not_before, deadline) = (now + GRACE_MS, now + HOLD_MS);
@@ -57,7 +80,7 @@ impl Suspects {
     /// The questions that can be answered now.
     pub(crate) fn ready(&self, image: &Image, now: Millis) -> Vec<Answer> {
         let mut guard = self.state.lock();
-        let State { broken_at, waiting } = &mut *guard;
+        let State { broken_at, waiting, .. } = &mut *guard;
         broken_at.retain(|_, at| now - *at < HOLD_MS);
         let is_ready = |question: &mut Question| {
             now >= question.deadline
@@ -99,6 +122,26 @@ mod tests {
                 ..Default::default()
             }],
             ..Default::default()
+        }
+    }
+
+    #[test]
+    fn who_left_is_told_of_for_a_while() {
+        let suspects = Suspects::default();
+        let mut image = Image::default();
+        // Which brokers are live from when on, and of whom clients are told at a moment.
+        let cases: [(&[i32], u64, u64, &[i32]); 5] = [
+            (&[1, 2], 0, 0, &[1, 2]),
+            (&[2], 100, 100, &[1, 2]),
+            (&[2], 200, 99 + DEPARTED_MS, &[1, 2]),
+            (&[2], 200, 100 + DEPARTED_MS, &[2]),
+            (&[1, 2, 3], 300, 400, &[1, 2, 3]),
+        ];
+        for (live, since, now, expected) in cases {
+            let change = image.update(told(live, 1)).unwrap();
+            suspects.note_departed(change.brokers_gone, Millis(since));
+            let told: Vec<i32> = suspects.told_brokers(&image, Millis(now)).keys().map(|id| id.0).collect();
+            assert_eq!(told, expected, "{live:?} since {since}, asked at {now}");
         }
     }
 

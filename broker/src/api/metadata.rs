@@ -4,7 +4,7 @@
 //! LEADER_NOT_AVAILABLE, LISTENER_NOT_FOUND (version 6 on), REPLICA_NOT_AVAILABLE (version 0).
 
 use super::{Context, Endpoint, Reply, Ticket};
-use crate::cluster::image::{Image, PartitionImage};
+use crate::cluster::image::{BrokerImage, Image, PartitionImage};
 use crate::cluster::{TopicsAction, TopicsOutcome, TopicsRequest, Waiter, topic_name};
 use crate::topics_on_demand::new_topic;
 use common::id::BrokerId;
@@ -13,8 +13,10 @@ use common::kafka::messages::{
     MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
     MetadataResponseTopic,
 };
-use std::collections::BTreeSet;
+use common::time::Now;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// See the top of the file.
@@ -33,9 +35,12 @@ impl Endpoint for Metadata {
         if let Some(names) = may_wait(ctx, &request) {
             let (broker, ticket) = (broker.clone(), ctx.ticket::<MetadataRequest>());
             let (version, listener) = (ctx.version, ctx.connection.listener.clone());
-            let answer = move |_| {
-                let (mut response, missing) =
-                    View { version, listener: &listener }.respond(&broker.image.read(), &request);
+            let answer = move |now: Now| {
+                let (mut response, missing) = {
+                    let image = broker.image.read();
+                    let brokers = broker.suspects.told_brokers(&image, now.mono);
+                    View { version, listener: &listener, brokers }.respond(&image, &request)
+                };
                 response.cluster_id = broker.cluster.cluster_id();
                 // Deleted meanwhile.
                 let unknown = |name| without_partitions(Some(name), Uuid::nil(), ErrorCode::UnknownTopicOrPartition);
@@ -46,10 +51,10 @@ impl Endpoint for Metadata {
             ctx.broker.outbox.wake_at(at);
             return Reply::Parked;
         }
-        let view = View { version: ctx.version, listener: &ctx.connection.listener };
         let (mut response, missing) = {
             let image = broker.image.read();
-            view.respond(&image, &request)
+            let brokers = broker.suspects.told_brokers(&image, ctx.now.mono);
+            View { version: ctx.version, listener: &ctx.connection.listener, brokers }.respond(&image, &request)
         };
         response.cluster_id = cluster_id;
         let may_create = request.allow_auto_topic_creation && broker.config.auto_create_topics_enable;
@@ -95,13 +100,15 @@ fn refuse(request: &MetadataRequest, version: i16) -> Option<MetadataResponse> {
 struct View<'a> {
     version: i16,
     listener: &'a str,
+    /// Those that are live, or were until just now.
+    brokers: BTreeMap<BrokerId, Arc<BrokerImage>>,
 }
 
 impl View<'_> {
     /// The answer as far as the image gives it, and the names it does not know.
     fn respond(&self, image: &Image, request: &MetadataRequest) -> (MetadataResponse, Vec<String>) {
         let mut response = MetadataResponse {
-            brokers: self.brokers(image),
+            brokers: self.told_brokers(),
             controller_id: image.controller().map_or(-1, |controller| controller.0),
             ..MetadataResponse::default()
         };
@@ -135,9 +142,8 @@ impl View<'_> {
         (response, missing)
     }
 
-    fn brokers(&self, image: &Image) -> Vec<MetadataResponseBroker> {
-        let broker = |id: BrokerId| {
-            let known = image.broker(id)?;
+    fn told_brokers(&self) -> Vec<MetadataResponseBroker> {
+        let broker = |(id, known): (&BrokerId, &Arc<BrokerImage>)| {
             let endpoint = known.endpoint(self.listener)?;
             Some(MetadataResponseBroker {
                 node_id: id.0,
@@ -146,7 +152,7 @@ impl View<'_> {
                 rack: known.rack.clone(),
             })
         };
-        image.brokers().filter_map(|(id, _)| broker(id)).collect()
+        self.brokers.iter().filter_map(broker).collect()
     }
 
     fn topic(&self, image: &Image, name: &str) -> Option<MetadataResponseTopic> {

@@ -35,6 +35,7 @@ pub(crate) fn apply(broker: &Arc<Broker>, request: UpdateMetadataRequest, now: N
             Err(_) => return answer(ErrorCode::StaleControllerEpoch),
         }
     };
+    broker.suspects.note_departed(change.brokers_gone, now.mono);
     broker.replicas.set_alive(alive);
     broker.on_live_brokers(now);
     broker.watch_others();

@@ -99,8 +99,8 @@ pub struct ImageChange {
     pub deleted: Vec<(String, i32)>,
     /// Topics that are new, changed or gone.
     pub topics: Vec<String>,
-    /// Brokers that were live before the request and are not now.
-    pub brokers_gone: Vec<BrokerId>,
+    /// Brokers that were live before the request and are not now, with what was known of them.
+    pub brokers_gone: Vec<(BrokerId, Arc<BrokerImage>)>,
     /// Another broker is the controller, or the same in another reign.
     pub is_other_controller: bool,
 }
@@ -172,12 +172,13 @@ impl Image {
         self.controller = (request.controller_id >= 0).then_some(BrokerId(request.controller_id));
         let live: BTreeMap<i32, Arc<BrokerImage>> =
             request.live_brokers.into_iter().map(|broker| (broker.id, Arc::new(broker_image(broker)))).collect();
+        let before = std::mem::replace(&mut self.brokers, live);
+        let gone = before.into_iter().filter(|(id, _)| !self.brokers.contains_key(id));
         let mut change = ImageChange {
-            brokers_gone: self.brokers.keys().filter(|id| !live.contains_key(id)).map(|&id| BrokerId(id)).collect(),
+            brokers_gone: gone.map(|(id, broker)| (BrokerId(id), broker)).collect(),
             is_other_controller,
             ..ImageChange::default()
         };
-        self.brokers = live;
         for topic in request.topic_states {
             self.set_id(&topic.topic_name, topic.topic_id);
             for partition in topic.partition_states {
@@ -315,7 +316,7 @@ mod tests {
         let mut image = Image::default();
         image.update(request(5, &[1, 2], &[("t", 7, &[(0, 1), (1, 2)]), ("u", 8, &[(0, 1)])])).unwrap();
         let change = image.update(request(5, &[1], &[("t", 7, &[(1, -1)])])).unwrap();
-        assert_eq!(change.brokers_gone, [BrokerId(2)]);
+        assert_eq!(change.brokers_gone.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [2]);
         assert_eq!(change.topics, ["t"]);
         assert_eq!(image.partition("t", 0).unwrap().leader, 1);
         assert_eq!(image.partition("t", 1).unwrap().leader, NO_LEADER);

@@ -6,8 +6,9 @@ partition produced after it. (A producer that writes to a single partition has n
 for the new leader only once a second.)
 WHOM is `leader` (any leader that is not the controller, where that can be chosen), `controller` (a leader that is the
 controller as well) or `any`. In RESTART, a shell command, and PID_FILE {id} stands for the broker. At the end everything
-acknowledged is read again. Prints one line of JSON."""
-import json, os, signal, subprocess, sys, threading, time
+acknowledged is read again. Prints one line of JSON. With LOGS=pattern in the environment what the servers logged during
+kills that took longer than SLOW_MS (200) goes to standard error, in the order of time."""
+import datetime, glob, json, os, signal, subprocess, sys, threading, time
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
@@ -26,6 +27,21 @@ def alive(pid):
         return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+def show_story(begin, end):
+    """What the logs say between two moments of the wall clock, each line with the milliseconds since the first."""
+    lines = []
+    for path in glob.glob(os.environ.get("LOGS", "")):
+        for line in open(path, errors="replace"):
+            try:
+                at = datetime.datetime.fromisoformat(line.split(None, 1)[0].replace("Z", "+00:00")).timestamp()
+            except (IndexError, ValueError):
+                continue
+            if begin - 0.02 <= at <= end + 0.02:
+                lines.append((at, os.path.basename(path), line.split(None, 1)[1].rstrip()))
+    for at, name, line in sorted(lines):
+        print(f"  {(at - begin) * 1000:7.1f} {name}: {line}", file=sys.stderr)
 
 
 def wait_for(what, seconds=120):
@@ -109,7 +125,7 @@ for turn in range(kills):
     wait_for(lambda: any(load.acknowledged.get(n, (None,))[0] == load.partition for n in range(seen, load.number)))
     load.first_ack.clear()
     pid = int(open(pid_file.replace("{id}", str(victim))).read())
-    killed_at = time.monotonic()
+    killed_at, began = time.monotonic(), time.time()
     os.kill(pid, signal.SIGKILL)
     while alive(pid):
         pass
@@ -120,6 +136,8 @@ for turn in range(kills):
     times.append((load.ack_at - killed_at) * 1000)
     print(f"kill {turn + 1}: broker {victim}{' (controller)' if victim == known.controller_id else ''}, "
           f"{times[-1]:.0f} ms, at {time.strftime('%T')}", file=sys.stderr, flush=True)
+    if times[-1] > float(os.environ.get("SLOW_MS", 200)):
+        show_story(began, began + times[-1] / 1000)
     load.since = None
     shell(restart, victim)
 load.ends = True
@@ -142,6 +160,6 @@ for p in range(count):
 lost = [n for n in load.acknowledged if str(n).encode() not in found]
 times.sort()
 at = lambda share: round(times[min(len(times) - 1, int(len(times) * share))])
-print(json.dumps({"kills": kills, "whom": whom, "p50_ms": at(0.5), "p90_ms": at(0.9), "p99_ms": at(0.99), "max_ms": round(times[-1]),
+print(json.dumps({"of": os.environ.get("NAME", ""), "kills": kills, "whom": whom, "p50_ms": at(0.5), "p90_ms": at(0.9), "p99_ms": at(0.99), "max_ms": round(times[-1]),
                   "acknowledged": len(load.acknowledged), "lost": len(lost), "twice": doubles, "errors": len(load.failed)}))
 sys.exit(1 if lost or doubles or load.failed else 0)

@@ -45,6 +45,11 @@ fn image() -> Image {
     image
 }
 
+fn view(version: i16, listener: &str) -> View<'_> {
+    let brokers = image().brokers().map(|(id, broker)| (id, broker.clone())).collect();
+    View { version, listener, brokers }
+}
+
 fn names(names: &[&str]) -> MetadataRequest {
     let topic = |name: &&str| MetadataRequestTopic { name: Some((*name).into()), ..Default::default() };
     MetadataRequest { topics: Some(names.iter().map(topic).collect()), ..Default::default() }
@@ -52,7 +57,7 @@ fn names(names: &[&str]) -> MetadataRequest {
 
 /// Error, leader and number of replicas of each partition of `t`.
 fn check(version: i16, listener: &str, expected: &[(ErrorCode, i32, usize)]) {
-    let (response, missing) = View { version, listener }.respond(&image(), &names(&["t", "t", "none"]));
+    let (response, missing) = view(version, listener).respond(&image(), &names(&["t", "t", "none"]));
     assert_eq!(missing, ["none"]);
     let [topic] = &response.topics[..] else { panic!("{response:?}") };
     let found: Vec<_> = topic.partitions.iter().map(|p| (p.error_code, p.leader_id, p.replica_nodes.len())).collect();
@@ -72,7 +77,7 @@ fn partitions_by_version_and_listener() {
 #[test]
 fn brokers_of_the_listener_alone() {
     let brokers = |listener| {
-        let (response, _) = View { version: 9, listener }.respond(&image(), &names(&[]));
+        let (response, _) = view(9, listener).respond(&image(), &names(&[]));
         assert_eq!((response.controller_id, response.topics.len()), (2, 0));
         response.brokers.iter().map(|broker| (broker.node_id, broker.port)).collect::<Vec<_>>()
     };
@@ -83,15 +88,14 @@ fn brokers_of_the_listener_alone() {
 #[test]
 fn all_topics_and_ids() {
     let image = image();
-    let view = View { version: 12, listener: "A" };
     let all = |version, topics| {
         let request = MetadataRequest { topics, ..Default::default() };
-        View { version, listener: "A" }.respond(&image, &request).0.topics.len()
+        view(version, "A").respond(&image, &request).0.topics.len()
     };
     assert_eq!((all(0, Some(Vec::new())), all(1, None), all(1, Some(Vec::new()))), (1, 1, 0));
     let id = |id| MetadataRequestTopic { topic_id: Uuid::from_u128(id), name: None };
     let request = MetadataRequest { topics: Some(vec![id(5), id(6)]), ..Default::default() };
-    let (response, missing) = view.respond(&image, &request);
+    let (response, missing) = view(12, "A").respond(&image, &request);
     assert!(missing.is_empty());
     let found: Vec<_> = response.topics.iter().map(|topic| (topic.name.as_deref(), topic.error_code)).collect();
     assert_eq!(found, [(Some("t"), 0), (None, ErrorCode::UnknownTopicId.code())]);
