@@ -16,12 +16,15 @@ pub const LEADER_EPOCH_FILE: &str = "leader-epoch-checkpoint";
 /// [`EpochCache::end_offset_for`].
 ///
 /// A change is not synced: a failover changes thousands of these files at once, and records behind the recovery point
-/// tell their epochs again when the log is opened. Before the recovery point rises the file is made durable.
+/// tell their epochs again when the log is opened. Before the recovery point rises the file is made durable. An epoch
+/// that begins without a record is not even written: opened again, the log would not have it, as in Kafka.
 pub struct EpochCache {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     entries: Vec<EpochEntry>,
     is_unsynced: bool,
+    /// The latest entry is not in the file.
+    is_unwritten: bool,
 }
 
 /// An epoch and the offset of its first record.
@@ -75,7 +78,13 @@ impl EpochCache {
 
     /// A cache without entries; whatever the file holds stays until the next change.
     pub fn empty(disk: Arc<dyn Disk>, dir: &Path) -> EpochCache {
-        EpochCache { disk, path: dir.join(LEADER_EPOCH_FILE), entries: Vec::new(), is_unsynced: false }
+        EpochCache {
+            disk,
+            path: dir.join(LEADER_EPOCH_FILE),
+            entries: Vec::new(),
+            is_unsynced: false,
+            is_unwritten: false,
+        }
     }
 
     /// Follows the renaming of the partition's directory.
@@ -83,13 +92,22 @@ impl EpochCache {
         self.path = dir.join(LEADER_EPOCH_FILE);
     }
 
-    /// Notes that `epoch` begins at `start_offset`. Entries that contradict it (same or later epoch, same or later
-    /// offset) go. No effect, and no write, if the epoch is the latest and began before.
+    /// Notes that `epoch` begins at `start_offset`, with a record. Entries that contradict it (same or later epoch, same
+    /// or later offset) go. No effect, and no write, if the epoch is the latest and began before with a record.
     pub fn assign(&mut self, epoch: i32, start_offset: i64) -> Result<(), LogError> {
-        if epoch < 0 || start_offset < 0 || !self.put(EpochEntry { epoch, start_offset }) {
+        if epoch < 0 || start_offset < 0 {
             return Ok(());
         }
-        self.write()
+        let is_changed = self.put(EpochEntry { epoch, start_offset });
+        if is_changed || self.is_unwritten { self.write() } else { Ok(()) }
+    }
+
+    /// As [`EpochCache::assign`] for an epoch without a record so far, which the file gets with its first one: a failover
+    /// of thousands of partitions, most of which nobody writes to, changes no file.
+    pub fn assign_without_record(&mut self, epoch: i32, start_offset: i64) {
+        if epoch >= 0 && start_offset >= 0 && self.put(EpochEntry { epoch, start_offset }) {
+            self.is_unwritten = true;
+        }
     }
 
     /// As [`EpochCache::assign`], without writing the file: for recovery, which writes once at its end.
@@ -188,7 +206,7 @@ impl EpochCache {
 
     /// Replaces the file by what is in memory.
     pub(crate) fn write(&mut self) -> Result<(), LogError> {
-        self.is_unsynced = true;
+        (self.is_unsynced, self.is_unwritten) = (true, false);
         self.disk.write_unsynced(&self.path, self.text().as_bytes()).map_err(LogError::io("write", &self.path))
     }
 
@@ -196,7 +214,7 @@ impl EpochCache {
     pub(crate) fn sync(&mut self) -> Result<(), LogError> {
         if self.is_unsynced {
             self.disk.write_atomic(&self.path, self.text().as_bytes()).map_err(LogError::io("write", &self.path))?;
-            self.is_unsynced = false;
+            (self.is_unsynced, self.is_unwritten) = (false, false);
         }
         Ok(())
     }
@@ -247,6 +265,18 @@ mod tests {
                 assert_eq!(pairs(&reread), kept, "{given:?} on disk");
             }
         }
+    }
+
+    #[test]
+    fn an_epoch_without_a_record_is_written_with_its_first_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cache = cache(dir.path(), &[(1, 0)]);
+        let on_disk = || pairs(&EpochCache::open(Arc::new(StdDisk), dir.path()).unwrap());
+        cache.assign_without_record(2, 10);
+        cache.assign_without_record(4, 10);
+        assert_eq!((pairs(&cache), on_disk()), (vec![(1, 0), (4, 10)], vec![(1, 0)]));
+        cache.assign(4, 10).unwrap();
+        assert_eq!((pairs(&cache), on_disk()), (vec![(1, 0), (4, 10)], vec![(1, 0), (4, 10)]));
     }
 
     #[test]

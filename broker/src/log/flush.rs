@@ -105,6 +105,8 @@ impl Log {
         // A log to which nothing was written since it was opened is as durable as it was; most of thousands are.
         let is_empty = self.log_start_offset == self.log_end_offset;
         let is_settled = self.log_end_offset <= self.recovery_point && !self.producers.lacks_snapshot();
+        // Kafka takes a segment without indexes for a damaged one.
+        self.active_mut().make_indexes(disk.as_ref())?;
         if is_settled && (is_empty || !self.epochs.is_unsynced()) {
             return Ok(());
         }

@@ -51,11 +51,12 @@ pub(crate) fn to_sync(disk: &dyn Disk, dir: &Path) -> Result<Option<Arc<dyn Disk
     }
 }
 
-/// Writes the topic id of a partition directory, not synced.
+/// Writes the topic id of a partition directory that has none, not synced: what is written in part only counts as nothing.
 pub fn write_topic_id(disk: &dyn Disk, dir: &Path, topic_id: Uuid) -> Result<(), LogError> {
     let path = dir.join(PARTITION_METADATA_FILE);
     let text = format!("version: 0\ntopic_id: {}", URL_SAFE_NO_PAD.encode(topic_id.as_bytes()));
-    disk.write_unsynced(&path, text.as_bytes()).map_err(LogError::io("write", &path))
+    let file = disk.open(&path, true).map_err(LogError::io("create", &path))?;
+    file.write_at(text.as_bytes(), 0).map_err(LogError::io("write", &path))
 }
 
 #[cfg(test)]

@@ -248,8 +248,8 @@ impl Log {
     }
 
     /// Notes that a leader epoch begins at an offset: done when becoming leader, before the first append.
-    pub fn assign_epoch_start_offset(&mut self, epoch: i32, offset: i64) -> Result<(), LogError> {
-        self.epochs.assign(epoch, offset)
+    pub fn assign_epoch_start_offset(&mut self, epoch: i32, offset: i64) {
+        self.epochs.assign_without_record(epoch, offset);
     }
 
     /// The producers that have written here, for DescribeProducers.

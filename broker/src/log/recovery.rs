@@ -1,7 +1,7 @@
 //! Opening a log: clearing away what a crash left half done, checking what was not synced, and finding out where the
 //! log ends and who its producers are. After it everything in memory agrees with the files.
 
-use super::epochs::EpochCache;
+use super::epochs::{EpochCache, LEADER_EPOCH_FILE};
 use super::index::{AbortedTxn, OFFSET_ENTRY_BYTES, TIME_ENTRY_BYTES, TXN_ENTRY_BYTES};
 use super::producers::{CompletedTxn, Prepared, Producers, SNAPSHOT_SUFFIX};
 use super::scan::{Scanned, Scanner, WALK_CHUNK_BYTES};
@@ -34,10 +34,20 @@ pub(super) fn open(
     now: Now,
 ) -> Result<Log, LogError> {
     disk.create_dir_all(&dir).map_err(LogError::io("create", &dir))?;
-    finish_interrupted_work(disk.as_ref(), &dir)?;
-    let files = DirFiles::list(disk.as_ref(), &dir)?;
+    let mut entries = list(disk.as_ref(), &dir)?;
+    if finish_interrupted_work(disk.as_ref(), &dir, &entries)? {
+        entries = list(disk.as_ref(), &dir)?;
+    }
+    let is_new = entries.is_empty();
+    let files = DirFiles::sort(disk.as_ref(), &dir, &entries)?;
     let mut start = start;
-    let epochs = match EpochCache::open(Arc::clone(&disk), &dir) {
+    let has_epochs = entries.iter().any(|entry| entry.name == LEADER_EPOCH_FILE);
+    let epochs = if has_epochs {
+        EpochCache::open(Arc::clone(&disk), &dir)
+    } else {
+        Ok(EpochCache::empty(Arc::clone(&disk), &dir))
+    };
+    let epochs = match epochs {
         Ok(epochs) => epochs,
         // Kafka makes the file when it makes the log, and writes to it with the first record.
         Err(LogError::Malformed { .. }) if files.is_without_records() => EpochCache::empty(Arc::clone(&disk), &dir),
@@ -70,7 +80,7 @@ pub(super) fn open(
         scratch: Scratch::default(),
     };
     load_segments(&mut log, &files, start)?;
-    find_ends(&mut log, start)?;
+    find_ends(&mut log, start, is_new)?;
     log.epochs.truncate_from_end(log.log_end_offset)?;
     log.epochs.truncate_from_start(start.log_start_offset)?;
 
@@ -112,16 +122,15 @@ impl DirFiles {
         self.segments.values().all(|segment| segment.log_len == 0)
     }
 
-    fn list(disk: &dyn Disk, dir: &Path) -> Result<DirFiles, LogError> {
+    fn sort(disk: &dyn Disk, dir: &Path, entries: &[DirEntry]) -> Result<DirFiles, LogError> {
         let mut files = DirFiles { segments: BTreeMap::new(), snapshots: BTreeSet::new() };
-        let entries = list(disk, dir)?;
-        for entry in &entries {
+        for entry in entries {
             if let Some((base, LOG_SUFFIX)) = split_name(&entry.name) {
                 let segment = SegmentFiles { log_len: entry.len, modified: entry.modified, ..Default::default() };
                 files.segments.insert(base, segment);
             }
         }
-        for entry in &entries {
+        for entry in entries {
             let Some((base, suffix)) = split_name(&entry.name) else { continue };
             let segment = files.segments.get_mut(&base);
             let slot = match (suffix, segment) {
@@ -145,9 +154,13 @@ impl DirFiles {
     }
 }
 
-/// Removes what was being deleted or compacted, and completes the replacement of segments by compacted ones.
-fn finish_interrupted_work(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> {
-    let entries = list(disk, dir)?;
+/// Removes what was being deleted or compacted, and completes the replacement of segments by compacted ones. True if
+/// there was something to do.
+fn finish_interrupted_work(disk: &dyn Disk, dir: &Path, entries: &[DirEntry]) -> Result<bool, LogError> {
+    let is_left_over = |name: &str| [DELETED_SUFFIX, CLEANED_SUFFIX, SWAP_SUFFIX].iter().any(|end| name.ends_with(end));
+    if !entries.iter().any(|entry| is_left_over(&entry.name)) {
+        return Ok(false);
+    }
     let with_suffix =
         |suffix: &str| -> Vec<&DirEntry> { entries.iter().filter(|entry| entry.name.ends_with(suffix)).collect() };
     for entry in with_suffix(DELETED_SUFFIX).into_iter().chain(with_suffix(CLEANED_SUFFIX)) {
@@ -164,7 +177,7 @@ fn finish_interrupted_work(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> 
         }
     }
     if swaps.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let mut replaced: Option<Range<i64>> = None;
     for (base, entry) in &swaps {
@@ -175,7 +188,7 @@ fn finish_interrupted_work(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> 
         }
     }
     if let Some(replaced) = replaced {
-        for entry in &entries {
+        for entry in entries {
             let Some((base, suffix)) = split_name(&entry.name) else { continue };
             if replaced.contains(&base) && !suffix.ends_with(SWAP_SUFFIX) {
                 tracing::info!(dir = %dir.display(), name = entry.name, "removing file replaced by compaction");
@@ -188,7 +201,8 @@ fn finish_interrupted_work(disk: &dyn Disk, dir: &Path) -> Result<(), LogError> 
         let to = dir.join(entry.name.trim_end_matches(SWAP_SUFFIX));
         disk.rename(&from, &to).map_err(LogError::io("rename", &from))?;
     }
-    disk.sync_dir(dir).map_err(LogError::io("sync", dir))
+    disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
+    Ok(true)
 }
 
 /// Offset behind the last whole batch of a segment file.
@@ -212,7 +226,9 @@ fn load_segments(log: &mut Log, files: &DirFiles, start: OpenState) -> Result<()
     for (base, segment_files) in &files.segments {
         let mut segment = Segment::open(&log.dir, *base, *segment_files, log.now)?;
         let unsynced = !start.clean_shutdown && *base >= first_unsynced;
-        let reason = if unsynced {
+        let reason = if last == Some(*base) && segment.is_bare(segment_files) {
+            None
+        } else if unsynced {
             Some("not synced")
         } else if !has_sane_indexes(disk.as_ref(), &segment, segment_files)? {
             Some("an index is missing or torn")
@@ -380,7 +396,7 @@ fn drop_segments_behind(log: &mut Log, files: &DirFiles, base: i64) -> Result<()
 }
 
 /// Finds the log's two ends and the recovery point; makes the first segment of an empty log.
-fn find_ends(log: &mut Log, start: OpenState) -> Result<(), LogError> {
+fn find_ends(log: &mut Log, start: OpenState, is_new: bool) -> Result<(), LogError> {
     let disk = Arc::clone(&log.disk);
     let mut end = None;
     if let Some(last) = log.segments.values_mut().next_back() {
@@ -407,7 +423,8 @@ fn find_ends(log: &mut Log, start: OpenState) -> Result<(), LogError> {
                 log.doom(&segment, None)?;
             }
             let (offset, jitter_ms) = (log.log_start_offset, log.roll_jitter_ms());
-            let segment = Segment::create(disk.as_ref(), &log.dir, offset, jitter_ms, log.now)?;
+            let make = if is_new { Segment::create_first } else { Segment::create };
+            let segment = make(disk.as_ref(), &log.dir, offset, jitter_ms, log.now)?;
             log.segments.insert(offset, segment);
             log.epochs.clear()?;
             log.producers.restart_at(offset)?;

@@ -66,6 +66,8 @@ pub(crate) struct Segment {
     modified: WallMillis,
     roll_jitter_ms: i64,
     bytes_since_index_entry: u32,
+    /// The files of the two sparse indexes are not there: nothing was ever written.
+    lacks_indexes: bool,
     /// The last batches, without a gap up to the end of the file.
     recent: VecDeque<Located>,
 }
@@ -95,6 +97,7 @@ impl Segment {
             modified: files.modified,
             roll_jitter_ms: 0,
             bytes_since_index_entry: 0,
+            lacks_indexes: files.log_len == 0 && files.index_len.is_none() && files.time_index_len.is_none(),
             recent: VecDeque::new(),
         })
     }
@@ -112,6 +115,42 @@ impl Segment {
         segment.roll_jitter_ms = roll_jitter_ms;
         segment.empty_files(disk)?;
         Ok(segment)
+    }
+
+    /// Makes the first segment of a log whose directory is new. Its indexes are made with its first batch: of thousands of
+    /// new partitions most are not written to for long.
+    pub(crate) fn create_first(
+        disk: &dyn Disk,
+        dir: &Path,
+        base_offset: i64,
+        roll_jitter_ms: i64,
+        now: Now,
+    ) -> Result<Segment, LogError> {
+        let files = SegmentFiles { modified: now.wall, ..SegmentFiles::default() };
+        let mut segment = Segment::open(dir, base_offset, files, now)?;
+        segment.roll_jitter_ms = roll_jitter_ms;
+        segment.log.create(disk)?;
+        segment.log.release();
+        segment.max_timestamp = OnceLock::from(TimestampOffset { timestamp: -1, offset: base_offset });
+        Ok(segment)
+    }
+
+    /// Makes the indexes' files if they are not there.
+    pub(crate) fn make_indexes(&mut self, disk: &dyn Disk) -> Result<(), LogError> {
+        if self.lacks_indexes {
+            self.index.reset(disk)?;
+            self.time_index.reset(disk)?;
+            self.index.file_mut().release();
+            self.time_index.file_mut().release();
+            self.lacks_indexes = false;
+        }
+        Ok(())
+    }
+
+    /// True if nothing is in the segment or in its indexes, so that nothing can be wrong with it.
+    pub(crate) fn is_bare(&self, files: &SegmentFiles) -> bool {
+        let lengths = [Some(files.log_len), files.index_len, files.time_index_len, files.txn_index_len];
+        lengths.into_iter().all(|length| length.unwrap_or(0) == 0)
     }
 
     /// Makes an empty segment whose files have `suffix` behind their names, for compaction to write.
@@ -139,6 +178,7 @@ impl Segment {
         self.log.release();
         self.index.file_mut().release();
         self.time_index.file_mut().release();
+        self.lacks_indexes = false;
         remove_if_there(disk, self.txn_index.file().path())?;
         self.max_timestamp = OnceLock::from(TimestampOffset { timestamp: -1, offset: self.base_offset });
         Ok(())
@@ -218,6 +258,7 @@ impl Segment {
         config: &LogConfig,
         now: Now,
     ) -> Result<(), LogError> {
+        self.make_indexes(disk)?;
         let file = self.log.get(disk)?;
         file.write_all_at(batches.parts, u64::from(self.size)).map_err(LogError::io("append to", self.log.path()))?;
         self.modified = now.wall;
@@ -309,6 +350,10 @@ impl Segment {
     /// Offset behind the last batch, found through the index; remembers the last batches on the way. `None` if
     /// the file does not end with a whole batch.
     pub(crate) fn find_end(&mut self, disk: &dyn Disk) -> Result<Option<i64>, LogError> {
+        if self.size == 0 && self.index.count() == 0 && self.time_index.count() == 0 {
+            self.max_timestamp.get_or_init(|| TimestampOffset { timestamp: -1, offset: self.base_offset });
+            return Ok(Some(self.base_offset));
+        }
         self.max_timestamp(disk)?;
         let start = match self.index.last(disk)? {
             // The zeros at the end of an index that Kafka allocated and did not get to trim are no entries.
@@ -402,6 +447,7 @@ impl Segment {
     ) -> Result<u32, LogError> {
         self.index.reset(disk)?;
         self.time_index.reset(disk)?;
+        self.lacks_indexes = false;
         self.txn_index.reset(disk)?;
         self.recent.clear();
         self.max_timestamp = OnceLock::from(TimestampOffset { timestamp: -1, offset: self.base_offset });

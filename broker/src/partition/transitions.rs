@@ -123,13 +123,13 @@ impl Partition {
         let was_leader = self.is_leader(state);
         let is_new_epoch = new.leader_epoch > state.leader_epoch;
         let start = state.log.log_end_offset();
-        let prepared = self.learn_topic_id(state, new.topic_id).and_then(|()| {
-            // A follower may ask for an epoch in which nothing was written; it must find it here (KIP-101).
-            if is_new_epoch { state.log.assign_epoch_start_offset(new.leader_epoch, start) } else { Ok(()) }
-        });
-        if let Err(error) = prepared {
+        if let Err(error) = self.learn_topic_id(state, new.topic_id) {
             self.note_failure(state, &error, woken);
             return Err(StateError::Storage);
+        }
+        if is_new_epoch {
+            // A follower may ask for an epoch in which nothing was written; it must find it here (KIP-101).
+            state.log.assign_epoch_start_offset(new.leader_epoch, start);
         }
         state.adding.clone_from(&new.adding);
         state.in_sync.assign(&new.replicas, &new.isr);

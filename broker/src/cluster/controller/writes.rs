@@ -52,8 +52,11 @@ impl Writes {
 impl Reign {
     /// Sends what is queued.
     pub(super) fn flush_writes(&mut self, io: &mut Io<'_>) {
-        let (changes, creations): (Vec<_>, Vec<_>) =
+        let (mut changes, creations): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.writes.queue).into_iter().partition(|write| write.version.is_some());
+        // When a broker of thousands of partitions dies, those that it led come before those that only lose a follower.
+        let leader = |tp: &Tp| self.mirror.partition(tp).and_then(|partition| Some(partition.state.as_ref()?.leader));
+        changes.sort_by_cached_key(|write| leader(&write.tp) == Some(write.state.leader));
         for batch in changes.chunks(STATES_PER_MULTI) {
             let number = self.new_batch(batch.to_vec());
             let ops = batch.iter().map(|write| {
