@@ -26,6 +26,11 @@ fn known_bugs_of_replication() {
 }
 
 #[test]
+fn known_bugs_of_transactions() {
+    tests::wounds::transactions::CASES.iter().for_each(check);
+}
+
+#[test]
 fn known_bugs_of_single_machines() {
     tests::wounds::machines::CASES.iter().for_each(check);
 }

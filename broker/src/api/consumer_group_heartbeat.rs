@@ -42,6 +42,7 @@ impl Endpoint for ConsumerGroupHeartbeat {
             regex: request.subscribed_topic_regex,
             assignor: request.server_assignor,
             owned: request.topic_partitions.map(partitions),
+            classic: None,
         };
         let waiter = Box::new(move |result| ticket.answer(&response(result)));
         ctx.broker.with_groups(ctx.now, |groups, io| groups.consumer_heartbeat(&request.group_id, &input, waiter, io));

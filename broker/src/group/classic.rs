@@ -748,11 +748,11 @@ impl ClassicGroup {
         }
     }
 
-    /// This broker no longer looks after the group: whoever waits is sent away.
-    pub(super) fn unload(&mut self, turn: &mut Turn<'_>) {
+    /// The group is no longer looked after here, or in this way: whoever waits is sent away.
+    pub(super) fn unload(&mut self, error: GroupError, turn: &mut Turn<'_>) {
         for member_id in self.members.keys().cloned().collect::<Vec<_>>() {
-            self.answer_join(&member_id, Err(GroupError::NotCoordinator), turn);
+            self.answer_join(&member_id, Err(error), turn);
         }
-        self.answer_syncs(Some(GroupError::NotCoordinator), turn);
+        self.answer_syncs(Some(error), turn);
     }
 }

@@ -5,8 +5,10 @@
 //! States: Empty while there are no members; Assigning when the group's epoch is ahead of its target's; Reconciling
 //! while a member is not there yet; else Stable.
 
+mod classic_members;
 mod heartbeat;
 mod messages;
+mod migrate;
 mod reconcile;
 
 pub use messages::{
@@ -61,13 +63,17 @@ pub(super) struct Member {
     session_ends: Option<Millis>,
     /// When it has to have given up its partitions, and in which epoch it is until then.
     revocation_ends: Option<(Millis, i32)>,
+    /// When a member of the classic protocol that was told to join again has to have done so.
+    join_ends: Option<Millis>,
+    /// When one that has joined has to have synced.
+    sync_ends: Option<Millis>,
 }
 
 impl Member {
     fn new() -> Member {
         let subscription = ConsumerMemberValue { rebalance_timeout_ms: -1, ..ConsumerMemberValue::default() };
         let current = CurrentValue { previous_epoch: -1, ..CurrentValue::default() };
-        Member { subscription, current, session_ends: None, revocation_ends: None }
+        Member { subscription, current, session_ends: None, revocation_ends: None, join_ends: None, sync_ends: None }
     }
 
     fn is_reconciled_to(&self, epoch: i32) -> bool {
@@ -229,8 +235,8 @@ impl ConsumerGroup {
     /// The group was read from the log: members get a whole session to show up.
     pub(super) fn on_loaded(&mut self, now: Millis, settings: &GroupSettings) {
         for member in self.members.values_mut() {
-            member.session_ends = Some(now + settings.consumer_session_timeout_ms);
-            if member.current.state == MemberState::Unrevoked {
+            member.session_ends = Some(now + session_ms(member, settings));
+            if member.subscription.classic.is_none() && member.current.state == MemberState::Unrevoked {
                 member.revocation_ends = Some((now + revocation_ms(member), member.current.epoch));
             }
         }
@@ -316,8 +322,10 @@ impl ConsumerGroup {
 
     /// When [`ConsumerGroup::tick`] has something to do at the earliest.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
-        let ends =
-            |member: &Member| member.session_ends.into_iter().chain(member.revocation_ends.map(|(at, _)| at)).min();
+        let ends = |member: &Member| {
+            let revocation = member.revocation_ends.map(|(at, _)| at);
+            [member.session_ends, revocation, member.join_ends, member.sync_ends].into_iter().flatten().min()
+        };
         self.members.values().filter_map(ends).min()
     }
 
@@ -330,6 +338,10 @@ impl ConsumerGroup {
                 "its session expired"
             } else if member.revocation_ends.is_some_and(|(at, epoch)| at <= now && epoch == member.current.epoch) {
                 "it did not give up its partitions in time"
+            } else if member.join_ends.is_some_and(|at| at <= now) {
+                "it did not join again in time"
+            } else if member.sync_ends.is_some_and(|at| at <= now) {
+                "it did not sync in time"
             } else {
                 member.revocation_ends.take_if(|(at, _)| *at <= now);
                 continue;
@@ -340,7 +352,7 @@ impl ConsumerGroup {
                 warn!(group = self.id, member = id, %error, "the removal was not recorded");
                 if let Some(member) = self.members.get_mut(&id) {
                     member.session_ends = Some(now + RETRY_MS);
-                    member.revocation_ends = None;
+                    (member.revocation_ends, member.join_ends, member.sync_ends) = (None, None, None);
                 }
             }
         }
@@ -376,6 +388,14 @@ impl ConsumerGroup {
             assignor: self.assignor_of(&subscriptions, &settings.assignors).name(),
             members: self.members.iter().map(member).collect(),
         }
+    }
+}
+
+/// How long a member may be silent: one of the classic protocol has said so.
+fn session_ms(member: &Member, settings: &GroupSettings) -> u64 {
+    match &member.subscription.classic {
+        Some(classic) => u64::try_from(classic.session_timeout_ms).unwrap_or(0),
+        None => settings.consumer_session_timeout_ms,
     }
 }
 

@@ -3,10 +3,12 @@
 
 use super::consumer_group::{ConsumerDescription, ConsumerGroup, HeartbeatInput, HeartbeatResult, Refusal};
 use super::entry::{Group, Kind};
+use super::records::GroupRecord;
 use super::shard::Shard;
-use super::turn::{GroupSettings, Waiter};
-use super::{Described, GroupError, Groups, Io};
+use super::turn::{GroupSettings, Turn, Waiter};
+use super::{Described, GroupError, Groups, Io, PROTOCOL_TYPE};
 use std::collections::BTreeSet;
+use tracing::info;
 
 impl Groups {
     /// ConsumerGroupHeartbeat.
@@ -65,35 +67,64 @@ impl Shard {
         io: &mut Io<'_>,
     ) {
         let joins = input.epoch == 0;
-        let found = self.groups.get(group_id).map(|group| (group.consumer().is_some(), group.is_idle()));
+        let found = self.groups.get(group_id).map(|group| group.consumer().is_some());
         let refuse = |text: String| Err(GroupError::NotFound.because(text));
         match found {
-            Some((true, _)) => {}
+            Some(true) => {}
             None if joins => self.ensure(group_id, io.now),
             None => return io.answer(waiter, refuse(format!("Consumer group {group_id} not found."))),
-            Some((false, true)) if joins => {}
-            Some((false, _)) => {
-                return io.answer(waiter, refuse(format!("Group {group_id} is not a consumer group.")));
-            }
+            Some(false) if joins => {}
+            Some(false) => return io.answer(waiter, refuse(is_other(group_id))),
         }
         self.with(group_id, settings, io, |group, turn| {
-            let before =
-                if group.consumer().is_some() || !group.is_recorded() { Vec::new() } else { group.tombstones() };
-            let empty = match &group.kind {
-                Kind::Consumer(_) => None,
-                Kind::Classic(_) => {
-                    let fresh = Kind::Consumer(Box::new(ConsumerGroup::new(group_id)));
-                    Some(std::mem::replace(&mut group.kind, fresh))
-                }
-            };
-            let Kind::Consumer(consumers) = &mut group.kind else { return };
-            consumers.heartbeat(input, before, waiter, turn);
-            if let (Some(empty), 0) = (empty, consumers.epoch) {
-                // Nothing came of it.
-                group.kind = empty;
+            if let Kind::Consumer(consumers) = &mut group.kind {
+                consumers.heartbeat(input, Vec::new(), waiter, turn);
+                return group.downgrade_if_classic(turn);
+            }
+            match upgraded(group, turn) {
+                Some(upgraded) => upgrade(group, upgraded, (input, waiter), turn),
+                None => turn.answer(waiter, refuse(is_other(group_id))),
             }
         });
     }
+}
+
+fn is_other(group_id: &str) -> String {
+    format!("Group {group_id} is not a consumer group.")
+}
+
+/// The group of the new protocol that a classic one becomes when a member of that joins, and the records by which it does;
+/// `None` if it must stay as it is.
+fn upgraded(group: &Group, turn: &Turn<'_>) -> Option<(ConsumerGroup, Vec<GroupRecord>)> {
+    let mut records = if group.is_recorded() { group.tombstones() } else { Vec::new() };
+    let classic = group.classic()?;
+    if classic.is_idle() {
+        return Some((ConsumerGroup::new(&group.id), records));
+    }
+    let settings = turn.settings;
+    let is_consumer = classic.protocol_type.as_deref() == Some(PROTOCOL_TYPE);
+    if !settings.allows_upgrade || !is_consumer || classic.members.len() > settings.consumer_max_size {
+        return None;
+    }
+    let (consumers, made) = ConsumerGroup::of_classic(classic, turn.topics, turn.now)?;
+    records.extend(made.into_iter().map(|record| GroupRecord::Consumer(group.id.clone(), record)));
+    Some((consumers, records))
+}
+
+fn upgrade(
+    group: &mut Group,
+    (mut consumers, records): (ConsumerGroup, Vec<GroupRecord>),
+    (input, waiter): (&HeartbeatInput, Waiter<HeartbeatResult>),
+    turn: &mut Turn<'_>,
+) {
+    if !consumers.heartbeat(input, records, waiter, turn) {
+        return;
+    }
+    info!(group = group.id, members = consumers.members.len(), "the group goes to the new protocol");
+    if let Kind::Classic(classic) = &mut group.kind {
+        classic.unload(GroupError::RebalanceInProgress, turn);
+    }
+    group.kind = Kind::Consumer(Box::new(consumers));
 }
 
 /// What is wrong with a heartbeat whatever group there is. As Kafka 4.0, which lets members read no topic.

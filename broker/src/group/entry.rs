@@ -2,13 +2,14 @@
 //! id, not to the protocol. Decides nothing that only one protocol knows of.
 
 use super::GroupError;
-use super::classic::{ClassicGroup, State};
+use super::classic::{ClassicGroup, JoinInput, JoinResult, State};
 use super::consumer_group::ConsumerGroup;
 use super::offsets::{Offsets, Place};
 use super::records::GroupRecord;
-use super::turn::Turn;
+use super::turn::{Pending, Then, Turn, Waiter};
 use common::time::{Millis, Now};
 use std::collections::BTreeSet;
+use tracing::{info, warn};
 
 /// See the top of the file.
 pub(super) struct Group {
@@ -147,13 +148,54 @@ impl Group {
     pub(super) fn tick(&mut self, turn: &mut Turn<'_>) {
         match &mut self.kind {
             Kind::Classic(group) => group.tick(turn),
-            Kind::Consumer(group) => group.tick(turn),
+            Kind::Consumer(group) => {
+                group.tick(turn);
+                self.downgrade_if_classic(turn);
+            }
+        }
+    }
+
+    /// A group of the new protocol that only members of the classic one are left in goes back to that, and has them join
+    /// again.
+    pub(super) fn downgrade_if_classic(&mut self, turn: &mut Turn<'_>) {
+        let Some(consumers) = self.consumer() else { return };
+        let Some(value) = consumers.as_classic(turn) else { return };
+        let mut records = consumers.tombstones();
+        records.push(GroupRecord::Group(self.id.clone(), Some(value.clone())));
+        match turn.store(records, None) {
+            Ok(stored) => turn.wait(Pending { records: Vec::new(), ..stored }, Then::Nothing),
+            Err(error) => return warn!(group = self.id, %error, "the group stays with the new protocol for now"),
+        }
+        info!(group = self.id, members = value.members.len(), "the group goes back to the classic protocol");
+        let mut classic = ClassicGroup::from_value(&self.id, value, turn.now);
+        classic.prepare_rebalance("the last member of the new protocol left", turn);
+        self.kind = Kind::Classic(Box::new(classic));
+    }
+
+    /// JoinGroup. An empty group of the new protocol becomes a classic one.
+    pub(super) fn join(&mut self, input: JoinInput, waiter: Waiter<JoinResult>, turn: &mut Turn<'_>) {
+        if let Kind::Consumer(group) = &self.kind
+            && group.members.is_empty()
+        {
+            let refuse = |error| JoinResult { member_id: input.member_id.clone(), outcome: Err(error) };
+            if !input.member_id.is_empty() {
+                return turn.answer(waiter, refuse(GroupError::UnknownMember));
+            }
+            match turn.store(group.tombstones(), None) {
+                Ok(stored) => turn.wait(Pending { records: Vec::new(), ..stored }, Then::Nothing),
+                Err(error) => return turn.answer(waiter, refuse(GroupError::of_rebalance(error))),
+            }
+            self.kind = Kind::Classic(Box::new(ClassicGroup::new(&self.id, turn.now)));
+        }
+        match &mut self.kind {
+            Kind::Classic(group) => group.join(input, waiter, turn),
+            Kind::Consumer(group) => group.classic_join(input, waiter, turn),
         }
     }
 
     pub(super) fn unload(&mut self, turn: &mut Turn<'_>) {
         match &mut self.kind {
-            Kind::Classic(group) => group.unload(turn),
+            Kind::Classic(group) => group.unload(GroupError::NotCoordinator, turn),
             // Whoever waits for it waits for a record, and hears from the shard.
             Kind::Consumer(_) => {}
         }

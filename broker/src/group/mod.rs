@@ -31,7 +31,7 @@ use classic::ClassicGroup;
 use common::Rng;
 use common::kafka::control::TxnMarker;
 use common::time::{Millis, Now};
-use entry::Group;
+use entry::{Group, Kind};
 use load::{LoadError, Loaded};
 use parking_lot::{ArcMutexGuard, Mutex, RawMutex, RwLock};
 use records::OffsetValue;
@@ -43,6 +43,9 @@ use tracing::{debug, error, info};
 
 /// Name of the topic that holds groups and offsets.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Protocol type of consumers, as JoinGroup names it.
+const PROTOCOL_TYPE: &str = "consumer";
 
 /// Why a group does not do what it was asked.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq, PartialOrd, Ord)]
@@ -454,14 +457,10 @@ impl Groups {
         if input.member_id.is_empty() {
             shard.ensure(group_id, io.now);
         }
-        match shard.groups.get(group_id) {
-            None => return io.answer(waiter, refuse(GroupError::UnknownMember)),
-            Some(group) if group.classic().is_none() => {
-                return io.answer(waiter, refuse(GroupError::InconsistentProtocol));
-            }
-            Some(_) => {}
+        if !shard.groups.contains_key(group_id) {
+            return io.answer(waiter, refuse(GroupError::UnknownMember));
         }
-        shard.with_classic(group_id, &self.settings, io, |group, turn| group.join(input, waiter, turn));
+        shard.with(group_id, &self.settings, io, |group, turn| group.join(input, waiter, turn));
         shard.drop_if_unused(group_id);
         io.wake(shard.next_deadline());
     }
@@ -474,10 +473,16 @@ impl Groups {
             Err(GroupError::Loading) => return io.answer(waiter, Err(GroupError::RebalanceInProgress)),
             Err(error) => return io.answer(waiter, Err(error)),
         };
-        if shard.groups.get(group_id).and_then(Group::classic).is_none() {
+        if !shard.groups.contains_key(group_id) {
             return io.answer(waiter, Err(GroupError::UnknownMember));
         }
-        shard.with_classic(group_id, &self.settings, io, |group, turn| group.sync(input, waiter, turn));
+        shard.with(group_id, &self.settings, io, |group, turn| match &mut group.kind {
+            Kind::Classic(group) => group.sync(input, waiter, turn),
+            Kind::Consumer(group) => {
+                let result = group.classic_sync(&input, turn);
+                turn.answer(waiter, result);
+            }
+        });
         io.wake(shard.next_deadline());
     }
 
@@ -489,7 +494,10 @@ impl Groups {
             Err(GroupError::Loading) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let result = shard.with_classic(group_id, &self.settings, io, |group, turn| group.heartbeat(sender, turn));
+        let result = shard.with(group_id, &self.settings, io, |group, turn| match &mut group.kind {
+            Kind::Classic(group) => group.heartbeat(sender, turn),
+            Kind::Consumer(group) => group.classic_heartbeat(sender, turn),
+        });
         result.unwrap_or(Err(GroupError::UnknownMember))
     }
 
@@ -501,8 +509,12 @@ impl Groups {
         io: &mut Io<'_>,
     ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
         let mut shard = self.shard_of_named(group_id, io)?;
-        let results = shard.with_classic(group_id, &self.settings, io, |group, turn| {
-            members.iter().map(|member| group.leave(member, turn)).collect()
+        let results = shard.with(group_id, &self.settings, io, |group, turn| {
+            let leave = |member: &Sender| match &mut group.kind {
+                Kind::Classic(group) => group.leave(member, turn),
+                Kind::Consumer(group) => group.classic_leave(member, turn),
+            };
+            members.iter().map(leave).collect()
         });
         shard.drop_if_unused(group_id);
         io.wake(shard.next_deadline());

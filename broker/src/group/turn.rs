@@ -48,6 +48,10 @@ pub struct GroupSettings {
     pub consumer_max_size: usize,
     /// `group.consumer.assignors`, the default one first.
     pub assignors: Vec<Assignor>,
+    /// `group.consumer.migration.policy`: groups may go to the new protocol.
+    pub allows_upgrade: bool,
+    /// `group.consumer.migration.policy`: groups may go back.
+    pub allows_downgrade: bool,
 }
 
 impl GroupSettings {
@@ -55,6 +59,8 @@ impl GroupSettings {
     pub fn of(config: &BrokerConfig) -> GroupSettings {
         let unsigned = |value: i32| u64::try_from(value).unwrap_or(0);
         let size = |value: i32| usize::try_from(value).unwrap_or(0);
+        let policy = &config.group_consumer_migration_policy;
+        let is_policy = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(policy));
         GroupSettings {
             min_session_timeout_ms: config.group_min_session_timeout_ms,
             max_session_timeout_ms: config.group_max_session_timeout_ms,
@@ -74,6 +80,8 @@ impl GroupSettings {
             consumer_heartbeat_interval_ms: config.group_consumer_heartbeat_interval_ms,
             consumer_max_size: size(config.group_consumer_max_size),
             assignors: assignors(&config.group_consumer_assignors),
+            allows_upgrade: is_policy(&["UPGRADE", "BIDIRECTIONAL"]),
+            allows_downgrade: is_policy(&["DOWNGRADE", "BIDIRECTIONAL"]),
         }
     }
 }

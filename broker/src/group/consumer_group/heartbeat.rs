@@ -43,24 +43,31 @@ struct Subject<'a> {
 }
 
 impl ConsumerGroup {
-    /// One heartbeat. `before` are records that come first: those by which a group of another protocol ends.
+    /// One heartbeat. `before` are records that come first: those by which a group of another protocol ends. False if
+    /// nothing came of it.
     pub(in crate::group) fn heartbeat(
         &mut self,
         input: &HeartbeatInput,
         before: Vec<GroupRecord>,
         waiter: Waiter<HeartbeatResult>,
         turn: &mut Turn<'_>,
-    ) {
+    ) -> bool {
         let decided = match input.epoch {
             LEAVES | LEAVES_FOR_A_WHILE => self.decide_to_leave(input, turn),
             _ => self.decide(input, turn),
         };
         let Decision { records, output, matches, current } = match decided {
             Ok(decision) => decision,
-            Err(refusal) => return turn.answer(waiter, Err(refusal)),
+            Err(refusal) => {
+                turn.answer(waiter, Err(refusal));
+                return false;
+            }
         };
         // Whether or not the records can be written: the member is alive.
-        let session_ends = turn.now.mono + turn.settings.consumer_session_timeout_ms;
+        let session_ends = match &input.classic {
+            Some(classic) => turn.after(classic.session_timeout_ms),
+            None => turn.now.mono + turn.settings.consumer_session_timeout_ms,
+        };
         let id = output.member_id.clone();
         let is_unchanged =
             current.as_ref().is_some_and(|current| self.members.get(&id).is_some_and(|m| m.current == *current));
@@ -81,7 +88,7 @@ impl ConsumerGroup {
             if let Some(member) = self.members.get_mut(&id) {
                 member.session_ends = Some(session_ends);
             }
-            return;
+            return false;
         }
         if is_rebalance {
             info!(group = self.id, epoch = self.epoch, members = self.members.len(), "group epoch begins");
@@ -90,12 +97,17 @@ impl ConsumerGroup {
             self.matches = matches;
             self.is_stale = false;
         }
-        let (Some(current), Some(member)) = (current, self.members.get_mut(&id)) else { return };
+        let (Some(current), Some(member)) = (current, self.members.get_mut(&id)) else { return true };
         member.session_ends = Some(session_ends);
-        if !is_unchanged {
+        member.join_ends = None;
+        member.sync_ends = input.classic.as_ref().map(|_| turn.after(input.rebalance_timeout_ms));
+        if input.classic.is_some() {
+            member.revocation_ends = None;
+        } else if !is_unchanged {
             member.revocation_ends = (current.state == MemberState::Unrevoked)
                 .then(|| (turn.now.mono + revocation_ms(member), current.epoch));
         }
+        true
     }
 
     fn decide(&self, input: &HeartbeatInput, turn: &mut Turn<'_>) -> Result<Decision, Refusal> {
@@ -152,7 +164,7 @@ impl ConsumerGroup {
         Ok(Decision { records, output, matches, current: Some(current) })
     }
 
-    fn check_room(&self, member_id: &str, turn: &Turn<'_>) -> Result<(), Refusal> {
+    pub(super) fn check_room(&self, member_id: &str, turn: &Turn<'_>) -> Result<(), Refusal> {
         let most = turn.settings.consumer_max_size;
         if self.members.len() < most || self.members.contains_key(member_id) {
             return Ok(());
@@ -178,7 +190,10 @@ impl ConsumerGroup {
         };
         let known = match &input.instance_id {
             Some(instance) => match self.static_member(instance) {
-                Some(known) if joins => return self.take_over(known, id, instance, records),
+                // A member of the classic protocol that has its id yet only joins again.
+                Some(known) if joins && (input.classic.is_none() || input.member_id.is_empty()) => {
+                    return self.take_over(known, id, input, records);
+                }
                 Some(known) => {
                     check_instance(known.0, &id, instance)?;
                     Some(known)
@@ -190,7 +205,9 @@ impl ConsumerGroup {
         };
         let before = match known {
             Some((_, member)) => {
-                check_epoch(member, input)?;
+                if input.classic.is_none() {
+                    check_epoch(member, input)?;
+                }
                 Cow::Borrowed(member)
             }
             None if joins => Cow::Owned(Member::new()),
@@ -206,7 +223,7 @@ impl ConsumerGroup {
         Ok(Subject { id, before, subscription, replaces: None })
     }
 
-    fn static_member(&self, instance: &str) -> Option<(&str, &Member)> {
+    pub(super) fn static_member(&self, instance: &str) -> Option<(&str, &Member)> {
         let id = self.static_members.get(instance)?;
         Some((id, self.members.get(id)?))
     }
@@ -216,10 +233,11 @@ impl ConsumerGroup {
         &'a self,
         (former, member): (&'a str, &'a Member),
         id: String,
-        instance: &str,
+        input: &HeartbeatInput,
         records: &mut Vec<ConsumerRecord>,
     ) -> Result<Subject<'a>, Refusal> {
-        if member.current.epoch != LEAVES_FOR_A_WHILE {
+        let instance = input.instance_id.as_deref().unwrap_or_default();
+        if member.current.epoch != LEAVES_FOR_A_WHILE && input.classic.is_none() {
             let text = format!(
                 "Static member {id} with instance id {instance} cannot join the group because the instance id is owned by \
                  {former} member."
@@ -414,11 +432,11 @@ fn update(subscription: &mut ConsumerMemberValue, input: &HeartbeatInput) {
     }
     subscription.client_id.clone_from(&input.client_id);
     subscription.client_host.clone_from(&input.client_host);
-    subscription.classic = None;
+    subscription.classic.clone_from(&input.classic);
 }
 
 /// What a failed record means for the member.
-fn of_member(error: StoreError) -> GroupError {
+pub(super) fn of_member(error: StoreError) -> GroupError {
     match error {
         StoreError::NotLeader | StoreError::Storage => GroupError::NotCoordinator,
         StoreError::NotEnoughReplicas | StoreError::TimedOut => GroupError::NotAvailable,

@@ -1,7 +1,7 @@
 //! What heartbeats say and are answered, and what tools are told, apart from the wire. Holds no rule.
 
 use crate::group::GroupError;
-use crate::group::consumer_records::{ConsumerMemberValue, Partitions};
+use crate::group::consumer_records::{ClassicMemberValue, ConsumerMemberValue, Partitions};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -32,6 +32,8 @@ pub struct HeartbeatInput {
     pub assignor: Option<String>,
     /// Partitions the member has.
     pub owned: Option<Partitions>,
+    /// Set for a member of the classic protocol, for which this is JoinGroup.
+    pub classic: Option<ClassicMemberValue>,
 }
 
 /// The answer to a heartbeat.

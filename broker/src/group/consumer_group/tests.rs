@@ -44,6 +44,8 @@ pub(in crate::group) struct Bench {
     /// Batches of the log that were shown.
     shown: usize,
     heard: Arc<Mutex<Vec<String>>>,
+    /// Ids that the coordinator gave.
+    ids: Vec<String>,
 }
 
 impl Bench {
@@ -60,6 +62,7 @@ impl Bench {
             is_held: false,
             shown: 0,
             heard: Arc::default(),
+            ids: Vec::new(),
         };
         bench.lead(1);
         bench
@@ -150,11 +153,81 @@ impl Bench {
             "refuse" => *self.log.refuses.lock() = Some(StoreError::NotEnoughReplicas),
             "accept" => *self.log.refuses.lock() = None,
             "commit" | "txn-commit" | "fetch" => self.run_offsets(&words),
+            word if word.starts_with("classic-") => self.run_classic(&words),
             _ => self.run_view(words[0]),
         }
         let mut all = self.recorded();
         all.append(&mut self.heard.lock());
+        // Members that the coordinator names are m1, m2, ...
+        for (number, id) in (1..).zip(&self.ids) {
+            all.iter_mut().for_each(|text| *text = text.replace(id, &format!("m{number}")));
+        }
         all
+    }
+
+    fn id(&self, name: &str) -> String {
+        let number = name.strip_prefix('m').and_then(|number| number.parse::<usize>().ok());
+        number.map_or_else(|| name.to_owned(), |number| self.ids[number - 1].clone())
+    }
+
+    /// What members of the classic protocol ask.
+    fn run_classic(&mut self, words: &[&str]) {
+        let get = |key: &str| words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        let generation = get("e").map_or(-1, |text| text.parse().unwrap());
+        let sender = Sender {
+            member_id: get("m").map_or_else(String::new, |name| self.id(name)),
+            instance_id: None,
+            generation,
+        };
+        let heard = self.heard.clone();
+        match words[0] {
+            "classic-join" => {
+                let subscription = [b"\0\x01\0\0\0\x01\0\x01t\xff\xff\xff\xff", &named(get("owned"))[..]].concat();
+                let input = JoinInput {
+                    member_id: sender.member_id,
+                    client_id: "c".to_owned(),
+                    client_host: "/h".to_owned(),
+                    rebalance_timeout_ms: 1000,
+                    session_timeout_ms: 10_000,
+                    protocol_type: get("type").unwrap_or("consumer").to_owned(),
+                    protocols: vec![("range".to_owned(), Bytes::from(subscription))],
+                    ..JoinInput::default()
+                };
+                let ids = Arc::new(Mutex::new(Vec::new()));
+                let new = ids.clone();
+                let waiter = Box::new(move |result: JoinResult| {
+                    new.lock().push(result.member_id.clone());
+                    let outcome = result.outcome.map(|joined| (joined.generation, joined.protocol.unwrap_or_default()));
+                    heard.lock().push(format!("{} {outcome:?}", result.member_id));
+                });
+                self.call(|groups, io| groups.join("g", input, waiter, io));
+                for id in ids.lock().drain(..) {
+                    if !id.is_empty() && !self.ids.contains(&id) {
+                        self.ids.push(id);
+                    }
+                }
+            }
+            "classic-sync" => {
+                let all = get("all").map(|text| {
+                    let bytes = [b"\0\x01", &named(Some(text))[..], b"\xff\xff\xff\xff"].concat();
+                    (sender.member_id.clone(), Bytes::from(bytes))
+                });
+                let input = SyncInput { sender, assignments: all.into_iter().collect(), ..SyncInput::default() };
+                let waiter = Box::new(move |result: SyncResult| {
+                    heard.lock().push(format!("{:?}", result.map(|synced| synced.assignment.slice(6..))));
+                });
+                self.call(|groups, io| groups.sync("g", input, waiter, io));
+            }
+            "classic-beat" => {
+                let result = self.call(|groups, io| groups.heartbeat("g", &sender, io));
+                self.say(format!("{result:?}"));
+            }
+            "classic-leave" => {
+                let result = self.call(|groups, io| groups.leave("g", &[sender], io));
+                self.say(format!("{result:?}"));
+            }
+            other => panic!("{other}"),
+        }
     }
 
     fn run_offsets(&mut self, words: &[&str]) {
@@ -164,7 +237,7 @@ impl Bench {
             "commit" | "txn-commit" => {
                 let heard = self.heard.clone();
                 let sender = Sender {
-                    member_id: get("m").unwrap_or_default().to_owned(),
+                    member_id: self.id(get("m").unwrap_or_default()),
                     instance_id: None,
                     generation: number("e", -1),
                 };
@@ -254,6 +327,16 @@ impl Bench {
         }
         all
     }
+}
+
+/// Partitions of `t`, as the classic protocol has them: `t:0+1`.
+fn named(text: Option<&str>) -> Vec<u8> {
+    let Some((_, numbers)) = text.and_then(|text| text.split_once(':')) else { return vec![0; 4] };
+    let numbers: Vec<i32> = numbers.split('+').map(|number| number.parse().unwrap()).collect();
+    let mut bytes = b"\0\0\0\x01\0\x01t".to_vec();
+    bytes.extend(i32::try_from(numbers.len()).unwrap().to_be_bytes());
+    bytes.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
+    bytes
 }
 
 fn show(partitions: &Partitions) -> String {
@@ -658,6 +741,132 @@ fn what_is_not_replicated_is_not_told_and_a_group_is_loaded_as_it_was() {
                 ],
             ),
             ("beat m=e", &["GroupFull: The consumer group has reached its maximum capacity of 3 members."]),
+        ],
+    );
+}
+
+/// What SyncGroup answers about `t`, behind version and number of topics.
+fn synced(numbers: &[i32]) -> String {
+    let mut bytes = b"\0\x01t".to_vec();
+    bytes.extend(i32::try_from(numbers.len()).unwrap().to_be_bytes());
+    bytes.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
+    bytes.extend([0xff; 4]);
+    format!("Ok({:?})", Bytes::from(bytes))
+}
+
+#[test]
+fn a_group_goes_to_the_new_protocol_and_back() {
+    let (all, half) = (synced(&[0, 1, 2, 3]), synced(&[0, 1]));
+    check(
+        "group.initial.rebalance.delay.ms=0",
+        &[
+            ("classic-join", &["m1 Ok((1, \"range\"))"]),
+            ("classic-sync m=m1 e=1 all=t:0+1+2+3", &["classic g 1", &all]),
+            (
+                "beat m=a",
+                &[
+                    "classic g -",
+                    "member m1 t classic",
+                    "epoch 1",
+                    "target m1 t:0+1+2+3",
+                    "target 1",
+                    "current m1 1<1 Stable [t:0+1+2+3]",
+                    "member a t",
+                    "topics t/4",
+                    "epoch 2",
+                    "target a t:2+3",
+                    "target m1 t:0+1",
+                    "target 2",
+                    "current a 2<0 Unreleased []",
+                    "a 2 []",
+                ],
+            ),
+            ("list", &["g consumer consumer Reconciling"]),
+            ("classic-beat m=m1 e=1", &["Err(RebalanceInProgress)"]),
+            (
+                "classic-join m=m1 owned=t:0+1+2+3",
+                &["member m1 t classic", "current m1 1<1 Unrevoked [t:0+1] without t:2+3", "m1 Ok((1, \"range\"))"],
+            ),
+            ("classic-sync m=m1 e=1", &[&half]),
+            ("classic-beat m=m1 e=1", &["Err(RebalanceInProgress)"]),
+            (
+                "classic-join m=m1 owned=t:0+1",
+                &["member m1 t classic", "current m1 2<1 Stable [t:0+1]", "m1 Ok((2, \"range\"))"],
+            ),
+            ("classic-sync m=m1 e=2", &[&half]),
+            ("classic-beat m=m1 e=2", &["Ok(())"]),
+            ("classic-beat m=m1 e=1", &["Err(IllegalGeneration)"]),
+            ("classic-beat m=a e=2", &["Err(UnknownMember)"]),
+            ("beat m=a e=2", &["current a 2<2 Stable [t:2+3]", "a 2 [t:2+3]"]),
+            ("commit m=m1 e=2 version=8", &["Ok(())"]),
+            ("commit m=m1 e=1 version=8", &["Err(IllegalGeneration)"]),
+            ("lead 2", &[]),
+            ("classic-beat m=m1 e=2", &["Ok(())"]),
+            (
+                "beat m=a e=-1",
+                &[
+                    "current a -",
+                    "target a -",
+                    "member a -",
+                    "epoch 3",
+                    "current m1 -",
+                    "target m1 -",
+                    "target -",
+                    "member m1 -",
+                    "topics -",
+                    "epoch -",
+                    "classic g 3",
+                    "a -1 [as before]",
+                ],
+            ),
+            ("list", &["g classic consumer PreparingRebalance"]),
+            ("lead 3", &[]),
+            ("list", &["g classic consumer Stable"]),
+            ("classic-beat m=m1 e=3", &["Ok(())"]),
+        ],
+    );
+}
+
+#[test]
+fn members_of_the_classic_protocol_come_and_go_in_a_group_of_the_new_one() {
+    check(
+        "",
+        &[
+            (
+                "beat m=a",
+                &[
+                    "member a t",
+                    "topics t/4",
+                    "epoch 1",
+                    "target a t:0+1+2+3",
+                    "target 1",
+                    "current a 1<0 Stable [t:0+1+2+3]",
+                    "a 1 [t:0+1+2+3]",
+                ],
+            ),
+            ("classic-join type=connect", &[" Err(InconsistentProtocol)"]),
+            (
+                "classic-join m=x",
+                &[
+                    "member m1 t classic",
+                    "epoch 2",
+                    "target a t:0+1",
+                    "target m1 t:2+3",
+                    "target 2",
+                    "current m1 2<0 Unreleased []",
+                    "m1 Ok((2, \"range\"))",
+                ],
+            ),
+            ("classic-beat m=m1 e=2", &["Ok(())"]),
+            ("beat m=a e=1", &["current a 1<1 Unrevoked [t:0+1] without t:2+3", "a 1 [t:0+1]"]),
+            ("beat m=a e=1 owned=t:0+1", &["current a 2<1 Stable [t:0+1]", "a 2 [as before]"]),
+            ("classic-beat m=m1 e=2", &["Err(RebalanceInProgress)"]),
+            ("classic-join m=m1", &["current m1 2<2 Stable [t:2+3]", "m1 Ok((2, \"range\"))"]),
+            // It does not sync within its 1000 ms.
+            ("wait 1000", &["current m1 -", "target m1 -", "member m1 -", "epoch 3"]),
+            ("classic-leave m=a", &["Ok([Err(UnknownMember)])"]),
+            ("beat m=a e=-1", &["current a -", "target a -", "member a -", "topics ", "epoch 4", "a -1 [as before]"]),
+            ("classic-join m=x", &["m1 Err(UnknownMember)"]),
         ],
     );
 }
