@@ -23,6 +23,14 @@ const fn kafka(name: &'static str, breaks: &'static str) -> Mutant {
     Mutant { name, breaks, plan: Plan::whole }
 }
 
+const fn txn(name: &'static str, breaks: &'static str) -> Mutant {
+    Mutant { name, breaks, plan: Plan::transactions }
+}
+
+const fn compaction(name: &'static str, breaks: &'static str) -> Mutant {
+    Mutant { name, breaks, plan: Plan::compaction }
+}
+
 /// All that the simulated cluster finds by itself, under faults drawn from the seed.
 pub const ALL: &[Mutant] = &[
     zk("ack-before-fsync", "a follower acknowledges entries that its disk does not have yet"),
@@ -46,6 +54,12 @@ pub const ALL: &[Mutant] = &[
     kafka("read-beyond-high-watermark", "consumers see records that are not replicated"),
     kafka("sequence-not-checked", "the sequence of an idempotent producer is not looked at"),
     kafka("producers-not-kept", "a log forgets its producers"),
+    txn("txn-epoch-not-checked", "a transaction's coordinator obeys producers that were fenced"),
+    txn("stable-is-high-watermark", "consumers of committed records see those of open transactions"),
+    txn("aborted-not-told", "consumers of committed records are not told which were aborted"),
+    txn("marker-in-one-partition", "a transaction ends in one of its partitions only"),
+    txn("decided-before-replicated", "the end of a transaction is told before the decision is replicated"),
+    compaction("compaction-drops-newest", "compaction removes the newest value of a key"),
 ];
 
 /// Defences that only a scripted case sees missing: faults drawn from a seed hardly ever meet the moment.
@@ -84,6 +98,16 @@ pub fn checker(violation: &str) -> &'static str {
     const WORDS: &[(&str, &str)] = &[
         ("panic:", "an assertion of the server"),
         ("finds fault with", "peers trust each other"),
+        ("is torn", "txns_whole"),
+        ("of a transaction is there twice", "txns_whole"),
+        ("committed records of", "committed_reads"),
+        ("consumed twice", "consumed_once"),
+        ("left out", "consumed_once"),
+        ("G1c", "txn_cycles"),
+        ("compaction: ", "newest_stays"),
+        ("compacted ", "newest_stays"),
+        ("every transaction ends", "txns_end"),
+        ("a transactional producer gets", "transactional producer"),
         ("trees differ", "trees_agree"),
         ("not within", "liveness"),
         ("all coordinators hold the same", "liveness"),

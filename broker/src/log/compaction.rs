@@ -10,6 +10,7 @@ use super::segment::{NewBatches, Segment};
 use super::{AbortedTxn, Log, LogConfig, LogError, MAX_DECOMPRESSED_BYTES, check};
 use common::disk::{Disk, DiskFile};
 use common::kafka::batch::{self, Batch, BatchError, BatchHeader, BatchSpec, Record, TimestampType};
+use common::mutants;
 use common::time::{Millis, Now};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -438,7 +439,9 @@ impl Keys {
             return true;
         }
         let Some(key) = &record.key else { return false };
-        let is_latest = self.offsets.get(key.as_ref()).is_none_or(|latest| record.offset >= *latest);
+        let is_latest = self.offsets.get(key.as_ref()).is_none_or(|latest| {
+            if mutants::is_on("compaction-drops-newest") { record.offset < *latest } else { record.offset >= *latest }
+        });
         is_latest && (record.value.is_some() || !is_past_horizon)
     }
 }

@@ -277,6 +277,7 @@ impl Log {
     /// transaction that is open or whose marker is not replicated.
     pub fn last_stable_offset(&self, high_watermark: i64) -> i64 {
         match self.producers.first_unstable_offset(high_watermark) {
+            Some(_) if mutants::is_on("stable-is-high-watermark") => high_watermark,
             Some(unstable) => unstable.max(self.log_start_offset).min(high_watermark),
             None => high_watermark,
         }

@@ -471,9 +471,12 @@ impl Producers {
     }
 
     /// The last stable offset just after a transaction ended, for the transaction index.
+    ///
+    /// A follower appends many batches at once, so that transactions which began behind the marker, also the next of the same
+    /// producer, are known here already: they change nothing.
     pub(crate) fn stable_offset_after(&self, txn: &CompletedTxn) -> i64 {
-        let next = self.ongoing.iter().find(|(_, producer_id)| **producer_id != txn.producer_id);
-        next.map_or(txn.last_offset + 1, |(first_offset, _)| *first_offset)
+        let other = self.ongoing.keys().find(|first_offset| **first_offset != txn.first_offset);
+        other.map_or(txn.last_offset + 1, |first_offset| (*first_offset).min(txn.last_offset + 1))
     }
 
     /// Notes that a transaction ended; it holds back the last stable offset until its marker is replicated.

@@ -6,6 +6,7 @@ use super::segment::Segment;
 use super::{AbortedTxn, Log, LogError, MAX_DECOMPRESSED_BYTES};
 use common::disk::FileSlice;
 use common::kafka::batch::{BatchError, BatchHeader};
+use common::mutants;
 use std::ops::Bound;
 use thiserror::Error;
 
@@ -129,6 +130,9 @@ impl Log {
     /// The aborted transactions that a consumer of committed records must know to read what `read` gave for `offset`.
     pub fn aborted_transactions_in(&self, offset: i64, read: &ReadResult) -> Result<Vec<AbortedTxn>, LogError> {
         let Some(records) = &read.records else { return Ok(Vec::new()) };
+        if mutants::is_on("aborted-not-told") {
+            return Ok(Vec::new());
+        }
         let segment = self.segments.range(..=read.first_batch_base_offset).next_back();
         let Some((base, segment)) = segment else { return Ok(Vec::new()) };
         let end = u32::try_from(records.position).unwrap_or(u32::MAX).saturating_add(records.len);

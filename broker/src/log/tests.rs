@@ -726,6 +726,26 @@ fn transactions_hold_back_the_stable_offset() {
 }
 
 #[test]
+fn a_follower_that_takes_many_transactions_at_once_knows_every_aborted_one() {
+    let place = Place::new(LogConfig::default());
+    let mut log = place.open(CLEAN);
+    let batches = [
+        transactional(1, 0),
+        marker(1, 0, false, 3),
+        transactional(1, 1),
+        transactional(1, 2),
+        transactional(2, 0),
+        marker(1, 0, false, 3),
+    ];
+    let set = (0..).zip(batches).flat_map(|(base_offset, batch)| TestBatch { base_offset, ..batch }.build());
+    log.append_as_follower(&set.collect::<Vec<u8>>(), at(1000)).unwrap();
+    let firsts = |to| log.aborted_transactions(0, to).unwrap().iter().map(|txn| txn.first_offset).collect::<Vec<_>>();
+    assert_eq!(firsts(2), [0]);
+    assert_eq!(firsts(3), [0, 2]);
+    assert_eq!(firsts(6), [0, 2]);
+}
+
+#[test]
 fn transactional_batches_of_clients_are_verified() {
     let place = Place::new(LogConfig::default());
     let mut log = place.open(CLEAN);

@@ -485,6 +485,8 @@ pub struct PartitionView {
     pub replica_count: usize,
     /// High watermark.
     pub high_watermark: i64,
+    /// First offset of the oldest open transaction, or the high watermark.
+    pub last_stable_offset: i64,
     /// Log end offset.
     pub end_offset: i64,
     /// Log start offset.
@@ -546,6 +548,7 @@ impl Partition {
             is_isr_changing: state.in_sync.is_pending(),
             replica_count: if self.is_leader(&state) { state.in_sync.followers().len() + 1 } else { 0 },
             high_watermark: state.high_watermark,
+            last_stable_offset: state.log.last_stable_offset(state.high_watermark),
             end_offset: state.log.log_end_offset(),
             start_offset: state.log.log_start_offset(),
             size_bytes: state.log.size_bytes(),

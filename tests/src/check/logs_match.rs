@@ -3,6 +3,7 @@
 
 use super::brokers;
 use crate::sim::disk::SimDisk;
+use crate::sim::workload::kafka::COMPACTED;
 use crate::sim::world::{Store, World};
 use broker::partition::is_internal;
 use common::kafka::batch::batches;
@@ -35,7 +36,7 @@ impl LogsMatch {
             let Store::Disk(disk) = &machine.store else { continue };
             for partition in process.broker.replicas.all() {
                 // Compaction keeps offsets and removes records.
-                if is_internal(partition.topic()) {
+                if is_internal(partition.topic()) || &**partition.topic() == COMPACTED {
                     continue;
                 }
                 let name = format!("{}-{}", partition.topic(), partition.index());

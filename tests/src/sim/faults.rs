@@ -130,7 +130,7 @@ impl Faults {
         }
         schedule.reverse();
         let supervise_at = start + SUPERVISE_EVERY;
-        Faults { rng, schedule, undos: BTreeMap::new(), count: 0, supervise_at, topics: plan.topics.clone() }
+        Faults { rng, schedule, undos: BTreeMap::new(), count: 0, supervise_at, topics: plan.all_topics() }
     }
 
     /// When [`Faults::step`] has something to do.

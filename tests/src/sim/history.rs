@@ -122,6 +122,18 @@ pub struct History {
     pub assigned: Vec<Assigned>,
     /// Ids that idempotent producers got.
     pub producer_ids: BTreeSet<i64>,
+    /// Every transaction that was begun.
+    pub txns: Vec<Txn>,
+    /// Producer ids of transactional ids.
+    pub txn_producers: BTreeMap<i64, String>,
+    /// What each consumer of committed records has read, by its number; 0 read when all was over.
+    pub committed: BTreeMap<u64, BTreeMap<TopicPartition, BTreeMap<i64, String>>>,
+    /// Replicas that were asked for at last, and granted.
+    pub replicas: BTreeMap<TopicPartition, Vec<i32>>,
+    /// Values of the compacted topic that brokers have acknowledged.
+    pub upserts: Vec<String>,
+    /// What each consumer of the compacted topic has read, by its number; 0 read when all was over.
+    pub compacted: BTreeMap<u64, BTreeMap<TopicPartition, BTreeMap<i64, String>>>,
     /// Controller epochs, and the brokers that spoke in them.
     pub controllers: BTreeMap<i32, BTreeSet<i32>>,
 }
@@ -137,6 +149,51 @@ pub struct Acknowledged {
     pub values: Vec<String>,
     /// When the answer came.
     pub at: Micros,
+}
+
+/// What became of a transaction, as far as its client knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TxnOutcome {
+    /// Nobody asked for it to be committed.
+    Open,
+    /// Commit was asked for, and nobody knows.
+    Unknown,
+    /// It is aborted, or surely not committed.
+    Aborted,
+    /// Its commit is acknowledged.
+    Committed,
+}
+
+/// What a transaction has consumed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consumed {
+    /// From where.
+    pub partition: TopicPartition,
+    /// The first offset.
+    pub from: i64,
+    /// The offset that was, or was to be, committed.
+    pub to: i64,
+    /// The records in between.
+    pub values: Vec<(i64, String)>,
+}
+
+/// A transaction. What it consumed, it did before it wrote.
+#[derive(Clone, Debug)]
+pub struct Txn {
+    /// Whose; clients may share one.
+    pub transactional_id: String,
+    /// Producer id and epoch.
+    pub producer: (i64, i16),
+    /// Batches that were sent, in their order. Values are unique in the run: number of the transaction, number in it.
+    pub appends: Vec<(TopicPartition, Vec<String>)>,
+    /// If it consumes.
+    pub consumed: Option<Consumed>,
+    /// When it was begun.
+    pub began: Micros,
+    /// When its outcome became known.
+    pub ended: Option<Micros>,
+    /// What became of it.
+    pub outcome: TxnOutcome,
 }
 
 /// What became of a commit.

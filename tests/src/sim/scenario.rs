@@ -3,16 +3,20 @@
 
 use super::faults::{self, Faults};
 use super::trace::Detail;
-use super::workload::kafka::{Duty, KafkaClient, Topics};
+use super::workload::kafka::{COMPACTED, Duty, KafkaClient, Topics};
 use super::world::{Host, Micros, Program, Role, SECOND, World};
 use crate::check::ephemerals::Ephemerals;
 use crate::check::logs_match::LogsMatch;
 use crate::check::one_leader::OneLeader;
 use crate::check::trees_agree::TreesAgree;
 use crate::check::{
-    coordinators, fenced_states, in_sync, offsets_stay, one_controller, one_owner, records_stay, registers, watches,
-    zk_writes_once, zk_writes_stay,
+    committed_reads, consumed_once, coordinators, fenced_states, in_sync, newest_stays, offsets_stay, one_controller,
+    one_owner, records_stay, registers, replicas_as_asked, txn_cycles, txns_end, txns_whole, watches, zk_writes_once,
+    zk_writes_stay,
 };
+use broker::group::OFFSETS_TOPIC;
+use broker::partition::is_internal;
+use broker::txn::TRANSACTION_TOPIC;
 use common::Rng;
 use common::id::TopicPartition;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +38,14 @@ pub struct Plan {
     pub members: u64,
     /// What they write and read.
     pub topics: Topics,
+    /// Clients that write in transactions; from the third on they share transactional ids.
+    pub transactors: u64,
+    /// What they write; a consumer reads what they commit.
+    pub transactional: Topics,
+    /// Is there a topic that is compacted, with a client that writes to it and one that reads?
+    pub compacts: bool,
+    /// Is there an administrator who moves partitions?
+    pub moves: bool,
     /// How long things go wrong.
     pub suffering: Micros,
     /// What may go wrong.
@@ -47,7 +59,17 @@ pub struct Plan {
 impl Plan {
     /// Three coordinators alone, and three clients of theirs.
     pub fn coordinators() -> Plan {
-        Plan { zk_clients: 3, brokers: 0, producers: 0, consumers: 0, members: 0, ..Plan::whole() }
+        Plan {
+            zk_clients: 3,
+            brokers: 0,
+            producers: 0,
+            consumers: 0,
+            members: 0,
+            transactors: 0,
+            compacts: false,
+            moves: false,
+            ..Plan::whole()
+        }
     }
 
     /// Three coordinators, three brokers, and clients of both.
@@ -60,11 +82,37 @@ impl Plan {
             consumers: 1,
             members: 2,
             topics: Topics { topics: vec![("a".to_owned(), 2), ("b".to_owned(), 1)], replication_factor: 3 },
+            transactors: 0,
+            transactional: Topics { topics: vec![("t".to_owned(), 3)], replication_factor: 3 },
+            compacts: false,
+            moves: false,
             suffering: 30 * SECOND,
             faults: faults::ALL.to_vec(),
             only: None,
             detail: Detail::Hash,
         }
+    }
+
+    /// A whole cluster whose clients write in transactions.
+    pub fn transactions() -> Plan {
+        Plan { producers: 1, members: 0, transactors: 3, ..Plan::whole() }
+    }
+
+    /// A whole cluster with a compacted topic.
+    pub fn compaction() -> Plan {
+        Plan { producers: 1, members: 0, ..Plan::whole() }.with_compaction()
+    }
+
+    /// A compacted topic, without the one fault that it does not bear: what a machine that loses power lacks between two
+    /// segments is not told from what compaction has removed.
+    fn with_compaction(mut self) -> Plan {
+        self.compacts = true;
+        self.faults.retain(|fault| *fault != faults::Fault::PowerOff);
+        self
+    }
+
+    fn compacted() -> Topics {
+        Topics { topics: vec![(COMPACTED.to_owned(), 1)], replication_factor: 3 }
     }
 
     /// Most seeds have three coordinators and three brokers; some have more of either, and some run longer.
@@ -83,12 +131,42 @@ impl Plan {
         plan
     }
 
+    /// As [`Plan::of_seed`], and in every second seed transactions, in every fourth a compacted topic, and an administrator who
+    /// moves partitions where there are more than three brokers.
+    pub fn wide_of_seed(seed: u64) -> Plan {
+        let (mut plan, mut rng) = (Plan::of_seed(seed), Rng::with_seed(seed ^ 0x81de));
+        if rng.bool() {
+            plan.transactors = rng.u64(2..=4);
+        }
+        plan.moves = plan.brokers > 3;
+        if rng.u32(..4) == 0 { plan.with_compaction() } else { plan }
+    }
+
+    /// Every topic that is replicated, those of the cluster itself too.
+    pub fn all_topics(&self) -> Topics {
+        let mut all = self.topics.clone();
+        if self.transactors > 0 {
+            all.topics.extend(self.transactional.topics.clone());
+            all.topics.push((TRANSACTION_TOPIC.to_owned(), INTERNAL_PARTITIONS));
+        }
+        if self.compacts {
+            all.topics.extend(Plan::compacted().topics);
+        }
+        if self.transactors > 0 || self.members > 0 {
+            all.topics.push((OFFSETS_TOPIC.to_owned(), INTERNAL_PARTITIONS));
+        }
+        all
+    }
+
     fn broker_config(&self, id: i32) -> String {
         let connect: Vec<String> = (1..=self.coordinators).map(|id| format!("c{id}:2181")).collect();
         format!(
             "broker.id={id}\nlisteners=PLAINTEXT://b{id}:9092\nzookeeper.connect={}\nlog.dirs=/data\n\
              zookeeper.session.timeout.ms=6000\ndefault.replication.factor=3\nmin.insync.replicas=2\n\
-             offsets.topic.num.partitions=2\noffsets.topic.replication.factor=3\nlog.segment.bytes=16384\n\
+             offsets.topic.num.partitions={INTERNAL_PARTITIONS}\noffsets.topic.replication.factor=3\n\
+             transaction.state.log.num.partitions={INTERNAL_PARTITIONS}\ntransaction.state.log.replication.factor=3\n\
+             transaction.state.log.min.isr=2\ntransaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n\
+             log.segment.bytes=16384\nlog.cleaner.backoff.ms=2000\n\
              log.index.size.max.bytes=4096\nlog.index.interval.bytes=512\nreplica.lag.time.max.ms=3000\n\
              replica.high.watermark.checkpoint.interval.ms=1000\nlog.flush.offset.checkpoint.interval.ms=5000\n\
              auto.create.topics.enable=false\ngroup.initial.rebalance.delay.ms=200\nleader.imbalance.check.interval.seconds=10\n",
@@ -126,6 +204,8 @@ pub struct Outcome {
     pub lines: Vec<String>,
 }
 
+/// Partitions of each of the brokers' own topics.
+const INTERNAL_PARTITIONS: i32 = 2;
 /// After healing, and at the start, everything must work within this.
 const LIVE_WITHIN: Micros = 60 * SECOND;
 /// How often the servers' states are looked at.
@@ -199,6 +279,23 @@ impl Run {
         for number in 1..=plan.members {
             world.add(&format!("m{number}"), kafka(number, Duty::Join));
         }
+        if plan.compacts {
+            world.add("pc1", compacted_client(plan, 1, Duty::Upsert));
+            world.add("kc1", compacted_client(plan, 1, Duty::ConsumeCompacted));
+        }
+        if plan.moves {
+            world.add("adm", kafka(1, Duty::Administer));
+        }
+        let transactional = |number, duty| {
+            let (topics, bootstrap) = (plan.transactional.clone(), plan.bootstrap());
+            Role::Kafka { number, duty, topics, bootstrap }
+        };
+        for number in 1..=plan.transactors {
+            world.add(&format!("t{number}"), transactional(number, Duty::Transact));
+        }
+        if plan.transactors > 0 {
+            world.add("kt1", transactional(1, Duty::ConsumeCommitted));
+        }
         for host in (0..world.core.machines.len()).map(Host) {
             world.start(host);
         }
@@ -239,6 +336,7 @@ impl Run {
         self.run_to(end)?;
         self.world.core.trace.story(end, || "everything is healed".to_owned());
         faults.heal(&mut self.world);
+        self.silence(KafkaClient::administers);
         while !faults.is_healed() {
             if self.world.core.now() > end + LIVE_WITHIN {
                 self.is_undecided = faults.is_undecidable();
@@ -261,7 +359,7 @@ impl Run {
         if self.plan.brokers == 0 {
             return Ok(());
         }
-        let topics = self.plan.topics.clone();
+        let topics = self.plan.all_topics();
         let in_sync = self
             .run_until("every replica is in sync", LIVE_WITHIN, |world| in_sync::lacking(world, &topics).is_empty());
         in_sync.map_err(|problem| format!("{problem}: {:?}", in_sync::lacking(&self.world, &topics)))?;
@@ -269,12 +367,22 @@ impl Run {
         self.run_until("consumers keep up", LIVE_WITHIN, |world| keeps_up(world, &ends))
     }
 
+    /// Lets some clients fall silent.
+    fn silence(&mut self, which: impl Fn(&KafkaClient) -> bool) {
+        for host in (0..self.world.core.machines.len()).map(Host) {
+            self.world.act(host, |program, _| match program {
+                Program::Kafka(client) if which(client) => client.fall_silent(),
+                _ => {}
+            });
+        }
+    }
+
     /// Lets the clients fall silent and checks everything.
     pub fn check(&mut self) -> Result<(), String> {
         for host in (0..self.world.core.machines.len()).map(Host) {
             self.world.act(host, |program, _| match program {
                 Program::ZkClient(client) => client.is_idle = true,
-                Program::Kafka(client) => client.producer().into_iter().for_each(|producer| producer.is_idle = true),
+                Program::Kafka(client) => client.fall_silent(),
                 Program::Coordinator(_) | Program::Broker(_) => {}
             });
         }
@@ -292,6 +400,8 @@ impl Run {
         offsets_stay::check(&self.world.core.history)?;
         one_owner::check(&self.world.core.history)?;
         self.watchers.logs.look(&self.world)?;
+        self.check_transactions()?;
+        self.check_compaction()?;
         let (topics, bootstrap) = (self.plan.topics.clone(), self.plan.bootstrap());
         let verifier = self.world.add("verifier", Role::Kafka { number: 0, duty: Duty::Verify, topics, bootstrap });
         self.world.start(verifier);
@@ -305,6 +415,59 @@ impl Run {
         read
     }
 
+    /// What compaction has left holds the newest value of every key.
+    fn check_compaction(&mut self) -> Result<(), String> {
+        if !self.plan.compacts {
+            return Ok(());
+        }
+        let verifier = self.world.add("kc0", compacted_client(&self.plan, 0, Duty::ConsumeCompacted));
+        self.world.start(verifier);
+        let ends = txns_end::ends(&self.world).into_iter().filter(|(partition, _)| partition.topic == COMPACTED);
+        let ends = ends.collect();
+        self.run_until("all that compaction left can be read", LIVE_WITHIN, |world| keeps_up(world, &ends))?;
+        newest_stays::check(&self.world.core.history)
+    }
+
+    /// The administrator has the last word, and gets what it asked for.
+    fn moves_end(&mut self) -> Result<(), String> {
+        if !self.plan.moves {
+            return Ok(());
+        }
+        let is_granted = |world: &World| kafka_clients(world).any(KafkaClient::has_had_its_say);
+        self.run_until("the administrator is heard", LIVE_WITHIN, is_granted)?;
+        let as_asked = self.run_until("every replica is where it was asked for", LIVE_WITHIN, |world| {
+            replicas_as_asked::lacking(world).is_empty()
+        });
+        as_asked.map_err(|problem| format!("{problem}: {:?}", replicas_as_asked::lacking(&self.world)))?;
+        let topics = self.plan.all_topics();
+        let in_sync = self.run_until("every moved replica is in sync", LIVE_WITHIN, |world| {
+            in_sync::lacking(world, &topics).is_empty()
+        });
+        in_sync.map_err(|problem| format!("{problem}: {:?}", in_sync::lacking(&self.world, &topics)))
+    }
+
+    /// Every transaction has ended, and what is committed is what was.
+    fn check_transactions(&mut self) -> Result<(), String> {
+        if self.plan.transactors == 0 {
+            return Ok(());
+        }
+        let ends = txns_end::ends(&self.world);
+        let over =
+            self.run_until("every transaction ends", LIVE_WITHIN, |world| txns_end::lacking(world, &ends).is_empty());
+        over.map_err(|problem| format!("{problem}: {:?}", txns_end::lacking(&self.world, &ends)))?;
+        let (topics, bootstrap) = (self.plan.transactional.clone(), self.plan.bootstrap());
+        let role = Role::Kafka { number: 0, duty: Duty::VerifyCommitted, topics, bootstrap };
+        let verifier = self.world.add("kt0", role);
+        self.world.start(verifier);
+        let ends = ends.into_iter().filter(|(partition, _)| !is_internal(&partition.topic)).collect();
+        self.run_until("everything committed can be read", LIVE_WITHIN, |world| keeps_up(world, &ends))?;
+        let history = &self.world.core.history;
+        txns_whole::check(history)?;
+        committed_reads::check(history)?;
+        consumed_once::check(history)?;
+        txn_cycles::check(history)
+    }
+
     /// The whole run.
     pub fn whole(&mut self) -> Result<(), String> {
         self.become_live().map_err(|problem| format!("at the start: {problem}"))?;
@@ -314,6 +477,7 @@ impl Run {
             return registers::check(history).and(offsets_stay::check(history)).and(one_owner::check(history));
         }
         self.become_live().map_err(|problem| format!("after healing: {problem}"))?;
+        self.moves_end()?;
         self.check()
     }
 
@@ -326,11 +490,18 @@ impl Run {
             violation: result.err(),
             trace: core.trace.digest(),
             ended: core.now(),
-            answered: core.history.zk.len() + core.history.batches.len() + core.history.commits.len(),
+            answered: core.history.zk.len()
+                + core.history.batches.len()
+                + core.history.commits.len()
+                + core.history.txns.len(),
             suffered: core.suffered.into_iter().collect(),
             lines: core.trace.lines().to_vec(),
         }
     }
+}
+
+fn compacted_client(plan: &Plan, number: u64, duty: Duty) -> Role {
+    Role::Kafka { number, duty, topics: Plan::compacted(), bootstrap: plan.bootstrap() }
 }
 
 fn kafka_clients(world: &World) -> impl Iterator<Item = &KafkaClient> {

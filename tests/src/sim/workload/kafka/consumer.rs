@@ -1,5 +1,7 @@
-//! A consumer of every partition, from the first offset on. What it reads may never change, and has no gaps.
+//! A consumer of every partition, from the first offset on. What it reads may never change, and has no gaps but those
+//! that transactions make.
 
+use super::committed::readable;
 use super::wire::{Answered, Correlation};
 use super::{Cluster, REQUEST_TIMEOUT_MS, RETRY_MS, decode};
 use crate::sim::world::Ctx;
@@ -24,22 +26,35 @@ struct Position {
     not_before: Millis,
 }
 
+/// What a consumer reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// Everything, all the while.
+    All,
+    /// Everything, when all is over.
+    AllAtLast,
+    /// What is committed.
+    Committed,
+    /// What compaction leaves.
+    Compacted,
+}
+
 /// The consumer.
 #[derive(Debug)]
 pub struct Consumer {
     version: i16,
-    is_verifier: bool,
+    reads: Reads,
     positions: BTreeMap<TopicPartition, Position>,
     /// Requests under way, by broker, with how often disks had given wrong bits when they were sent.
     asked: BTreeMap<i32, (Correlation, u64)>,
 }
 
 impl Consumer {
-    pub(super) fn new(cluster: &Cluster, is_verifier: bool, ctx: &mut Ctx<'_>) -> Consumer {
+    pub(super) fn new(cluster: &Cluster, reads: Reads, ctx: &mut Ctx<'_>) -> Consumer {
         let position = Position { next: 0, high_watermark: -1, not_before: Millis(0) };
         Consumer {
             version: ctx.core.rng.i16(4..=12),
-            is_verifier,
+            reads,
             positions: cluster.topics.partitions().map(|partition| (partition, position)).collect(),
             asked: BTreeMap::new(),
         }
@@ -76,6 +91,7 @@ impl Consumer {
                 max_wait_ms: MAX_WAIT_MS,
                 min_bytes: 1,
                 max_bytes: 65_536,
+                isolation_level: i8::from(self.reads == Reads::Committed),
                 topics: topics.into_iter().map(topic).collect(),
                 ..FetchRequest::default()
             };
@@ -127,6 +143,9 @@ impl Consumer {
             }
         }
         position.high_watermark = data.high_watermark;
+        if [Reads::Committed, Reads::Compacted].contains(&self.reads) {
+            return take_readable((&partition, position), (&data, rotten_reads), (cluster.number, self.reads), ctx);
+        }
         let bytes = data.records.map(|records| records.to_bytes().expect("an answer is in memory")).unwrap_or_default();
         for batch in batches(bytes) {
             // The last batch may be cut: it comes again, whole.
@@ -155,10 +174,31 @@ impl Consumer {
                 position.next += 1;
                 let value = String::from_utf8_lossy(&record.value.unwrap_or_default()).into_owned();
                 let now = ctx.core.now();
-                if let Err(text) = ctx.core.history.read(&partition, record.offset, value, (self.is_verifier, now)) {
+                if let Err(text) =
+                    ctx.core.history.read(&partition, record.offset, value, (self.reads == Reads::AllAtLast, now))
+                {
                     return ctx.violation(text);
                 }
             }
         }
+    }
+}
+
+fn take_readable(
+    (partition, position): (&TopicPartition, &mut Position),
+    (data, rotten_reads): (&PartitionData, u64),
+    (number, reads): (u64, Reads),
+    ctx: &mut Ctx<'_>,
+) {
+    match readable(data, position.next) {
+        Ok((values, next)) => {
+            position.next = next;
+            let history = &mut ctx.core.history;
+            let logs = if reads == Reads::Committed { &mut history.committed } else { &mut history.compacted };
+            let log = logs.entry(number).or_default();
+            log.entry(partition.clone()).or_default().extend(values);
+        }
+        Err(_) if ctx.core.rotten_reads() > rotten_reads => position.not_before = ctx.now().mono + RETRY_MS,
+        Err(problem) => ctx.violation(format!("{partition}: {problem}")),
     }
 }

@@ -1,12 +1,16 @@
 //! Clients of the brokers: what producers and consumers have in common, which is finding out who leads what. Each uses one
 //! version of each API, drawn at its start.
 
+pub mod administrator;
+mod committed;
 pub mod consumer;
 pub mod member;
 pub mod producer;
+pub mod transactor;
 pub mod wire;
 
 use crate::sim::world::{Ctx, Happening, Program};
+use administrator::Administrator;
 use bytes::Bytes;
 use common::id::TopicPartition;
 use common::kafka::error::ErrorCode;
@@ -14,10 +18,11 @@ use common::kafka::header::decode_response;
 use common::kafka::messages::metadata::MetadataRequestTopic;
 use common::kafka::messages::{MetadataRequest, MetadataResponse, Request};
 use common::time::Millis;
-use consumer::Consumer;
+use consumer::{Consumer, Reads};
 use member::Member;
 use producer::Producer;
 use std::collections::BTreeMap;
+use transactor::Transactor;
 use wire::{Answered, Correlation, Wire};
 
 const WAKE: u64 = 1;
@@ -39,11 +44,26 @@ pub enum Duty {
     },
     /// Reads everything.
     Consume,
+    /// Creates a compacted topic, and writes values of a few keys to it, some often and some hardly ever.
+    Upsert,
+    /// Reads what compaction leaves: all the while, or from the beginning when all is over if its number is 0.
+    ConsumeCompacted,
+    /// Has partitions moved.
+    Administer,
+    /// Writes in transactions; creates the topics if it is the first.
+    Transact,
+    /// Reads what is committed.
+    ConsumeCommitted,
+    /// Reads what is committed from the beginning when all is over.
+    VerifyCommitted,
     /// Is in a consumer group.
     Join,
     /// Reads everything from the beginning when all is over.
     Verify,
 }
+
+/// The name of the topic that is compacted.
+pub const COMPACTED: &str = "compacted";
 
 /// What is written to and read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +188,8 @@ enum Work {
     Produce(Producer),
     Consume(Consumer),
     Join(Member),
+    Transact(Transactor),
+    Administer(Administrator),
 }
 
 /// The client.
@@ -193,8 +215,15 @@ impl KafkaClient {
         let work = match duty {
             Duty::Produce { is_idempotent } => Work::Produce(Producer::new(&cluster, *is_idempotent, ctx)),
             Duty::Join => Work::Join(Member::new()),
-            Duty::Consume => Work::Consume(Consumer::new(&cluster, false, ctx)),
-            Duty::Verify => Work::Consume(Consumer::new(&cluster, true, ctx)),
+            Duty::Consume => Work::Consume(Consumer::new(&cluster, Reads::All, ctx)),
+            Duty::Verify => Work::Consume(Consumer::new(&cluster, Reads::AllAtLast, ctx)),
+            Duty::Upsert => Work::Produce(Producer::new(&cluster, true, ctx)),
+            Duty::ConsumeCompacted => Work::Consume(Consumer::new(&cluster, Reads::Compacted, ctx)),
+            Duty::Administer => Work::Administer(Administrator::new(ctx)),
+            Duty::Transact => Work::Transact(Transactor::new(&cluster, ctx)),
+            Duty::ConsumeCommitted | Duty::VerifyCommitted => {
+                Work::Consume(Consumer::new(&cluster, Reads::Committed, ctx))
+            }
         };
         ctx.wake_at(ctx.now().mono + 1, WAKE);
         Program::Kafka(Box::new(KafkaClient { cluster, work }))
@@ -212,6 +241,8 @@ impl KafkaClient {
                     Work::Produce(producer) => producer.answered(answer, &mut self.cluster, ctx),
                     Work::Consume(consumer) => consumer.answered(answer, &mut self.cluster, ctx),
                     Work::Join(member) => member.answered(answer, &mut self.cluster, ctx),
+                    Work::Administer(administrator) => administrator.answered(answer, ctx),
+                    Work::Transact(transactor) => transactor.answered(answer, &mut self.cluster, ctx),
                 }
             }
         }
@@ -220,38 +251,47 @@ impl KafkaClient {
             Work::Produce(producer) => producer.step(&mut self.cluster, ctx),
             Work::Consume(consumer) => consumer.step(&mut self.cluster, ctx),
             Work::Join(member) => member.step(&mut self.cluster, ctx),
+            Work::Administer(administrator) => administrator.step(&mut self.cluster, ctx),
+            Work::Transact(transactor) => transactor.step(&mut self.cluster, ctx),
         }
     }
 
-    /// The producer that it is.
-    pub fn producer(&mut self) -> Option<&mut Producer> {
+    /// Begins nothing new from now on.
+    pub fn fall_silent(&mut self) {
         match &mut self.work {
-            Work::Produce(producer) => Some(producer),
-            Work::Consume(_) | Work::Join(_) => None,
+            Work::Produce(producer) => producer.is_idle = true,
+            Work::Transact(transactor) => transactor.is_idle = true,
+            Work::Administer(administrator) => administrator.fall_silent(&self.cluster),
+            Work::Consume(_) | Work::Join(_) => {}
         }
     }
 
     /// Commits acknowledged, if it is in a group.
     pub fn commits(&self) -> Option<u64> {
-        match &self.work {
-            Work::Join(member) => Some(member.commits),
-            Work::Produce(_) | Work::Consume(_) => None,
-        }
+        if let Work::Join(member) = &self.work { Some(member.commits) } else { None }
     }
 
-    /// Batches acknowledged in each partition, if it is a producer.
+    /// What was acknowledged, each number of its own kind: batches in each partition, if it is a producer; transactions.
     pub fn acknowledged(&self) -> Vec<u64> {
         match &self.work {
             Work::Produce(producer) => producer.acknowledged(),
-            Work::Consume(_) | Work::Join(_) => Vec::new(),
+            Work::Transact(transactor) => vec![transactor.ended],
+            Work::Consume(_) | Work::Join(_) | Work::Administer(_) => Vec::new(),
         }
+    }
+
+    /// True if it administers and is to do nothing any more, and all that it asked for at last is granted.
+    pub fn has_had_its_say(&self) -> bool {
+        matches!(&self.work, Work::Administer(administrator) if administrator.is_done())
+    }
+
+    /// True if it administers.
+    pub fn administers(&self) -> bool {
+        matches!(&self.work, Work::Administer(_))
     }
 
     /// Next offset and end of each partition, if it is a consumer.
     pub fn positions(&self) -> BTreeMap<TopicPartition, (i64, i64)> {
-        match &self.work {
-            Work::Produce(_) | Work::Join(_) => BTreeMap::new(),
-            Work::Consume(consumer) => consumer.positions(),
-        }
+        if let Work::Consume(consumer) = &self.work { consumer.positions() } else { BTreeMap::new() }
     }
 }

@@ -2,13 +2,13 @@
 //! until they are acknowledged.
 
 use super::wire::{Answered, Correlation};
-use super::{Cluster, REQUEST_TIMEOUT_MS, RETRY_MS, decode};
+use super::{COMPACTED, Cluster, REQUEST_TIMEOUT_MS, RETRY_MS, Topics, decode};
 use crate::sim::world::Ctx;
 use bytes::Bytes;
 use common::id::TopicPartition;
 use common::kafka::batch::{BatchSpec, Record, build};
 use common::kafka::error::ErrorCode;
-use common::kafka::messages::create_topics::CreatableTopic;
+use common::kafka::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
 use common::kafka::messages::produce::{PartitionProduceData, TopicProduceData};
 use common::kafka::messages::{CreateTopicsRequest, InitProducerIdRequest, ProduceRequest, ProduceResponse};
 use common::kafka::records::Records;
@@ -119,14 +119,7 @@ impl Producer {
         let address = cluster.any(ctx);
         self.prepares = Some(match self.preparation {
             Preparation::Topics => {
-                let topic = |(name, partitions): &(String, i32)| CreatableTopic {
-                    name: name.clone(),
-                    num_partitions: *partitions,
-                    replication_factor: cluster.topics.replication_factor,
-                    ..CreatableTopic::default()
-                };
-                let topics = cluster.topics.topics.iter().map(topic).collect();
-                let request = CreateTopicsRequest { topics, timeout_ms: 3_000, ..CreateTopicsRequest::default() };
+                let request = create_topics(&cluster.topics);
                 cluster.wire.send(&address, (&request, 5), 2 * REQUEST_TIMEOUT_MS, ctx)
             }
             _ => {
@@ -146,6 +139,7 @@ impl Producer {
         let record = |(at, value): (usize, &String)| Record {
             offset: at as i64,
             timestamp: now.wall.0,
+            key: (lane.partition.topic == COMPACTED).then(|| Bytes::from(format!("k{}", key_of(value)))),
             value: Some(Bytes::from(value.clone())),
             ..Record::default()
         };
@@ -209,6 +203,36 @@ impl Producer {
     }
 }
 
+/// Small segments that are compacted soon.
+fn compaction() -> Vec<CreatableTopicConfig> {
+    let configs = [("cleanup.policy", "compact"), ("segment.bytes", "2048"), ("min.cleanable.dirty.ratio", "0.1")];
+    let config =
+        |(name, value): (&str, &str)| CreatableTopicConfig { name: name.to_owned(), value: Some(value.to_owned()) };
+    configs.into_iter().map(config).collect()
+}
+
+/// The number in a value: a producer counts.
+pub fn count_of(value: &str) -> Option<u64> {
+    value.rsplit_once('/')?.1.parse().ok()
+}
+
+/// The key of a value of the compacted topic: each key is written half as often as the one before.
+pub fn key_of(value: &str) -> u32 {
+    count_of(value).map_or(0, u64::trailing_zeros)
+}
+
+pub(super) fn create_topics(topics: &Topics) -> CreateTopicsRequest {
+    let topic = |(name, partitions): &(String, i32)| CreatableTopic {
+        name: name.clone(),
+        num_partitions: *partitions,
+        replication_factor: topics.replication_factor,
+        configs: if name == COMPACTED { compaction() } else { Vec::new() },
+        ..CreatableTopic::default()
+    };
+    let topics = topics.topics.iter().map(topic).collect();
+    CreateTopicsRequest { topics, timeout_ms: 3_000, ..CreateTopicsRequest::default() }
+}
+
 impl Lane {
     fn answered(&mut self, response: ProduceResponse, is_idempotent: bool, cluster: &mut Cluster, ctx: &mut Ctx<'_>) {
         let partition = response.responses.first().and_then(|topic| topic.partition_responses.first());
@@ -221,7 +245,11 @@ impl Lane {
                 self.sequence += values.len() as i32;
                 self.acknowledged += 1;
                 let now = ctx.core.now();
-                ctx.core.history.acknowledged(&self.partition, partition.base_offset, values, now);
+                if self.partition.topic == COMPACTED {
+                    ctx.core.history.upserts.extend(values);
+                } else {
+                    ctx.core.history.acknowledged(&self.partition, partition.base_offset, values, now);
+                }
                 self.not_before = ctx.now().mono + ctx.core.rng.u64(1..60);
             }
             Some(error) if error.is_retriable() && !(is_idempotent && error == ErrorCode::OutOfOrderSequenceNumber) => {
