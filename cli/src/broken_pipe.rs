@@ -1,5 +1,6 @@
-//! What a tool does when nobody reads its output any more (`kafka-topics --list | head -1`): it ends at once and silently,
-//! as other programs do. Rust by itself ignores the signal and fails at the next print. Prints nothing.
+//! What a tool does when nobody reads its output any more (`kafka-topics --list | grep -q t`): it ends at once and silently,
+//! with success, as Kafka's tools do, so that a script with `pipefail` goes on. Rust by itself ignores the signal and
+//! fails at the next print. Prints nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,7 +11,7 @@ static DEADLY: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 pub(crate) fn ends_the_tool() {
     let deadly = DEADLY.get_or_init(|| Arc::new(AtomicBool::new(true)));
     // Without it the tool works all the same; it complains where it should be silent.
-    let _ = signal_hook::flag::register_conditional_default(signal_hook::consts::SIGPIPE, deadly.clone());
+    let _ = signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGPIPE, 0, deadly.clone());
 }
 
 /// From now on a write into a closed pipe is an error like any other: for tools that have something to put in order.

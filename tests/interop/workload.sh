@@ -22,7 +22,8 @@ workload() {
   until_true 60 grep -q writing "$work/$pair.report"; whole
   say "the load runs"
   kafka-topics --bootstrap-server "$brokers" --create --topic passing --partitions 3 --replication-factor 3 >/dev/null
-  kafka-topics --bootstrap-server "$brokers" --alter --topic passing --partitions 9
+  # Another broker may hear of the topic a moment later.
+  until_true 30 kafka-topics --bootstrap-server "$brokers" --alter --topic passing --partitions 9
   whole
   kafka-topics --bootstrap-server "$brokers" --delete --topic passing
   # An Apache broker that comes back before its session is over finds its id taken, and ends.
