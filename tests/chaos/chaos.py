@@ -263,38 +263,32 @@ def stopped_coordinator():
     kill(name, signal.SIGCONT)
 
 
-def isolated_leader():
-    """Cut off from every other server, both ways; clients still reach it."""
-    name = leader()
-    for other in address:
+def cut_off(name, others, hears=False, is_heard=False):
+    """The links to the others are cut for longer than a session, one way or both; then they are mended."""
+    for other in others:
         if other != name:
-            cut(other, name)
-            cut(name, other)
+            if not hears:
+                cut(other, name)
+            if not is_heard:
+                cut(name, other)
     time.sleep(SESSION * 1.5)
     goes_on()
     mend()
+
+
+def isolated_leader():
+    """Cut off from every other server, both ways; clients still reach it."""
+    cut_off(leader(), address)
 
 
 def mute_leader():
     """Nothing that it sends reaches another server; it hears them."""
-    name = leader()
-    for other in address:
-        if other != name:
-            cut(name, other)
-    time.sleep(SESSION * 1.5)
-    goes_on()
-    mend()
+    cut_off(leader(), address, hears=True)
 
 
 def deaf_controller():
     """It hears no other server; they hear it."""
-    name = controller()
-    for other in address:
-        if other != name:
-            cut(other, name)
-    time.sleep(SESSION * 1.5)
-    goes_on()
-    mend()
+    cut_off(controller(), address, is_heard=True)
 
 
 def no_coordinators():
@@ -343,25 +337,12 @@ def lost_directory():
 
 def isolated_coordinator():
     """The leading coordinator reaches no other, nor they it; brokers still reach it."""
-    name = coordinator_leader()
-    for other in (f"c{n}" for n in COORDINATORS):
-        if other != name:
-            cut(other, name)
-            cut(name, other)
-    time.sleep(SESSION * 1.5)
-    goes_on()
-    mend()
+    cut_off(coordinator_leader(), [f"c{n}" for n in COORDINATORS])
 
 
 def mute_coordinator():
     """Nothing that the leading coordinator sends reaches another; it hears them."""
-    name = coordinator_leader()
-    for other in (f"c{n}" for n in COORDINATORS):
-        if other != name:
-            cut(name, other)
-    time.sleep(SESSION * 1.5)
-    goes_on()
-    mend()
+    cut_off(coordinator_leader(), [f"c{n}" for n in COORDINATORS], hears=True)
 
 
 def full_coordinator():

@@ -110,11 +110,15 @@ impl Segment {
         roll_jitter_ms: i64,
         now: Now,
     ) -> Result<Segment, LogError> {
-        let files = SegmentFiles { modified: now.wall, ..SegmentFiles::default() };
-        let mut segment = Segment::open(dir, base_offset, files, now)?;
-        segment.roll_jitter_ms = roll_jitter_ms;
+        let mut segment = Segment::without_files(dir, base_offset, roll_jitter_ms, now)?;
         segment.empty_files(disk)?;
         Ok(segment)
+    }
+
+    fn without_files(dir: &Path, base_offset: i64, roll_jitter_ms: i64, now: Now) -> Result<Segment, LogError> {
+        let files = SegmentFiles { modified: now.wall, ..SegmentFiles::default() };
+        let segment = Segment::open(dir, base_offset, files, now)?;
+        Ok(Segment { roll_jitter_ms, ..segment })
     }
 
     /// Makes the first segment of a log whose directory is new. Its indexes are made with its first batch: of thousands of
@@ -126,9 +130,7 @@ impl Segment {
         roll_jitter_ms: i64,
         now: Now,
     ) -> Result<Segment, LogError> {
-        let files = SegmentFiles { modified: now.wall, ..SegmentFiles::default() };
-        let mut segment = Segment::open(dir, base_offset, files, now)?;
-        segment.roll_jitter_ms = roll_jitter_ms;
+        let mut segment = Segment::without_files(dir, base_offset, roll_jitter_ms, now)?;
         segment.log.create(disk)?;
         segment.log.release();
         segment.max_timestamp = OnceLock::from(TimestampOffset { timestamp: -1, offset: base_offset });
