@@ -2,12 +2,15 @@
 //! Nothing here opens a socket, reads a clock or starts a thread.
 
 pub mod disk;
+pub mod distinguished_name;
 pub mod id;
 pub mod kafka;
 pub mod limits;
 pub mod mutants;
 pub mod properties;
 pub mod time;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod zk;
 
 /// The seeded generator that is handed to everything that needs randomness.

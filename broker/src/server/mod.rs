@@ -8,10 +8,13 @@ pub mod disk;
 mod listener;
 mod peer;
 mod socket;
+mod tls;
 mod zookeeper;
 
+use crate::access::ANONYMOUS;
+use crate::access::principal::PrincipalMapping;
 use crate::broker::{Broker, Collaborators};
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, SecurityProtocol};
 use crate::connection::ConnectionInfo;
 use crate::outbox::{Channel, ConnectionId, Job, Outbox, PeerAddress, StopReason, ZkCommand};
 use anyhow::Context as _;
@@ -37,6 +40,8 @@ pub struct Shared {
     next_connection: AtomicU64,
     admission: Arc<admission::Admission>,
     peers: peer::Peers,
+    tls: tls::Listeners,
+    principals: PrincipalMapping,
     zookeeper: mpsc::UnboundedSender<ZkCommand>,
     wake: Notify,
     wake_at: AtomicU64,
@@ -57,6 +62,12 @@ impl Shared {
             // A connection that ended meanwhile has no reader for its answer, and needs none.
             let _ = sender.send(due);
         }
+    }
+
+    /// How bytes travel on a listener.
+    fn protocol(&self, listener: &str) -> Option<SecurityProtocol> {
+        let listeners = &self.broker().config.listeners;
+        listeners.iter().find(|one| one.name == listener).map(|one| one.protocol)
     }
 
     fn broker(&self) -> &Arc<Broker> {
@@ -132,6 +143,10 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
         zookeeper = config.zookeeper_connect,
         "castellan broker is starting"
     );
+    let tls = tls::Listeners::read(&config)?;
+    let rules = &config.ssl_principal_mapping_rules;
+    let principals = PrincipalMapping::parse(rules)
+        .map_err(|problem| anyhow::anyhow!("ssl.principal.mapping.rules={rules}: {problem}"))?;
     let _locks = disk::lock_log_dirs(&config.log_dirs)?;
     let listeners = listener::bind(&config).await?;
     let (zookeeper, zk_commands) = mpsc::unbounded_channel();
@@ -148,6 +163,8 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
         next_connection: AtomicU64::new(1),
         admission: Arc::default(),
         peers: peer::Peers::new(weak.clone()),
+        tls,
+        principals,
         zookeeper,
         wake: Notify::new(),
         wake_at: AtomicU64::new(u64::MAX),
@@ -168,6 +185,9 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
     let listeners: Vec<_> = listeners.into_iter().map(listener::Bound::listen).collect::<Result<_, _>>()?;
     let mut zk_task = tokio::spawn(zookeeper::drive(shared.clone(), zk_commands));
     let mut tick_task = tokio::spawn(tick(shared.clone()));
+    let watching = shared.clone();
+    let certificates_task =
+        tokio::spawn(async move { watching.tls.watch(|| watching.broker().current.read().clone()).await });
     broker.begin(shared.clock.now());
     let accept_tasks: Vec<_> =
         listeners.into_iter().map(|listener| tokio::spawn(listener::accept(shared.clone(), listener))).collect();
@@ -176,6 +196,7 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
         task.abort();
     }
     tick_task.abort();
+    certificates_task.abort();
     // A shutdown that finished has ZooKeeper's word that the session is closed.
     zk_task.abort();
     match reason {
@@ -250,7 +271,7 @@ fn connection_info(shared: &Shared, listener: &str, client_host: String) -> Conn
         id: ConnectionId(shared.next_connection.fetch_add(1, Ordering::Relaxed)),
         listener: listener.to_owned(),
         client_host,
-        principal: "User:ANONYMOUS".to_owned(),
+        principal: ANONYMOUS.to_owned(),
     }
 }
 

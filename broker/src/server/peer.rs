@@ -3,6 +3,7 @@
 
 use super::Shared;
 use super::socket::next_frame;
+use super::tls::Transport;
 use crate::outbox::{Channel, PeerAddress, PeerError};
 use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
@@ -10,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -55,7 +56,7 @@ impl Peers {
         let (sender, requests) = mpsc::unbounded_channel();
         let _ = sender.send(request);
         open.insert(key, sender);
-        shared.runtime.spawn(drive(shared.clone(), to.clone(), requests));
+        shared.runtime.spawn(drive(shared.clone(), to.clone(), channel, requests));
     }
 
     /// Its task ends when it sees that nothing can be sent any more.
@@ -111,9 +112,14 @@ async fn watch(shared: Arc<Shared>, to: PeerAddress) {
 }
 
 /// Connects, exchanges frames until the connection ends, and fails what is left.
-async fn drive(shared: Arc<Shared>, to: PeerAddress, mut requests: mpsc::UnboundedReceiver<(u64, Bytes)>) {
+async fn drive(
+    shared: Arc<Shared>,
+    to: PeerAddress,
+    channel: Channel,
+    mut requests: mpsc::UnboundedReceiver<(u64, Bytes)>,
+) {
     let mut waiting = VecDeque::new();
-    let error = match connect(&to).await {
+    let error = match open(&shared, &to, channel).await {
         Ok(stream) => {
             exchange(&shared, stream, &mut requests, &mut waiting).await;
             PeerError::Lost
@@ -127,6 +133,22 @@ async fn drive(shared: Arc<Shared>, to: PeerAddress, mut requests: mpsc::Unbound
     tracing::debug!(broker = to.broker.0, port = to.port, %error, unanswered = waiting.len(), "connection to a broker ended");
     for id in waiting {
         shared.broker().on_peer_response(id, Err(error), shared.clock.now());
+    }
+}
+
+/// Connects as the listener wants it that this channel leads to.
+async fn open(shared: &Shared, to: &PeerAddress, channel: Channel) -> Result<Transport, PeerError> {
+    let stream = connect(to).await?;
+    let config = &shared.broker().config;
+    let control = config.control_plane_listener_name.as_ref().filter(|_| channel == Channel::Controller);
+    let listener = control.unwrap_or(&config.inter_broker_listener_name);
+    let secured = tokio::time::timeout(CONNECT, shared.tls.dial(listener, &to.host, stream)).await;
+    match secured.map_err(|_| PeerError::TimedOut)? {
+        Ok(stream) => Ok(stream),
+        Err(error) => {
+            tracing::warn!(broker = to.broker.0, host = to.host, port = to.port, %error, "no TLS with a broker");
+            Err(PeerError::Lost)
+        }
     }
 }
 
@@ -146,13 +168,14 @@ async fn connect(to: &PeerAddress) -> Result<TcpStream, PeerError> {
 /// Reads and writes at once: a broker that answers before it reads on must not be waited for.
 async fn exchange(
     shared: &Shared,
-    stream: TcpStream,
+    stream: Transport,
     requests: &mut mpsc::UnboundedReceiver<(u64, Bytes)>,
     waiting: &mut VecDeque<u64>,
 ) {
-    let (mut read, mut write) = stream.into_split();
+    let (mut read, mut write) = tokio::io::split(stream);
     let mut buffer = BytesMut::new();
     let mut unsent: VecDeque<Bytes> = VecDeque::new();
+    let mut is_unflushed = false;
     loop {
         buffer.reserve(64 * 1024);
         let next = unsent.front().cloned().unwrap_or_default();
@@ -177,13 +200,23 @@ async fn exchange(
                 waiting.push_back(id);
                 unsent.push_back(frame);
             }
-            sent = write.write(&next), if !next.is_empty() => {
-                let Some(front) = unsent.front_mut().filter(|_| sent.is_ok()) else { return };
-                front.advance(sent.unwrap_or(0));
+            sent = push(&mut write, &next), if !next.is_empty() || is_unflushed => {
+                let Ok(sent) = sent else { return };
+                is_unflushed = !next.is_empty();
+                let Some(front) = unsent.front_mut() else { continue };
+                front.advance(sent);
                 if front.is_empty() {
                     unsent.pop_front();
                 }
             }
         }
+    }
+}
+
+/// Writes of the bytes what is taken. If there are none, pushes out what TLS has sealed and the socket did not take.
+async fn push(write: &mut WriteHalf<Transport>, bytes: &[u8]) -> io::Result<usize> {
+    match bytes.is_empty() {
+        true => write.flush().await.map(|()| 0),
+        false => write.write(bytes).await,
     }
 }

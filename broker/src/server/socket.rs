@@ -3,6 +3,7 @@
 
 use super::Shared;
 use super::admission::Place;
+use super::tls::Transport;
 use crate::api::{Handled, NO_IMAGE_YET};
 use crate::connection::{Answers, ConnectionInfo};
 use bytes::{Bytes, BytesMut};
@@ -37,8 +38,15 @@ impl Due {
 }
 
 /// Serves a connection until either side ends it.
-pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, info: ConnectionInfo, _place: Place) {
+pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut info: ConnectionInfo, _place: Place) {
     let _ = stream.set_nodelay(true);
+    let stream = match secure(&shared, stream, &mut info).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            let (client, listener) = (&info.client_host, &info.listener);
+            return tracing::info!(client, listener, %error, "a client could not begin TLS");
+        }
+    };
     let (sender, replies) = mpsc::unbounded_channel();
     shared.connections.lock().insert(info.id, sender);
     let result = converse(&shared, stream, &info, replies).await;
@@ -48,9 +56,27 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, info: Connecti
     }
 }
 
+/// Does the handshake where the listener has TLS, and takes the client's name from its certificate. Like Kafka, it gives a
+/// client as much time for it as an idle one has.
+async fn secure(shared: &Shared, stream: TcpStream, info: &mut ConnectionInfo) -> io::Result<Transport> {
+    let Some(protocol) = shared.protocol(&info.listener).filter(|protocol| protocol.uses_tls()) else {
+        return Ok(Transport::Plain(stream));
+    };
+    let handshake = shared.tls.accept(&info.listener, stream);
+    let stream = within(shared.idle_limit(), handshake).await?;
+    if !protocol.uses_sasl()
+        && let Some(subject) = stream.peer_subject()
+    {
+        let user = shared.principals.user(&subject);
+        let user = user.ok_or_else(|| io::Error::other(format!("No rules apply to {subject}")))?;
+        info.principal = format!("User:{user}");
+    }
+    Ok(stream)
+}
+
 async fn converse(
     shared: &Arc<Shared>,
-    mut stream: TcpStream,
+    mut stream: Transport,
     info: &ConnectionInfo,
     mut replies: mpsc::UnboundedReceiver<Due>,
 ) -> io::Result<()> {
@@ -137,7 +163,7 @@ pub(super) fn next_frame(buffer: &mut BytesMut, max_bytes: usize) -> io::Result<
 }
 
 /// Sends every answer that is due; true if there was one. The client must take a part of it every `patience`.
-async fn send_answers(stream: &mut TcpStream, answers: &mut Answers, patience: Duration) -> io::Result<bool> {
+async fn send_answers(stream: &mut Transport, answers: &mut Answers, patience: Duration) -> io::Result<bool> {
     let mut memory: VecDeque<Bytes> = VecDeque::new();
     let mut any = false;
     while let Some(frame) = answers.pop() {
@@ -153,6 +179,10 @@ async fn send_answers(stream: &mut TcpStream, answers: &mut Answers, patience: D
         }
     }
     send_memory(stream, &mut memory, patience).await?;
+    if any {
+        // TLS may hold back sealed bytes that the socket did not take.
+        within(patience, stream.flush()).await?;
+    }
     Ok(any)
 }
 
@@ -164,7 +194,7 @@ async fn within<T>(patience: Duration, write: impl Future<Output = io::Result<T>
     }
 }
 
-async fn send_memory(stream: &mut TcpStream, parts: &mut VecDeque<Bytes>, patience: Duration) -> io::Result<()> {
+async fn send_memory(stream: &mut Transport, parts: &mut VecDeque<Bytes>, patience: Duration) -> io::Result<()> {
     while !parts.is_empty() {
         let slices: Vec<IoSlice<'_>> = parts.iter().take(64).map(|part| IoSlice::new(part)).collect();
         let mut sent = within(patience, stream.write_vectored(&slices)).await?;
@@ -188,7 +218,7 @@ const SEND_BYTES: u32 = 256 * 1024;
 
 /// From the page cache to the socket, without a copy through this process. What is not in the page cache is brought there
 /// by a thread that may wait for the disk, so that a reader of old data delays no other connection.
-async fn send_file(stream: &mut TcpStream, slice: FileSlice, patience: Duration) -> io::Result<()> {
+async fn send_file(stream: &mut Transport, slice: FileSlice, patience: Duration) -> io::Result<()> {
     let Some(file) = slice.file.as_file() else {
         return within(patience, stream.write_all(&slice.read()?)).await;
     };
@@ -203,10 +233,17 @@ async fn send_file(stream: &mut TcpStream, slice: FileSlice, patience: Duration)
                 tokio::task::spawn_blocking(move || next.read()).await.map_err(io::Error::other)??;
             }
         }
+        let Some(stream) = stream.plain() else {
+            // TLS seals what it sends: the bytes must come through this process.
+            let next = FileSlice { position, len: (in_memory - position) as u32, ..slice.clone() };
+            within(patience, stream.write_all(&next.read()?)).await?;
+            position = in_memory;
+            continue;
+        };
         let want = (in_memory - position) as usize;
         let sending = stream.async_io(Interest::WRITABLE, || {
             let mut at = position;
-            rustix::fs::sendfile(&*stream, file, Some(&mut at), want).map_err(io::Error::from)
+            rustix::fs::sendfile(stream, file, Some(&mut at), want).map_err(io::Error::from)
         });
         let sent = within(patience, sending).await?;
         if sent == 0 {

@@ -4,17 +4,14 @@
 
 use crate::config::{Config, QuorumTls};
 use common::properties::Properties;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
+use common::tls;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
-    SignatureScheme, SupportedProtocolVersion,
-};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -196,7 +193,7 @@ impl Settings {
                     .with_protocol_versions(&versions)
                     .map_err(setting)?
                     .dangerous()
-                    .with_custom_certificate_verifier(self.server_verifier(provider)?)
+                    .with_custom_certificate_verifier(self.server_verifier(&provider)?)
                     .with_client_auth_cert(chain, key)
                     .map_err(|error| problem(&store, &error))?,
             ),
@@ -204,193 +201,43 @@ impl Settings {
         Ok(Current { accepting: Arc::new(accepting), dialling: dialling.map(Arc::new), changed_at })
     }
 
-    /// Cipher suites by the names that Java gives them; those that are old are not among ours and are passed over.
     fn provider(&self) -> Result<CryptoProvider, TlsError> {
-        let mut provider = ring::default_provider();
-        if let Some(list) = self.get("ciphersuites") {
-            let wanted: Vec<String> = list.split(',').map(|name| name.trim().replace("TLS_AES", "TLS13_AES")).collect();
-            let wanted: Vec<String> = wanted.iter().map(|name| name.replace("TLS_CHACHA", "TLS13_CHACHA")).collect();
-            provider
-                .cipher_suites
-                .retain(|suite| suite.suite().as_str().is_some_and(|name| wanted.iter().any(|wanted| wanted == name)));
-            if provider.cipher_suites.is_empty() {
-                let known: Vec<&str> =
-                    ring::ALL_CIPHER_SUITES.iter().filter_map(|suite| suite.suite().as_str()).collect();
-                let key = self.key("ciphersuites");
-                return Err(TlsError::Setting(format!(
-                    "{key}={list}: none of these is supported; there are {}",
-                    known.join(", ").replace("TLS13_", "TLS_")
-                )));
-            }
-        }
-        Ok(provider)
+        let list = self.get("ciphersuites").unwrap_or("");
+        tls::provider(list).map_err(|problem| self.refuse("ciphersuites", list, &problem))
     }
 
     fn versions(&self) -> Result<Vec<&'static SupportedProtocolVersion>, TlsError> {
-        let Some(list) = self.get("enabledProtocols").or_else(|| self.get("protocol")) else {
-            return Ok(rustls::ALL_VERSIONS.to_vec());
-        };
-        let is_named = |version: &str| list.split(',').any(|name| name.trim() == version);
-        let mut versions = Vec::new();
-        versions.extend(is_named("TLSv1.3").then_some(&rustls::version::TLS13));
-        versions.extend(is_named("TLSv1.2").then_some(&rustls::version::TLS12));
-        if versions.is_empty() {
-            let key = self.key("enabledProtocols");
-            return Err(TlsError::Setting(format!("{key}={list}: expected TLSv1.3, TLSv1.2 or both")));
-        }
-        Ok(versions)
+        let list = self.get("enabledProtocols").or_else(|| self.get("protocol")).unwrap_or("");
+        tls::versions(list).map_err(|problem| self.refuse("enabledProtocols", list, &problem))
+    }
+
+    fn refuse(&self, name: &str, value: &str, problem: &str) -> TlsError {
+        TlsError::Setting(format!("{}={value}: {problem}", self.key(name)))
     }
 
     fn client_verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
         // As ZooKeeper: a client must show a certificate unless the configuration says otherwise.
         let wanted = self.get("clientAuth").unwrap_or("need").to_lowercase();
-        if wanted == "none" {
-            return Ok(WebPkiClientVerifier::no_client_auth());
-        }
-        let (roots, pinned) = self.trusted()?;
-        let builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
-        let builder = match wanted.as_str() {
-            "need" => builder,
-            "want" => builder.allow_unauthenticated(),
-            _ => {
-                let key = self.key("clientAuth");
-                return Err(TlsError::Setting(format!("{key}={wanted}: expected need, want or none")));
-            }
+        let optional = match wanted.as_str() {
+            "none" => return Ok(WebPkiClientVerifier::no_client_auth()),
+            "need" => false,
+            "want" => true,
+            _ => return Err(self.refuse("clientAuth", &wanted, "expected need, want or none")),
         };
-        let inner = builder.build().map_err(|error| TlsError::Setting(format!("{}: {error}", self.prefix)))?;
-        Ok(Arc::new(TrustedClients { inner, pinned }))
+        let (path, trusted) = self.trusted()?;
+        tls::client_verifier(trusted, provider, optional).map_err(|error| problem(&path, &error))
     }
 
-    fn server_verifier(&self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
-        let (roots, pinned) = self.trusted()?;
-        let inner = WebPkiServerVerifier::builder_with_provider(roots, provider)
-            .build()
-            .map_err(|error| TlsError::Setting(format!("{}: {error}", self.prefix)))?;
-        Ok(Arc::new(TrustedServers { inner, pinned, checks_host: self.is_on("hostnameVerification", true) }))
+    fn server_verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+        let (path, trusted) = self.trusted()?;
+        let checks_host = self.is_on("hostnameVerification", true);
+        tls::server_verifier(trusted, provider, checks_host).map_err(|error| problem(&path, &error))
     }
 
-    fn trusted(&self) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'static>>), TlsError> {
+    fn trusted(&self) -> Result<(PathBuf, Vec<CertificateDer<'static>>), TlsError> {
         let path = self.needed_store("trustStore")?;
-        let pinned = certificates(&path)?;
-        let mut roots = RootCertStore::empty();
-        for certificate in &pinned {
-            roots.add(certificate.clone()).map_err(|error| problem(&path, &error))?;
-        }
-        Ok((Arc::new(roots), pinned))
-    }
-}
-
-/// Clients with a certificate of a trusted authority, or with one that is itself in the trust store, as Java has it.
-#[derive(Debug)]
-struct TrustedClients {
-    inner: Arc<dyn ClientCertVerifier>,
-    pinned: Vec<CertificateDer<'static>>,
-}
-
-impl ClientCertVerifier for TrustedClients {
-    fn offer_client_auth(&self) -> bool {
-        self.inner.offer_client_auth()
-    }
-
-    fn client_auth_mandatory(&self) -> bool {
-        self.inner.client_auth_mandatory()
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.inner.root_hint_subjects()
-    }
-
-    fn verify_client_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        if self.pinned.iter().any(|certificate| certificate == end_entity) {
-            return Ok(ClientCertVerified::assertion());
-        }
-        self.inner.verify_client_cert(end_entity, intermediates, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
-}
-
-/// Servers with a certificate of a trusted authority or of the trust store, and for the name that was dialled unless
-/// `ssl.quorum.hostnameVerification` is false.
-#[derive(Debug)]
-struct TrustedServers {
-    inner: Arc<WebPkiServerVerifier>,
-    pinned: Vec<CertificateDer<'static>>,
-    checks_host: bool,
-}
-
-impl ServerCertVerifier for TrustedServers {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let is_pinned = self.pinned.iter().any(|certificate| certificate == end_entity);
-        if is_pinned && !self.checks_host {
-            return Ok(ServerCertVerified::assertion());
-        }
-        if is_pinned {
-            let parsed = rustls::server::ParsedCertificate::try_from(end_entity)?;
-            rustls::client::verify_server_name(&parsed, server_name)?;
-            return Ok(ServerCertVerified::assertion());
-        }
-        match self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            // The name is looked at last: all else was found good.
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if !self.checks_host => Ok(ServerCertVerified::assertion()),
-            other => other,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        let trusted = certificates(&path)?;
+        Ok((path, trusted))
     }
 }
 
@@ -418,12 +265,8 @@ fn pem_path(path: PathBuf, kind: Option<&str>) -> Result<PathBuf, TlsError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found = CertificateDer::pem_file_iter(path).map_err(|error| problem(path, &error))?;
-    let found = found.collect::<Result<Vec<_>, _>>().map_err(|error| problem(path, &error))?;
-    if found.is_empty() {
-        return Err(TlsError::File { path: path.to_owned(), problem: "there is no certificate in it".to_owned() });
-    }
-    Ok(found)
+    let pem = std::fs::read(path).map_err(|error| problem(path, &error))?;
+    tls::certificates(&pem).map_err(|error| problem(path, &error))
 }
 
 fn problem(path: &Path, error: &dyn std::fmt::Display) -> TlsError {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use common::zk::digest::digest_id;
 
 use super::digest::fingerprint;
-use super::distinguished_name;
 use super::txn::Refusal;
+use common::distinguished_name;
 
 /// May read data and list children.
 pub const READ: i32 = 1;

@@ -3,7 +3,6 @@
 
 pub mod acl;
 mod digest;
-pub mod distinguished_name;
 pub mod pending;
 mod quota;
 pub mod session;

@@ -1,5 +1,5 @@
-//! Names of the x509 scheme: the subject of a certificate as Java's `X500Principal.getName()` (RFC 2253) writes it, which
-//! is what stands in ZooKeeper's access lists. Reads DER of a certificate whose signature somebody else has checked;
+//! Names in certificates: the subject as Java's `X500Principal.getName()` (RFC 2253) writes it, which is what stands in
+//! ZooKeeper's access lists and, after `User:`, in Kafka's. Reads DER of a certificate whose signature somebody else has checked;
 //! never trusts its lengths.
 
 /// Attributes that RFC 2253 gives a keyword: the object identifier's bytes and the keyword.

@@ -1,0 +1,7 @@
+//! Who a client is and what it may do: principals, SASL, access control lists. Decides; opens no connection and writes
+//! nothing to ZooKeeper.
+
+pub mod principal;
+
+/// The principal of who has not said who he is.
+pub const ANONYMOUS: &str = "User:ANONYMOUS";
