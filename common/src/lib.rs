@@ -4,10 +4,12 @@
 pub mod disk;
 pub mod distinguished_name;
 pub mod id;
+pub mod jaas;
 pub mod kafka;
 pub mod limits;
 pub mod mutants;
 pub mod properties;
+pub mod scram;
 pub mod time;
 #[cfg(feature = "tls")]
 pub mod tls;
