@@ -356,6 +356,8 @@ def full_coordinator():
         admin.create_topics([NewTopic(f"filler-{time.monotonic_ns()}", 1, 3)], operation_timeout=1)
         return processes[name].poll() is not None
     until(has_ended, 60, f"{name} ends")
+    if "is full" not in open(f"{WORK}/{name}.log", errors="replace").read():
+        raise SystemExit(f"FAILED: {name} does not say that its disk is full")
     goes_on()
     os.remove(ballast)
     start(name)

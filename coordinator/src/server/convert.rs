@@ -1,7 +1,7 @@
 //! `import-zookeeper` and `export-zookeeper`: files of an Apache ZooKeeper into the store of a server that has none yet,
 //! and a stopped server's store into such files. Changes nothing of what it reads.
 
-use super::disk::{Disk, DiskEvent};
+use super::disk::Disk;
 use crate::config::Config;
 use crate::ensemble::message::{HardState, LogPosition};
 use crate::node::recovered_tree;
@@ -10,7 +10,6 @@ use crate::tree::Tree;
 use crate::zookeeper_data::{Compression, Import, export, parse_name};
 use anyhow::{Context, bail, ensure};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::channel;
 
 /// Where ZooKeeper keeps its files inside `dataDir` and `dataLogDir`.
 const FOLDER: &str = "version-2";
@@ -34,29 +33,21 @@ pub struct Converted {
 pub fn import_zookeeper(config: &Config, data_dir: &Path, log_dir: &Path) -> anyhow::Result<Converted> {
     let tree = read_zookeeper(&folder(data_dir), &folder(log_dir))?;
     let converted = describe(&tree);
-    let (db, persisted, stored) = Disk::open(&config.data_dir, &config.data_log_dir)?;
+    let (store, persisted, stored) = Disk::open(&config.data_dir, &config.data_log_dir)?;
     let is_new = persisted.applied == 0 && persisted.entries.is_empty() && stored.zxid() == 0;
     ensure!(is_new, "{} holds a server's data already", config.data_dir.display());
     let position = LogPosition { index: 1, term: 1 };
-    let (reports, reported) = channel();
-    let disk = Disk::start(db, move |event| {
-        // Nobody listens any more once the first report is there.
-        let _ = reports.send(event);
-    });
-    disk.write(StoreWrite {
+    let disk = Disk::start(store, |_| {})?;
+    disk.write_now(&StoreWrite {
         number: Some(1),
         installed: Some(position),
         hard_state: Some(HardState { term: 1, vote: 0, commit: 1 }),
         tree: tree.entries().map(|(key, value)| (key, Some(value))).collect(),
         applied: Some(1),
         ..StoreWrite::default()
-    });
+    })?;
     disk.close();
-    match reported.try_recv() {
-        Ok(DiskEvent::Persisted(_)) => Ok(converted),
-        Ok(DiskEvent::Failed(error)) => Err(error.into()),
-        Ok(DiskEvent::Exported { .. }) | Err(_) => bail!("the disk thread has not answered"),
-    }
+    Ok(converted)
 }
 
 /// Writes what a stopped server holds as a data directory from which an Apache ZooKeeper starts.
@@ -64,7 +55,7 @@ pub fn import_zookeeper(config: &Config, data_dir: &Path, log_dir: &Path) -> any
 /// # Errors
 /// If the server runs, has nothing, or the directory has a snapshot already.
 pub fn export_zookeeper(config: &Config, target: &Path) -> anyhow::Result<Converted> {
-    let (_db, persisted, stored) = Disk::open(&config.data_dir, &config.data_log_dir)?;
+    let (_store, persisted, stored) = Disk::open(&config.data_dir, &config.data_log_dir)?;
     ensure!(
         persisted.applied > 0 || !persisted.entries.is_empty(),
         "{} holds no server's data",

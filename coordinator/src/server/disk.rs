@@ -16,8 +16,9 @@ use rocksdb::{
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use thiserror::Error;
 
@@ -47,9 +48,27 @@ const CACHE_BYTES: usize = 1024 * 1024;
 /// Writes joined in one batch; bounds the pause between two reports.
 const JOINED_WRITES: usize = 1024;
 
+/// Bytes that must be left on the disk: what RocksDB takes to put two write buffers into sorted files. Without them one of
+/// its own writes would fail, and Debian's RocksDB, which is built with assertions, may end the process while it tries to
+/// recover from that, before anybody was told why.
+const RESERVE_BYTES: u64 = 2 * WRITE_BUFFER_BYTES as u64;
+
 /// The store cannot be used.
 #[derive(Debug, Error)]
 pub enum DiskError {
+    /// No room is left.
+    #[error(
+        "the disk of {path} is full: {left} bytes are left and a server needs {needed}. What was acknowledged is safe. Make \
+         room there, or move the directory to a larger disk and name it in the configuration, and start the server again"
+    )]
+    Full {
+        /// The store, or its log.
+        path: PathBuf,
+        /// What may be written.
+        left: u64,
+        /// What is needed at least.
+        needed: u64,
+    },
     /// Another process has it open.
     #[error("data directory {0} is used by another process")]
     InUse(PathBuf),
@@ -118,6 +137,9 @@ pub(crate) enum DiskEvent {
 
 /// The open store.
 pub(crate) struct Disk {
+    writer: Arc<Mutex<Writer>>,
+    /// Jobs that are queued or under way.
+    waiting: Arc<AtomicUsize>,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     /// What lets the threads that read for transfers go on.
@@ -126,30 +148,48 @@ pub(crate) struct Disk {
 
 impl Disk {
     /// Opens or creates the store and reads all that the node starts from.
-    pub(crate) fn open(data_dir: &Path, data_log_dir: &Path) -> Result<(DB, Persisted, Tree), DiskError> {
-        let (db, persisted) = Disk::open_log(data_dir, data_log_dir)?;
-        let tree = load_tree(&db, &data_dir.join(FOLDER))?;
-        Ok((db, persisted, tree))
+    pub(crate) fn open(data_dir: &Path, data_log_dir: &Path) -> Result<(Store, Persisted, Tree), DiskError> {
+        let (store, persisted) = Disk::open_log(data_dir, data_log_dir)?;
+        let tree = load_tree(&store.db, &data_dir.join(FOLDER))?;
+        Ok((store, persisted, tree))
     }
 
     /// Opens or creates the store and reads all but the tree.
-    fn open_log(data_dir: &Path, data_log_dir: &Path) -> Result<(DB, Persisted), DiskError> {
+    fn open_log(data_dir: &Path, data_log_dir: &Path) -> Result<(Store, Persisted), DiskError> {
         let path = data_dir.join(FOLDER);
-        let made = std::fs::create_dir_all(&path);
-        made.map_err(|error| DiskError::Directory { path: path.clone(), error })?;
-        let db = open_db(&path, data_dir, data_log_dir)?;
+        let log_path = if data_log_dir == data_dir { path.clone() } else { data_log_dir.join(LOG_FOLDER) };
+        for path in [&path, &log_path] {
+            let made = std::fs::create_dir_all(path);
+            made.map_err(|error| DiskError::Directory { path: path.clone(), error })?;
+            check_room(path, RESERVE_BYTES)?;
+        }
+        let db = open_db(&path, &log_path, data_dir)?;
         let persisted = load(&db, &path)?;
-        Ok((db, persisted))
+        Ok((Store { db, path, log_path }, persisted))
     }
 
     /// Starts the thread that writes.
-    pub(crate) fn start(db: DB, report: impl Fn(DiskEvent) + Clone + Send + 'static) -> Disk {
+    pub(crate) fn start(store: Store, report: impl Fn(DiskEvent) + Clone + Send + 'static) -> Result<Disk, DiskError> {
+        let writer = Arc::new(Mutex::new(Writer::new(store)?));
+        let waiting = Arc::new(AtomicUsize::new(0));
         let (jobs, queue) = channel();
+        let (thread_writer, thread_waiting) = (Arc::clone(&writer), Arc::clone(&waiting));
         let thread = std::thread::Builder::new()
             .name("disk".to_owned())
-            .spawn(move || run(Arc::new(db), &queue, &report))
+            .spawn(move || run(&thread_writer, &thread_waiting, &queue, &report))
             .expect("the process may start a thread");
-        Disk { jobs: Some(jobs), thread: Some(thread), exports: BTreeMap::new() }
+        Ok(Disk { writer, waiting, jobs: Some(jobs), thread: Some(thread), exports: BTreeMap::new() })
+    }
+
+    /// True if nothing is queued or under way: [`Disk::write_now`] would not wait for another write.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) == 0
+    }
+
+    /// Does a write on the calling thread, which waits for the disk; only while [`Disk::is_idle`]. The number to report.
+    pub(crate) fn write_now(&self, write: &StoreWrite) -> Result<Option<u64>, DiskError> {
+        assert!(self.is_idle(), "writes take effect in the order in which they are given");
+        self.writer.lock().expect("no holder panics").write([write])
     }
 
     /// Queues a write. The node never has more than a few under way that it waits for, which bounds the queue.
@@ -187,6 +227,7 @@ impl Disk {
 
     fn queue(&self, job: Job) {
         if let Some(jobs) = &self.jobs {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
             // A closed queue means that a write failed, which was reported.
             let _ = jobs.send(job);
         }
@@ -204,7 +245,22 @@ impl Disk {
     }
 }
 
-fn open_db(path: &Path, data_dir: &Path, data_log_dir: &Path) -> Result<DB, DiskError> {
+/// A store that is open and not written yet.
+pub(crate) struct Store {
+    db: DB,
+    path: PathBuf,
+    /// RocksDB's own log.
+    log_path: PathBuf,
+}
+
+/// An error unless so many bytes are left where `path` is. A disk that does not tell is not asked.
+fn check_room(path: &Path, needed: u64) -> Result<(), DiskError> {
+    let Ok(disk) = rustix::fs::statvfs(path) else { return Ok(()) };
+    let left = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if left < needed { Err(DiskError::Full { path: path.to_owned(), left, needed }) } else { Ok(()) }
+}
+
+fn open_db(path: &Path, log_path: &Path, data_dir: &Path) -> Result<DB, DiskError> {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
@@ -214,11 +270,8 @@ fn open_db(path: &Path, data_dir: &Path, data_log_dir: &Path) -> Result<DB, Disk
     options.set_log_level(LogLevel::Warn);
     options.set_max_total_wal_size(64 * 1024 * 1024);
     options.set_bytes_per_sync(1024 * 1024);
-    if data_log_dir != data_dir {
-        let folder = data_log_dir.join(LOG_FOLDER);
-        let made = std::fs::create_dir_all(&folder);
-        made.map_err(|error| DiskError::Directory { path: folder.clone(), error })?;
-        options.set_wal_dir(folder);
+    if log_path != path {
+        options.set_wal_dir(log_path);
     }
     let cache = Cache::new_lru_cache(CACHE_BYTES).map_err(|error| rocks(path, error))?;
     let mut blocks = BlockBasedOptions::default();
@@ -358,56 +411,90 @@ fn synced(sync: bool) -> WriteOptions {
     options
 }
 
-fn run(db: Arc<DB>, queue: &Receiver<Job>, report: &(impl Fn(DiskEvent) + Clone + Send + 'static)) {
-    let (sync, lazy) = (synced(true), synced(false));
-    let mut exports = Vec::new();
-    let last_index = db
-        .iterator_cf(family(&db, LOG), IteratorMode::End)
-        .next()
-        .and_then(Result::ok)
-        .and_then(|(key, _)| key[..].try_into().ok())
-        .map_or(0, u64::from_be_bytes);
-    let mut place = match tree_place(&db) {
-        Ok(tree) => Place { last_index, tree },
-        Err(error) => return report(DiskEvent::Failed(rocks(db.path(), error))),
-    };
-    while let Ok(first) = queue.recv() {
+/// What writes to the store, on one thread at a time.
+struct Writer {
+    db: Arc<DB>,
+    path: PathBuf,
+    log_path: PathBuf,
+    place: Place,
+    sync: WriteOptions,
+    lazy: WriteOptions,
+}
+
+impl Writer {
+    fn new(Store { db, path, log_path }: Store) -> Result<Writer, DiskError> {
+        let last_index = db
+            .iterator_cf(family(&db, LOG), IteratorMode::End)
+            .next()
+            .and_then(Result::ok)
+            .and_then(|(key, _)| key[..].try_into().ok())
+            .map_or(0, u64::from_be_bytes);
+        let tree = tree_place(&db).map_err(|error| rocks(db.path(), error))?;
+        let place = Place { last_index, tree };
+        Ok(Writer { db: Arc::new(db), path, log_path, place, sync: synced(true), lazy: synced(false) })
+    }
+
+    /// All of them or none, synced if one of them wants that. The last number to report.
+    fn write<'a>(&mut self, writes: impl IntoIterator<Item = &'a StoreWrite>) -> Result<Option<u64>, DiskError> {
         let mut batch = WriteBatch::default();
         let mut number = None;
-        let mut export = None;
-        let mut snapshot = None;
+        for write in writes {
+            number = write.number.or(number);
+            add(&self.db, &mut batch, write, &mut self.place);
+        }
+        let needed = RESERVE_BYTES + batch.size_in_bytes() as u64;
+        check_room(&self.log_path, needed)?;
+        if self.path != self.log_path {
+            check_room(&self.path, needed)?;
+        }
+        let options = if number.is_some() { &self.sync } else { &self.lazy };
+        self.db.write_opt(batch, options).map_err(|error| rocks(self.db.path(), error))?;
+        Ok(number)
+    }
+}
+
+fn run(
+    writer: &Mutex<Writer>,
+    waiting: &AtomicUsize,
+    queue: &Receiver<Job>,
+    report: &(impl Fn(DiskEvent) + Clone + Send + 'static),
+) {
+    let mut exports: Vec<JoinHandle<()>> = Vec::new();
+    while let Ok(first) = queue.recv() {
+        let mut writes = Vec::new();
+        let mut reading = None;
+        let mut taken = 0;
         for job in std::iter::once(first).chain(queue.try_iter()).take(JOINED_WRITES) {
+            taken += 1;
             match job {
-                Job::Write(write) => {
-                    number = write.number.or(number);
-                    add(&db, &mut batch, &write, &mut place);
-                }
-                Job::Export(to, permitted) => {
-                    // What was asked before it must be in it, what is asked after it must not.
-                    export = Some((to, permitted));
-                    break;
-                }
-                Job::Snapshot(reply) => {
-                    snapshot = Some(reply);
+                Job::Write(write) => writes.push(write),
+                // What was asked before it must be in it, what is asked after it must not.
+                Job::Export(..) | Job::Snapshot(_) => {
+                    reading = Some(job);
                     break;
                 }
             }
         }
-        let options = if number.is_some() { &sync } else { &lazy };
-        if let Err(error) = db.write_opt(batch, options) {
-            report(DiskEvent::Failed(rocks(db.path(), error)));
-            return;
+        let mut writer = writer.lock().expect("no holder panics");
+        let number = match writer.write(writes.iter().map(|write| &**write)) {
+            Ok(number) => number,
+            Err(error) => return report(DiskEvent::Failed(error)),
+        };
+        let (db, tree) = (Arc::clone(&writer.db), TREES[writer.place.tree]);
+        if reading.is_some() {
+            exports.retain(|thread| !thread.is_finished());
         }
+        match reading {
+            Some(Job::Snapshot(reply)) => exports.push(start_snapshot(&db, tree, reply)),
+            Some(Job::Export(to, permitted)) => {
+                exports.push(start_export(&db, tree, (to, permitted), report.clone()));
+            }
+            Some(Job::Write(_)) | None => {}
+        }
+        drop(writer);
+        waiting.fetch_sub(taken, Ordering::Release);
         if let Some(number) = number {
             report(DiskEvent::Persisted(number));
-        }
-        if let Some(reply) = snapshot {
-            exports.retain(|thread: &JoinHandle<()>| !thread.is_finished());
-            exports.push(start_snapshot(&db, TREES[place.tree], reply));
-        }
-        if let Some((to, permitted)) = export {
-            exports.retain(|thread: &JoinHandle<()>| !thread.is_finished());
-            exports.push(start_export(&db, TREES[place.tree], (to, permitted), report.clone()));
         }
     }
     for thread in exports {
@@ -545,12 +632,12 @@ mod tests {
     }
 
     /// What the store holds, the tree's records as they are.
-    fn open(dir: &Path) -> (DB, Persisted) {
-        let (db, mut found) = Disk::open_log(dir, dir).unwrap();
-        let place = tree_place(&db).unwrap();
-        let records = db.iterator_cf(family(&db, TREES[place]), IteratorMode::Start);
+    fn open(dir: &Path) -> (Store, Persisted) {
+        let (store, mut found) = Disk::open_log(dir, dir).unwrap();
+        let place = tree_place(&store.db).unwrap();
+        let records = store.db.iterator_cf(family(&store.db, TREES[place]), IteratorMode::Start);
         found.tree = records.map(Result::unwrap).map(|(key, value)| (key.into_vec(), value.into_vec())).collect();
-        (db, found)
+        (store, found)
     }
 
     /// Gives the writes to the real store and to the one in memory; both must hold the same when opened again.
@@ -564,7 +651,8 @@ mod tests {
             let disk = Disk::start(db, move |event| {
                 let DiskEvent::Persisted(number) = event else { panic!("write failed") };
                 reports.send(number).unwrap();
-            });
+            })
+            .unwrap();
             disk.write(write.clone());
             disk.close();
             memory.write(write);
@@ -629,7 +717,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (db, _) = open(dir.path());
         let (reports, reported) = mpsc::channel();
-        let mut disk = Disk::start(db, move |event| reports.send(event).unwrap());
+        let mut disk = Disk::start(db, move |event| reports.send(event).unwrap()).unwrap();
         let record = |i: u32, value: u8| (i.to_be_bytes().to_vec(), Some(vec![value; 1000]));
         let write = |value| StoreWrite { tree: (0..5000).map(|i| record(i, value)).collect(), ..Default::default() };
         disk.write(write(1));
@@ -658,6 +746,14 @@ mod tests {
         // One that nobody wants any more ends.
         disk.export(78);
         disk.close();
+    }
+
+    #[test]
+    fn a_full_disk_is_told_before_a_write_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        check_room(dir.path(), 1).unwrap();
+        let error = check_room(dir.path(), u64::MAX).unwrap_err().to_string();
+        assert!(error.contains("is full") && error.contains("start the server again"), "{error}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod disk;
 mod facts;
 mod link;
 mod outstanding;
+mod pace;
 mod peer;
 mod socket;
 mod tls;
@@ -17,6 +18,7 @@ use crate::admin::AdminBody;
 use crate::config::Config;
 use crate::ensemble::EnsembleError;
 use crate::node::{Input, Node, NodeError, Output, TICK_MS};
+use crate::store::StoreWrite;
 use crate::tree::watch::ConnectionId;
 use admin::Question;
 use bytes::Bytes;
@@ -24,6 +26,7 @@ use common::Rng;
 use common::time::{Millis, Now, WallMillis};
 use disk::{Disk, DiskEvent, SnapshotReply};
 use link::Link;
+use pace::Pace;
 use peer::{Mesh, PeerLink, PeerTls};
 use socket::{Client, ClientLimits, ClientPort, SocketCounters, Speaks};
 use std::collections::{HashMap, VecDeque};
@@ -44,6 +47,11 @@ const QUEUED_EVENTS: usize = 4096;
 
 /// How long a stopping leader waits for another server to take over.
 const HAND_OVER: Duration = Duration::from_millis(300);
+
+/// A turn of the loop with no more events than this may wait for the disk itself.
+const QUIET_EVENTS: usize = 2;
+/// If it writes no more than this.
+const SMALL_WRITE_BYTES: usize = 4096;
 
 /// The server cannot start or go on.
 #[derive(Debug, Error)]
@@ -139,7 +147,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         }
         None => None,
     };
-    let (db, persisted, tree) = Disk::open(&config.data_dir, &config.data_log_dir)?;
+    let (store, persisted, tree) = Disk::open(&config.data_dir, &config.data_log_dir)?;
     let mut rng = Rng::new();
     let entries = persisted.entries.iter().filter(|entry| entry.index > persisted.applied).count();
     let mut node = Node::with_tree(&config, persisted, tree, rng.fork(), clock.now())?;
@@ -147,10 +155,10 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     node.metrics_mut().startup_entries.add(entries as u64);
     let (events, queue) = mpsc::channel(QUEUED_EVENTS);
     let reports = events.clone();
-    let disk = Disk::start(db, move |event| {
+    let disk = Disk::start(store, move |event| {
         // A closed queue means that the server stops.
         let _ = reports.blocking_send(Event::Disk(event));
-    });
+    })?;
     let mut tasks = tokio::task::JoinSet::new();
     serve_http(&config, &events, &mut tasks).await?;
     let counters = Arc::new(SocketCounters::default());
@@ -170,6 +178,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         disk,
         snapshots: Vec::new(),
         syncs: VecDeque::new(),
+        pace: Pace::default(),
+        stores: Vec::new(),
         clients: HashMap::new(),
         peers: HashMap::new(),
         receiving: HashMap::new(),
@@ -177,7 +187,12 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     };
     let outcome = main_loop.run(queue, stop).await;
     tasks.abort_all();
-    main_loop.disk.close();
+    if matches!(outcome, Err(ServerError::Disk(_))) {
+        // What failed is to be told now. Closing a store of which a write failed may end the process instead.
+        std::mem::forget(main_loop.disk);
+    } else {
+        main_loop.disk.close();
+    }
     outcome
 }
 
@@ -286,6 +301,9 @@ struct Loop {
     snapshots: Vec<SnapshotReply>,
     /// Writes that are to be durable and are not yet: number and when they were handed over.
     syncs: VecDeque<(u64, Instant)>,
+    pace: Pace,
+    /// What is to be done to the store when everything else is carried out.
+    stores: Vec<Output>,
     clients: HashMap<ConnectionId, Arc<Client>>,
     peers: HashMap<u64, Arc<PeerLink>>,
     receiving: HashMap<u64, Arc<Link>>,
@@ -314,7 +332,8 @@ impl Loop {
                 _ = queue.recv_many(&mut events, QUEUED_EVENTS) => {}
                 () = tokio::time::sleep_until(next_tick) => {}
             }
-            let now = self.clock.now();
+            let mut now = self.clock.now();
+            let is_quiet = events.len() <= QUIET_EVENTS;
             for event in events.drain(..) {
                 if let Some(input) = self.input(event)? {
                     self.node.step(now, input, &mut outputs);
@@ -325,9 +344,14 @@ impl Loop {
                 next_tick = tokio::time::Instant::now() + tick;
                 self.node.step(now, Input::Tick, &mut outputs);
             }
-            self.node.flush(now, &mut outputs);
-            for output in outputs.drain(..) {
-                self.carry_out(output);
+            loop {
+                self.node.flush(now, &mut outputs);
+                for output in outputs.drain(..) {
+                    self.carry_out(output);
+                }
+                let Some(number) = self.store(is_quiet && queue.is_empty())? else { break };
+                now = self.clock.now();
+                self.node.step(now, Input::Persisted { number }, &mut outputs);
             }
             for reply in self.snapshots.drain(..) {
                 self.disk.snapshot(reply);
@@ -342,6 +366,7 @@ impl Loop {
         Ok(match event {
             Event::Node(input) => {
                 match &input {
+                    Input::ClientFrames { connection, .. } => self.pace.asked(*connection),
                     Input::ClientClosed { connection } => drop(self.clients.remove(connection)),
                     Input::FourLetter { .. } => self.node.set_facts(facts::gather(&self.config, &self.counters)),
                     _ => {}
@@ -385,8 +410,7 @@ impl Loop {
             }
             Event::Disk(DiskEvent::Persisted(number)) => {
                 while let Some((_, since)) = self.syncs.pop_front_if(|(sync, _)| *sync <= number) {
-                    let took = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-                    self.node.metrics_mut().sync_time.add(took);
+                    self.synced(since.elapsed());
                 }
                 Some(Input::Persisted { number })
             }
@@ -421,13 +445,9 @@ impl Loop {
                     link.close();
                 }
             }
-            Output::Store(write) => {
-                self.syncs.extend(write.number.map(|number| (number, Instant::now())));
-                self.disk.write(write);
+            Output::Store(_) | Output::Export { .. } | Output::ExportMore { .. } | Output::ExportEnd { .. } => {
+                self.stores.push(output);
             }
-            Output::Export { to } => self.disk.export(to),
-            Output::ExportMore { to } => self.disk.export_more(to),
-            Output::ExportEnd { to } => self.disk.export_end(to),
             Output::Peers { peers } => {
                 for gone in self.mesh.dial_only(&peers) {
                     if let Some(link) = self.peers.remove(&gone) {
@@ -438,9 +458,53 @@ impl Loop {
         }
     }
 
+    /// Does to the store what was asked, behind everything that was to be sent: the other servers sync meanwhile. If there
+    /// is one small write, nothing else to do (`is_quiet`) and the disk is quick, it is done here, without waking another
+    /// thread and being woken by it; then its number is given.
+    fn store(&mut self, is_quiet: bool) -> Result<Option<u64>, ServerError> {
+        if let [Output::Store(write)] = &self.stores[..]
+            && is_quiet
+            && self.pace.may_wait()
+            && is_small(write)
+            && self.disk.is_idle()
+        {
+            let since = Instant::now();
+            let number = self.disk.write_now(write)?;
+            self.synced(since.elapsed());
+            self.stores.clear();
+            return Ok(number);
+        }
+        for output in self.stores.drain(..) {
+            match output {
+                Output::Store(write) => {
+                    self.syncs.extend(write.number.map(|number| (number, Instant::now())));
+                    self.disk.write(write);
+                }
+                Output::Export { to } => self.disk.export(to),
+                Output::ExportMore { to } => self.disk.export_more(to),
+                Output::ExportEnd { to } => self.disk.export_end(to),
+                other => unreachable!("{other:?} is not for the store"),
+            }
+        }
+        Ok(None)
+    }
+
+    fn synced(&mut self, took: Duration) {
+        self.pace.took(took);
+        self.node.metrics_mut().sync_time.add(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    }
+
     fn tell_peer(&mut self, peer: u64, bytes: Bytes) {
         if let Some(link) = self.peers.get(&peer) {
             link.send(bytes);
         }
     }
+}
+
+/// True if the write syncs a few bytes of log and does nothing else.
+fn is_small(write: &StoreWrite) -> bool {
+    let has_more = write.installed.is_some() || write.staged.is_some() || write.takes_staged || !write.tree.is_empty();
+    write.number.is_some()
+        && !has_more
+        && write.entries.iter().map(|entry| entry.data.len()).sum::<usize>() <= SMALL_WRITE_BYTES
 }
