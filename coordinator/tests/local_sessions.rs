@@ -7,6 +7,8 @@ mod world;
 use bytes::Bytes;
 use common::zk::records::CreateMode;
 use common::zk::{Request, Response, ZkError};
+use coordinator::node::Input;
+use coordinator::tree::watch::ConnectionId;
 use world::{SERVERS, World, create};
 
 const NOBODY: (i64, Bytes) = (0, Bytes::from_static(&[0; 16]));
@@ -120,6 +122,21 @@ fn an_ephemeral_znode_makes_a_local_session_the_ensembles() {
     world.run_until("session is there", |world| world.clients[&elsewhere].session == own.0);
     assert_eq!(world.children(elsewhere, "/"), ["e", "f", "zookeeper"]);
     world.answer(elsewhere, Request::CloseSession).unwrap();
+    let reader = world.new_client(3);
+    assert_eq!(world.children(reader, "/"), ["zookeeper"]);
+}
+
+#[test]
+fn a_session_that_becomes_the_ensembles_while_its_client_comes_back_is_so_on_the_new_connection() {
+    let mut world = world("localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n", 1);
+    let client = world.new_client(2);
+    let own = (world.clients[&client].session, world.clients[&client].password.clone());
+    world.ask(client, create("/e", b"x", CreateMode::Ephemeral));
+    world.input(2, Input::ClientClosed { connection: ConnectionId(client) });
+    let back = world.connect_as(2, own.clone(), 6_000, false);
+    assert_eq!(world.clients[&back].session, own.0, "it is back before anything was applied");
+    assert_eq!(world.children(back, "/"), ["e", "zookeeper"]);
+    world.answer(back, Request::CloseSession).unwrap();
     let reader = world.new_client(3);
     assert_eq!(world.children(reader, "/"), ["zookeeper"]);
 }

@@ -575,6 +575,11 @@ impl Node {
         let is_own = txn.origin.is_some_and(|origin| origin.server == self.id);
         if is_own && matches!(txn.body, Some(TxnBody::CreateSession(_))) {
             self.clients.local.remove(txn.session);
+            // The client may have come back on another connection than the one that asked for it.
+            let id = self.clients.sessions.get(&txn.session).copied();
+            if let Some(client) = id.and_then(|id| self.clients.connections.get_mut(&id)) {
+                client.connection.be_global();
+            }
         }
         if txn.body.is_none() && !is_own {
             // The session moved to another server.
