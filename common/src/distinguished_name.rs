@@ -1,6 +1,6 @@
-//! Names in certificates: the subject as Java's `X500Principal.getName()` (RFC 2253) writes it, which is what stands in
-//! ZooKeeper's access lists and, after `User:`, in Kafka's. Reads DER of a certificate whose signature somebody else has checked;
-//! never trusts its lengths.
+//! Certificates as far as ours to read: the subject as Java's `X500Principal.getName()` (RFC 2253) writes it, which is what
+//! stands in ZooKeeper's access lists and, after `User:`, in Kafka's, and who may issue others. Reads DER of a certificate
+//! whose signature somebody else has checked; never trusts its lengths.
 
 /// Attributes that RFC 2253 gives a keyword: the object identifier's bytes and the keyword.
 const KEYWORDS: &[(&[u8], &str)] = &[
@@ -36,6 +36,12 @@ const SET: u8 = 0x31;
 const OBJECT_IDENTIFIER: u8 = 0x06;
 /// The explicit version in front of a certificate's serial number.
 const VERSION: u8 = 0xa0;
+/// The explicit extensions behind a certificate's key.
+const EXTENSIONS: u8 = 0xa3;
+const BOOLEAN: u8 = 0x01;
+const OCTET_STRING: u8 = 0x04;
+/// The extension that says whether its subject may issue certificates: 2.5.29.19.
+const BASIC_CONSTRAINTS: &[u8] = &[0x55, 29, 19];
 /// UTF8String, PrintableString, T61String, IA5String, GeneralString.
 const TEXTS: [u8; 5] = [0x0c, 0x13, 0x14, 0x16, 0x1b];
 
@@ -65,6 +71,56 @@ pub fn subject(certificate: &[u8]) -> Option<String> {
     }
     parts.reverse();
     Some(parts.join(","))
+}
+
+/// What a certificate says of itself as an issuer of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Issuing {
+    /// What its basicConstraints say; `None` if it has none.
+    pub is_authority: Option<bool>,
+    /// It is of version 1, which knows no extensions.
+    pub is_first_version: bool,
+    /// Issuer and subject are the same.
+    pub is_own_issuer: bool,
+}
+
+/// Reads whether the certificate may issue others; `None` if the bytes are no certificate.
+pub fn issuing(certificate: &[u8]) -> Option<Issuing> {
+    let (certificate, _) = element(certificate, SEQUENCE)?;
+    let (mut rest, _) = element(certificate, SEQUENCE)?;
+    let is_first_version = rest.first() != Some(&VERSION);
+    if !is_first_version {
+        rest = any(rest)?.2;
+    }
+    // Serial number, algorithm.
+    for _ in 0..2 {
+        rest = any(rest)?.2;
+    }
+    let (issuer, rest) = element(rest, SEQUENCE)?;
+    // Validity.
+    let (subject, mut rest) = element(any(rest)?.2, SEQUENCE)?;
+    // The key and, seldom seen, unique numbers of both.
+    while !rest.is_empty() && rest[0] != EXTENSIONS {
+        rest = any(rest)?.2;
+    }
+    let mut is_authority = None;
+    if !rest.is_empty() {
+        let (mut extensions, _) = element(element(rest, EXTENSIONS)?.0, SEQUENCE)?;
+        while !extensions.is_empty() {
+            let (extension, after) = element(extensions, SEQUENCE)?;
+            extensions = after;
+            let (name, mut value) = element(extension, OBJECT_IDENTIFIER)?;
+            if name == BASIC_CONSTRAINTS {
+                if value.first() == Some(&BOOLEAN) {
+                    value = any(value)?.2;
+                }
+                let (constraints, _) = element(element(value, OCTET_STRING)?.0, SEQUENCE)?;
+                let is_true = element(constraints, BOOLEAN).is_some_and(|(content, _)| content == [0xff]);
+                is_authority = Some(is_true);
+            }
+        }
+    }
+    Some(Issuing { is_authority, is_first_version, is_own_issuer: issuer == subject })
 }
 
 /// Whether Java would read this as a name: attributes with known keywords or object identifiers, each with its value.
