@@ -6,9 +6,9 @@ use bytes::{Buf, Bytes, BytesMut};
 use rustls::Connection as Tls;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read as _, Write as _};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// Pieces given to one write call.
 const PIECES: usize = 64;
@@ -70,22 +70,26 @@ impl Backlog {
     }
 
     /// Takes sealed bytes in. False if the other side has ended TLS.
-    fn open(&mut self, mut sealed: &[u8], link: &Link) -> io::Result<bool> {
+    fn open(&mut self, sealed: &[u8], link: &Link) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
-        let (mut outcome, mut goes_on) = (Ok(()), true);
-        while !sealed.is_empty() && goes_on && outcome.is_ok() {
-            outcome = tls.read_tls(&mut sealed).and_then(|_| {
-                let state =
-                    tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-                goes_on = !state.peer_has_closed();
-                let before = self.opened.len();
-                self.opened.resize(before + state.plaintext_bytes_to_read(), 0);
-                tls.reader().read_exact(&mut self.opened[before..])
-            });
-        }
+        let outcome = open(tls, sealed, &mut self.opened);
         self.put_sealed(link);
-        outcome.map(|()| goes_on)
+        outcome
     }
+}
+
+/// Opens sealed bytes behind those that are opened already. False if the other side has ended TLS.
+fn open(tls: &mut Tls, mut sealed: &[u8], opened: &mut BytesMut) -> io::Result<bool> {
+    let mut goes_on = true;
+    while !sealed.is_empty() && goes_on {
+        tls.read_tls(&mut sealed)?;
+        let state = tls.process_new_packets().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        goes_on = !state.peer_has_closed();
+        let before = opened.len();
+        opened.resize(before + state.plaintext_bytes_to_read(), 0);
+        tls.reader().read_exact(&mut opened[before..])?;
+    }
+    Ok(goes_on)
 }
 
 impl Link {
@@ -106,8 +110,8 @@ impl Link {
     }
 
     /// Waits until the TLS handshake is done; gives the other side's certificate, if it showed one. The caller bounds
-    /// the time.
-    pub(super) async fn handshake(&self) -> io::Result<Option<Vec<u8>>> {
+    /// the time; `turns` bounds how many handshakes are computed at the same time.
+    pub(super) async fn handshake(&self, turns: &Arc<Semaphore>) -> io::Result<Option<Vec<u8>>> {
         loop {
             let (must_write, is_closing) = self.state()?;
             {
@@ -125,7 +129,7 @@ impl Link {
                 biased;
                 ready = self.stream.readable() => {
                     ready?;
-                    if !self.open_some()? {
+                    if !self.open_aside(turns).await? {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
@@ -239,6 +243,32 @@ impl Link {
             Ok(0) => Ok(false),
             Ok(read) => self.backlog.lock().expect("no holder panics").open(&sealed[..read], self),
         }
+    }
+
+    /// The same during the handshake, on a thread of its own: signatures take milliseconds, and when hundreds of clients
+    /// come back at once the node must go on meanwhile.
+    async fn open_aside(&self, turns: &Arc<Semaphore>) -> io::Result<bool> {
+        let mut sealed = vec![0; SEALED_BYTES];
+        match self.stream.try_read(&mut sealed) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) => return Err(error),
+            Ok(0) => return Ok(false),
+            Ok(read) => sealed.truncate(read),
+        }
+        let turn = Arc::clone(turns).acquire_owned().await.map_err(io::Error::other)?;
+        let Some(mut tls) = self.backlog.lock().expect("no holder panics").tls.take() else { return Ok(true) };
+        let opening = tokio::task::spawn_blocking(move || {
+            let mut opened = BytesMut::new();
+            let outcome = open(&mut tls, &sealed, &mut opened);
+            drop(turn);
+            (tls, opened, outcome)
+        });
+        let (tls, opened, outcome) = opening.await.map_err(io::Error::other)?;
+        let mut backlog = self.backlog.lock().expect("no holder panics");
+        backlog.tls = Some(tls);
+        backlog.opened.unsplit(opened);
+        backlog.put_sealed(self);
+        outcome
     }
 
     fn take_opened(&self) -> Option<BytesMut> {

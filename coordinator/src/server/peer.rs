@@ -66,9 +66,9 @@ impl PeerTls {
         let Some(tls) = self.tls.as_ref().filter(|_| self.dials) else {
             return Ok(Link::new(stream, BACKLOG_LIMIT_BYTES));
         };
-        let tls = tls.dial(&peer.host).map_err(io::Error::other)?;
-        let link = Link::secured(stream, BACKLOG_LIMIT_BYTES, tls);
-        tokio::time::timeout(GREETING, link.handshake()).await??;
+        let dialling = tls.dial(&peer.host).map_err(io::Error::other)?;
+        let link = Link::secured(stream, BACKLOG_LIMIT_BYTES, dialling);
+        tokio::time::timeout(GREETING, link.handshake(tls.turns())).await??;
         Ok(link)
     }
 
@@ -78,7 +78,7 @@ impl PeerTls {
             return Ok(Link::new(stream, 0));
         }
         let link = Link::secured(stream, HANDSHAKE_BYTES, tls.accept().map_err(io::Error::other)?);
-        tokio::time::timeout(GREETING, link.handshake()).await??;
+        tokio::time::timeout(GREETING, link.handshake(tls.turns())).await??;
         Ok(link)
     }
 }

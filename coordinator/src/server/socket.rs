@@ -189,7 +189,7 @@ impl ClientPort {
         };
         let link = Link::secured(stream, BACKLOG_LIMIT_BYTES, tls.accept().map_err(std::io::Error::other)?);
         self.counters.handshakes.fetch_add(1, Ordering::Relaxed);
-        let done = tokio::time::timeout(tls::HANDSHAKE, link.handshake()).await;
+        let done = tokio::time::timeout(tls::HANDSHAKE, link.handshake(tls.turns())).await;
         self.counters.handshakes.fetch_sub(1, Ordering::Relaxed);
         let done = done.map_err(std::io::Error::from).and_then(|done| done).inspect_err(|_| {
             self.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use thiserror::Error;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 /// Who does not finish a handshake in this time is dropped.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -60,6 +61,8 @@ pub enum TlsError {
 pub(super) struct Tls {
     settings: Settings,
     current: Mutex<Current>,
+    /// Handshakes that are computed at the same time.
+    turns: Arc<Semaphore>,
 }
 
 struct Current {
@@ -104,7 +107,14 @@ pub(super) fn for_servers(config: &Config) -> Result<Option<Arc<Tls>>, TlsError>
 impl Tls {
     fn read(settings: Settings) -> Result<Arc<Tls>, TlsError> {
         let current = Mutex::new(settings.read()?);
-        Ok(Arc::new(Tls { settings, current }))
+        // One processor is left to the node, which must answer its peers meanwhile.
+        let turns = std::thread::available_parallelism().map_or(1, |count| count.get().saturating_sub(1).max(1));
+        Ok(Arc::new(Tls { settings, current, turns: Arc::new(Semaphore::new(turns)) }))
+    }
+
+    /// What [`super::link::Link::handshake`] takes turns by.
+    pub(super) fn turns(&self) -> &Arc<Semaphore> {
+        &self.turns
     }
 
     /// One more connection that was accepted.
@@ -125,20 +135,28 @@ impl Tls {
     pub(super) async fn watch(self: Arc<Tls>) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let changed_at = self.settings.changed_at();
-            if self.current.lock().expect("no holder panics").changed_at == changed_at {
-                continue;
+            let tls = Arc::clone(&self);
+            // Not on the thread that runs the node: a file may be slow to come, and keys take time to read.
+            if tokio::task::spawn_blocking(move || tls.look()).await.is_err() {
+                return;
             }
-            let prefix = self.settings.prefix;
-            match self.settings.read() {
-                Ok(current) => {
-                    tracing::info!(prefix, "certificates were read again");
-                    *self.current.lock().expect("no holder panics") = current;
-                }
-                Err(error) => {
-                    tracing::warn!(prefix, %error, "changed certificates cannot be used; the old ones stay");
-                    self.current.lock().expect("no holder panics").changed_at = changed_at;
-                }
+        }
+    }
+
+    fn look(&self) {
+        let changed_at = self.settings.changed_at();
+        if self.current.lock().expect("no holder panics").changed_at == changed_at {
+            return;
+        }
+        let prefix = self.settings.prefix;
+        match self.settings.read() {
+            Ok(current) => {
+                tracing::info!(prefix, "certificates were read again");
+                *self.current.lock().expect("no holder panics") = current;
+            }
+            Err(error) => {
+                tracing::warn!(prefix, %error, "changed certificates cannot be used; the old ones stay");
+                self.current.lock().expect("no holder panics").changed_at = changed_at;
             }
         }
     }
