@@ -239,9 +239,6 @@ impl Config {
         if !(1024..=1 << 30).contains(&max_buffer_bytes) {
             return Err(properties.error("jute.maxbuffer", "expected 1024 to 1073741824 bytes").into());
         }
-        for key in ["znode.container.checkIntervalMs", "znode.container.maxNeverUsedIntervalMs"] {
-            let _: u64 = properties.parse_or(key, 0, "milliseconds as a decimal number")?;
-        }
         let config = Config {
             secure_client: secure_client_port(&properties, file)?,
             client_port_unification: is_true(&properties, "client.portUnification")?,
@@ -280,6 +277,8 @@ impl Config {
             data_dir,
             properties,
         };
+        check_numbers(&config.properties)?;
+        check_tls(&config.properties, &mut warnings)?;
         warn_unknown(&config.properties, &mut warnings);
         Ok((config, warnings))
     }
@@ -580,10 +579,63 @@ const KNOWN: &[&str] = &[
     "superUser",
     "admin.enableServer",
     "admin.snapshot.enabled",
+    "admin.rateLimiterIntervalInMS",
     "admin.serverAddress",
     "admin.serverPort",
     "admin.commandURL",
 ];
+
+/// Numbers that are read where they are used.
+fn check_numbers(properties: &Properties) -> Result<(), PropertyError> {
+    for key in
+        ["znode.container.checkIntervalMs", "znode.container.maxNeverUsedIntervalMs", "admin.rateLimiterIntervalInMS"]
+    {
+        let _: u64 = properties.parse_or(key, 0, "milliseconds as a decimal number")?;
+    }
+    Ok(())
+}
+
+/// What is read behind `ssl.` and `ssl.quorum.`.
+const TLS_KEYS: &[&str] = &[
+    "keyStore.location",
+    "keyStore.type",
+    "trustStore.location",
+    "trustStore.type",
+    "ciphersuites",
+    "enabledProtocols",
+    "protocol",
+    "clientAuth",
+    "hostnameVerification",
+];
+
+/// Checks that are not made here, with what to do instead: who asks for one must not believe that it is made.
+const TLS_REFUSED: &[(&str, &str)] = &[
+    ("crl", "revocation lists are not read; take who must not come in out of the trust store, and set this to false"),
+    ("ocsp", "no one is asked whether certificates are revoked; give out short-lived ones, and set this to false"),
+    (
+        "clientHostnameVerification",
+        "the names of who connects are not looked up; let only those be trusted who may connect, and set this to false",
+    ),
+];
+
+/// Settings of TLS that are not read are told, those that would have to be obeyed are refused.
+fn check_tls(properties: &Properties, warnings: &mut Vec<String>) -> Result<(), PropertyError> {
+    for (key, entry) in properties.iter() {
+        let Some(name) = key.strip_prefix("ssl.").map(|name| name.strip_prefix("quorum.").unwrap_or(name)) else {
+            continue;
+        };
+        if let Some((_, advice)) = TLS_REFUSED.iter().find(|(refused, _)| *refused == name) {
+            if is_true(properties, key)? {
+                return Err(properties.error(key, advice));
+            }
+        } else if name.ends_with("assword") || name.ends_with("asswordPath") {
+            warnings.push(format!("{}: {key} is ignored: the keys in PEM files must not be encrypted", entry.place));
+        } else if !TLS_KEYS.contains(&name) {
+            warnings.push(format!("{}: {key} is ignored: it is not among what is read of TLS", entry.place));
+        }
+    }
+    Ok(())
+}
 
 fn warn_unknown(properties: &Properties, warnings: &mut Vec<String>) {
     for (key, entry) in properties.iter() {
@@ -592,6 +644,7 @@ fn warn_unknown(properties: &Properties, warnings: &mut Vec<String>) {
             || key.starts_with("server.")
             || key.starts_with("metricsProvider.")
             || key.starts_with("authProvider.")
+            // Looked at by `check_tls`.
             || key.starts_with("ssl.");
         if key.starts_with("group") || key.starts_with("weight") {
             warnings.push(format!("{}: {key} is ignored: every participant has one vote", entry.place));
@@ -685,6 +738,29 @@ mod tests {
             None,
             "zoo.cfg: secureClientPortAddress is set but secureClientPort is not set",
         );
+    }
+
+    #[test]
+    fn what_is_not_read_of_tls_is_told_and_what_would_have_to_be_obeyed_is_refused() {
+        let tls = "dataDir=/d\nssl.keyStore.location=/s.pem\nssl.quorum.clientAuth=want\nssl.crl=false\n";
+        let (_, warnings) =
+            load(&format!("{tls}ssl.keyStore.password=x\nssl.quorum.authProvider=y\nssl.truststore.location=z"), None)
+                .unwrap();
+        assert_eq!(
+            warnings,
+            [
+                "zoo.cfg:5: ssl.keyStore.password is ignored: the keys in PEM files must not be encrypted",
+                "zoo.cfg:6: ssl.quorum.authProvider is ignored: it is not among what is read of TLS",
+                "zoo.cfg:7: ssl.truststore.location is ignored: it is not among what is read of TLS",
+            ]
+        );
+        for prefix in ["ssl", "ssl.quorum"] {
+            for (name, advice) in TLS_REFUSED {
+                let text = format!("dataDir=/d\n{prefix}.{name}=true");
+                check_error(&text, None, &format!("zoo.cfg:2: {prefix}.{name}=true: {advice}"));
+            }
+        }
+        check_error("dataDir=/d\nssl.crl=yes", None, "zoo.cfg:2: ssl.crl=yes: expected true or false");
     }
 
     #[test]
