@@ -2,10 +2,11 @@
 //! changes. Knows nothing of HTTP but status codes; figures are handed in.
 
 use crate::config::{Config, Server};
-use crate::four_letter::{self, ClientStatus, Lists, NOT_SERVING, Report, Status, Watching};
+use crate::four_letter::{self, ClientStatus, Lists, NOT_SERVING, Report, Shown, Status, Watching};
 use crate::metrics::{Metrics, each_flat, prometheus};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// A command: its name, its other names, and whether it needs a server that serves.
 type Command = (&'static str, &'static [&'static str], bool);
@@ -60,6 +61,8 @@ pub enum AdminRequest {
     Snapshot {
         /// As in the request's header `Authorization`: a scheme and, behind a space, a proof.
         authorization: Option<String>,
+        /// Where the request came from.
+        remote: IpAddr,
     },
     /// Does the process work at all? That it answers is the answer.
     Live,
@@ -120,11 +123,20 @@ pub(crate) fn effect(request: &AdminRequest) -> Option<Effect> {
     }
 }
 
-/// Whether the answer shows lists that may be long.
-pub(crate) fn needs_lists(request: &AdminRequest) -> bool {
-    let AdminRequest::Command { name, .. } = request else { return false };
-    command(name)
-        .is_some_and(|(name, ..)| matches!(*name, "dump" | "hash" | "watchers" | "watches" | "watches_by_path"))
+/// Which lists the answer shows.
+pub(crate) fn shown_lists(request: &AdminRequest) -> Shown<'_> {
+    let AdminRequest::Command { name, arguments } = request else { return Shown::Nothing };
+    match command(name).map(|(name, ..)| *name) {
+        Some("dump") => Shown::Sessions,
+        Some("hash") => Shown::Digests,
+        Some("watches") => Shown::WatchesBySession,
+        Some("watches_by_path") => Shown::WatchesByPath,
+        Some("watchers") => Shown::Watchers {
+            path: arguments.get("path").map_or("", String::as_str),
+            limit: arguments.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(WATCHERS_SHOWN),
+        },
+        _ => Shown::Nothing,
+    }
 }
 
 /// The answer to a request.
@@ -159,7 +171,7 @@ fn is_serving(status: &Status) -> bool {
 }
 
 /// The answer to who may not have what he asks for.
-pub(crate) fn refused(command: &str, status: u16, error: &str) -> AdminReply {
+pub(crate) fn refused(command: &str, status: u16, error: Option<&str>) -> AdminReply {
     json_reply(status, json!({"command": command, "error": error}))
 }
 
@@ -234,7 +246,7 @@ fn content(
             Value::Object(config.properties.iter().map(one).collect())
         }
         "voting_view" => voting_view(config),
-        "watchers" => watchers(arguments, lists),
+        "watchers" => watchers(lists),
         // What stands in its way is in docs/zookeeper.md.
         "restore" => json!({"error": "restore is not supported: stop the servers and use castellan import-zookeeper"}),
         "watch_summary" => {
@@ -266,10 +278,7 @@ fn shown<'a>(key: &str, value: &'a str) -> &'a str {
 }
 
 /// Who watches what, since when and from where: of the paths that begin with `path`, `limit` watches (1000).
-fn watchers(arguments: &BTreeMap<String, String>, lists: &Lists) -> Value {
-    let limit = arguments.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(WATCHERS_SHOWN);
-    let prefix = arguments.get("path").map_or("", String::as_str);
-    let mut found = lists.watching.iter().filter(|watching| watching.path.starts_with(prefix));
+fn watchers(lists: &Lists) -> Value {
     let one = |watching: &Watching| {
         json!({
             "path": watching.path,
@@ -280,8 +289,7 @@ fn watchers(arguments: &BTreeMap<String, String>, lists: &Lists) -> Value {
             "since": four_letter::iso_date(watching.since),
         })
     };
-    let shown: Vec<Value> = found.by_ref().take(limit).map(one).collect();
-    json!({"watchers": shown, "not_shown": found.count()})
+    json!({"watchers": lists.watching.iter().map(one).collect::<Vec<_>>(), "not_shown": lists.not_shown})
 }
 
 fn set_trace_mask(arguments: &BTreeMap<String, String>) -> Value {

@@ -122,6 +122,39 @@ impl Status {
     }
 }
 
+/// Which of the lists an answer shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown<'a> {
+    /// None.
+    Nothing,
+    /// Sessions, connections and who owns ephemeral znodes.
+    Sessions,
+    /// Watched paths by session.
+    WatchesBySession,
+    /// Watching sessions by path.
+    WatchesByPath,
+    /// So many watches of the paths that begin so.
+    Watchers {
+        /// How they begin.
+        path: &'a str,
+        /// How many.
+        limit: usize,
+    },
+    /// Digests.
+    Digests,
+}
+
+/// Which lists the answer to a word shows.
+pub(crate) fn shown_lists(word: &str) -> Shown<'static> {
+    match word {
+        "dump" => Shown::Sessions,
+        "wchc" => Shown::WatchesBySession,
+        "wchp" => Shown::WatchesByPath,
+        "hash" => Shown::Digests,
+        _ => Shown::Nothing,
+    }
+}
+
 /// Lists that may be long, made only for the words that show them.
 #[derive(Clone, Debug, Default)]
 pub struct Lists {
@@ -137,8 +170,10 @@ pub struct Lists {
     pub watches: Vec<(i64, Vec<String>)>,
     /// Watching sessions by path.
     pub watchers: Vec<(String, Vec<i64>)>,
-    /// Every watch with its client.
+    /// Watches with their clients, as many as are shown.
     pub watching: Vec<Watching>,
+    /// How many more there are.
+    pub not_shown: usize,
     /// Digests of the tree by zxid.
     pub digests: Vec<(i64, u64)>,
 }

@@ -267,6 +267,8 @@ pub struct Node {
     /// For log lines about who leads.
     announced: (u64, Option<u64>),
     standing: Standing,
+    /// When the last snapshot was asked for.
+    snapshot_at: Option<Millis>,
     facts: Facts,
     started_at: Millis,
     ticked_at: Millis,
@@ -330,6 +332,7 @@ impl Node {
             peer_buffers: BTreeMap::new(),
             announced: (0, None),
             standing: Standing::default(),
+            snapshot_at: None,
             facts: Facts::default(),
             started_at: now.mono,
             ticked_at: now.mono,

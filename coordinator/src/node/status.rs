@@ -4,12 +4,17 @@
 use super::Node;
 use super::clients::SILENT_HANDSHAKE_MS;
 use crate::admin::{self, AdminReply, AdminRequest};
-use crate::four_letter::{self, ClientStatus, Facts, Lists, Report, Status, Watching};
+use crate::four_letter::{self, ClientStatus, Facts, Lists, Report, Shown, Status, Watching};
 use crate::metrics::Metrics;
 use crate::tree::acl;
 use crate::tree::watch::ConnectionId;
 use common::time::{Millis, Now, WallMillis};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+/// From one snapshot that is asked for to the next, if `admin.rateLimiterIntervalInMS` is not set. ZooKeeper 3.9 takes
+/// that setting, of 300,000 by default, for microseconds here: 300 ms.
+const SNAPSHOT_INTERVAL_US: u64 = 300_000;
 
 /// `ZooTrace`'s mask at start.
 const TRACE_MASK: i64 = 306;
@@ -95,16 +100,20 @@ impl Node {
             _ => {}
         }
         let status = self.status(Some(asking), now);
-        let lists = if matches!(word, "dump" | "wchc" | "wchp" | "hash") { self.lists(now) } else { Lists::default() };
+        let lists = self.lists(four_letter::shown_lists(word), now);
         four_letter::answer(word, self.report(&status, &lists))
     }
 
     /// The answer to a command of the admin server.
     pub fn admin(&mut self, request: &AdminRequest, now: Now) -> AdminReply {
-        if let AdminRequest::Snapshot { authorization } = request {
-            if let Some(refused) = self.refuse_snapshot(authorization.as_deref()) {
+        let is_serving = self.clients.is_serving() || self.clients.is_read_only();
+        if let AdminRequest::Snapshot { authorization, remote } = request
+            && is_serving
+        {
+            if let Some(refused) = self.refuse_snapshot(authorization.as_deref(), *remote, now.mono) {
                 return refused;
             }
+            self.snapshot_at = Some(now.mono);
             // All that is applied is to be in it.
             let mut writes = Vec::new();
             self.store_tree(now.mono, &mut writes);
@@ -117,7 +126,7 @@ impl Node {
             None => {}
         }
         let status = self.status(None, now);
-        let lists = if admin::needs_lists(request) { self.lists(now) } else { Lists::default() };
+        let lists = self.lists(admin::shown_lists(request), now);
         let standing = admin::Standing {
             leader: self.ensemble.leader(),
             term: self.ensemble.term(),
@@ -126,28 +135,34 @@ impl Node {
         admin::answer(request, self.report(&status, &lists), standing)
     }
 
-    /// As ZooKeeper: who shows to be somebody, and may do everything with the root, may have the tree.
-    fn refuse_snapshot(&self, authorization: Option<&str>) -> Option<AdminReply> {
+    /// As ZooKeeper: who shows to be somebody, and may do everything with the root, may have the tree, now and then.
+    fn refuse_snapshot(&self, authorization: Option<&str>, remote: IpAddr, now: Millis) -> Option<AdminReply> {
         const COMMAND: &str = "snapshot";
-        let is_off = self.config.properties.get("admin.snapshot.enabled").is_some_and(|value| value.trim() == "false");
-        if is_off {
-            return Some(admin::refused(COMMAND, 503, "Snapshot command is disabled"));
-        }
         let Some(authorization) = authorization else {
-            return Some(admin::refused(COMMAND, 401, "Auth info is missing for the command"));
+            return Some(admin::refused(COMMAND, 401, Some("Auth info is missing for the command")));
         };
         let settings = &self.settings.connection.acl;
-        let ids = match authorization.trim().split_once(' ') {
-            Some(("digest", proof)) => acl::authenticate(settings, [0, 0, 0, 0].into(), "digest", proof.as_bytes()),
+        let ids = match authorization.trim_end_matches(' ').split(' ').collect::<Vec<_>>()[..] {
+            ["digest", proof] => acl::authenticate(settings, remote, "digest", proof.as_bytes()),
+            ["ip"] | ["ip", _] => acl::authenticate(settings, remote, "ip", b""),
             _ => Vec::new(),
         };
         if ids.is_empty() {
-            return Some(admin::refused(COMMAND, 401, "Not authenticated"));
+            return Some(admin::refused(COMMAND, 401, Some("Not authenticated")));
         }
         let root = self.tree.node("/").expect("the root is always there");
         let permits = |perms| acl::permits(settings, self.tree.acl(root), perms, &ids);
-        let may = [acl::READ, acl::WRITE, acl::CREATE, acl::DELETE, acl::ADMIN].into_iter().all(permits);
-        (!may).then(|| admin::refused(COMMAND, 403, "Not authorized"))
+        if ![acl::READ, acl::WRITE, acl::CREATE, acl::DELETE, acl::ADMIN].into_iter().all(permits) {
+            return Some(admin::refused(COMMAND, 403, Some("Not authorized")));
+        }
+        let is_off = self.config.properties.get("admin.snapshot.enabled").is_some_and(|value| value.trim() == "false");
+        if is_off {
+            return Some(admin::refused(COMMAND, 503, Some("Snapshot command is disabled")));
+        }
+        let setting = self.config.properties.get("admin.rateLimiterIntervalInMS");
+        let interval_us = setting.and_then(|value| value.trim().parse().ok()).unwrap_or(SNAPSHOT_INTERVAL_US);
+        let is_early = self.snapshot_at.is_some_and(|last| now - last <= interval_us / 1000);
+        is_early.then(|| admin::refused(COMMAND, 429, None))
     }
 
     fn report<'a>(&'a self, status: &'a Status, lists: &'a Lists) -> Report<'a> {
@@ -198,53 +213,63 @@ impl Node {
         }
     }
 
-    fn lists(&self, now: Now) -> Lists {
-        let wall = |at: Millis| WallMillis(now.wall.0 + (at - now.mono).cast_signed() - (now.mono - at).cast_signed());
+    /// The lists that an answer shows, and no others.
+    fn lists(&self, shown: Shown<'_>, now: Now) -> Lists {
         let session =
             |id: ConnectionId| self.clients.connections.get(&id).map_or(0, |client| client.connection.session());
-        let mut connections: BTreeMap<WallMillis, Vec<_>> = BTreeMap::new();
+        let watches = &self.clients.watches;
+        let mut lists = Lists::default();
+        match shown {
+            Shown::Nothing => {}
+            Shown::Sessions => self.list_sessions(&mut lists, now),
+            Shown::Digests => lists.digests = self.clients.digests.iter().copied().collect(),
+            Shown::WatchesBySession => {
+                let each = watches.by_connection();
+                lists.watches = each.map(|(id, paths)| (session(id), paths.map(str::to_owned).collect())).collect();
+            }
+            Shown::WatchesByPath => {
+                let each = watches.by_path();
+                lists.watchers = each.map(|(path, ids)| (path.to_owned(), ids.map(session).collect())).collect();
+            }
+            Shown::Watchers { path, limit } => {
+                let mut each = watches.each(path);
+                lists.watching = each
+                    .by_ref()
+                    .take(limit)
+                    .map(|watcher| Watching {
+                        path: watcher.path.to_owned(),
+                        of_children: watcher.of_children,
+                        mode: match (watcher.is_recursive, watcher.is_one_shot) {
+                            (true, _) => "recursive",
+                            (false, true) => "once",
+                            (false, false) => "persistent",
+                        },
+                        session: session(watcher.connection),
+                        remote: self.clients.connections.get(&watcher.connection).map(|client| client.remote),
+                        since: watcher.since,
+                    })
+                    .collect();
+                lists.not_shown = each.count();
+            }
+        }
+        lists
+    }
+
+    fn list_sessions(&self, lists: &mut Lists, now: Now) {
+        let wall = |at: Millis| WallMillis(now.wall.0 + (at - now.mono).cast_signed() - (now.mono - at).cast_signed());
         for client in self.clients.connections.values() {
             let timeout_ms = match u64::try_from(client.connection.timeout_ms()) {
                 Ok(0) | Err(_) => SILENT_HANDSHAKE_MS,
                 Ok(timeout_ms) => timeout_ms,
             };
             let at = wall(client.last_heard + timeout_ms);
-            connections.entry(at).or_default().push((client.remote, client.connection.session()));
+            lists.connections.entry(at).or_default().push((client.remote, client.connection.session()));
         }
-        let expiring = self.lead.as_ref().map(|lead| {
+        lists.expiring = self.lead.as_ref().map(|lead| {
             lead.expiry.buckets().map(|(at, sessions)| (wall(at), sessions.iter().copied().collect())).collect()
         });
-        let watches = &self.clients.watches;
-        Lists {
-            expiring,
-            sessions: self.tree.sessions().map(|(id, session)| (id, session.timeout_ms)).collect(),
-            ephemerals: self
-                .tree
-                .ephemeral_owners()
-                .map(|(session, paths)| (session, paths.map(str::to_owned).collect()))
-                .collect(),
-            connections,
-            watches: watches
-                .by_connection()
-                .map(|(id, paths)| (session(id), paths.map(str::to_owned).collect()))
-                .collect(),
-            watchers: watches.by_path().map(|(path, ids)| (path.to_owned(), ids.map(session).collect())).collect(),
-            watching: watches
-                .each("")
-                .map(|watcher| Watching {
-                    path: watcher.path.to_owned(),
-                    of_children: watcher.of_children,
-                    mode: match (watcher.is_recursive, watcher.is_one_shot) {
-                        (true, _) => "recursive",
-                        (false, true) => "once",
-                        (false, false) => "persistent",
-                    },
-                    session: session(watcher.connection),
-                    remote: self.clients.connections.get(&watcher.connection).map(|client| client.remote),
-                    since: watcher.since,
-                })
-                .collect(),
-            digests: self.clients.digests.iter().copied().collect(),
-        }
+        lists.sessions = self.tree.sessions().map(|(id, session)| (id, session.timeout_ms)).collect();
+        let owners = self.tree.ephemeral_owners();
+        lists.ephemerals = owners.map(|(session, paths)| (session, paths.map(str::to_owned).collect())).collect();
     }
 }

@@ -1,16 +1,19 @@
 //! The HTTP ports: ZooKeeper's AdminServer with `/livez` and `/readyz`, and the port of its Prometheus provider. Knows
 //! URLs and status codes; what the answers are is the node's to say.
 
-use super::disk::DiskError;
+use super::disk::{DiskError, SnapshotBytes, Turn};
 use super::{Event, Events};
 use crate::admin::{AdminBody, AdminReply, AdminRequest, COMMANDS};
 use crate::config::Config;
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock};
 use tokio::sync::{Semaphore, oneshot};
 
 /// Port of the AdminServer if none is set.
@@ -25,10 +28,12 @@ const PROMETHEUS: &str = "org.apache.zookeeper.metrics.prometheus.PrometheusMetr
 pub(super) struct Question {
     pub(super) request: AdminRequest,
     pub(super) answer: oneshot::Sender<(AdminReply, Option<Snapshot>)>,
+    /// For a snapshot: that it is its turn.
+    pub(super) turn: Option<Turn>,
 }
 
 /// What will be the snapshot that was asked for: its zxid and its bytes.
-pub(super) type Snapshot = oneshot::Receiver<Result<(i64, Vec<u8>), DiskError>>;
+pub(super) type Snapshot = oneshot::Receiver<Result<(i64, SnapshotBytes), DiskError>>;
 
 /// An address to serve HTTP on, and what is served there.
 pub(super) struct HttpPort {
@@ -70,7 +75,8 @@ pub(super) fn ports(config: &Config, events: &Events) -> Result<Vec<HttpPort>, c
 impl HttpPort {
     /// Serves until the task is dropped.
     pub(super) async fn serve(self, listener: tokio::net::TcpListener) {
-        if let Err(error) = axum::serve(listener, self.router).await {
+        let service = self.router.into_make_service_with_connect_info::<SocketAddr>();
+        if let Err(error) = axum::serve(listener, service).await {
             tracing::warn!(port = self.name, %error, "an HTTP port is not served any more");
         }
     }
@@ -99,38 +105,46 @@ async fn command(
     State(events): State<Events>,
     Path(name): Path<String>,
     Query(arguments): Query<BTreeMap<String, String>>,
+    ConnectInfo(remote): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
 ) -> Response {
     if matches!(name.as_str(), "snapshot" | "snap") {
-        return snapshot(events, &arguments, &headers).await;
+        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let (authorization, remote) = (authorization.map(str::to_owned), remote.ip().to_canonical());
+        return snapshot(events, &arguments, AdminRequest::Snapshot { authorization, remote }).await;
     }
     ask(events, AdminRequest::Command { name, arguments }).await
 }
 
 /// The tree as a snapshot of ZooKeeper, with its zxid and size in the headers; these alone with `streaming=false`. One at
 /// a time: each needs the memory of a tree.
-async fn snapshot(events: Events, arguments: &BTreeMap<String, String>, headers: &HeaderMap) -> Response {
-    static TAKING: Semaphore = Semaphore::const_new(1);
-    let Ok(_taking) = TAKING.try_acquire() else { return StatusCode::TOO_MANY_REQUESTS.into_response() };
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let Some((reply, snapshot)) = put(&events, AdminRequest::Snapshot { authorization }).await else {
+async fn snapshot(events: Events, arguments: &BTreeMap<String, String>, request: AdminRequest) -> Response {
+    static TURNS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(1)));
+    let Ok(turn) = Arc::clone(&TURNS).try_acquire_owned() else {
+        return StatusCode::TOO_MANY_REQUESTS.into_response();
+    };
+    let Some((reply, snapshot)) = put(&events, request, Some(turn)).await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };
     let Some(snapshot) = snapshot else { return shown(reply) };
     let (zxid, bytes) = match snapshot.await {
         Ok(Ok(made)) => made,
         failed => {
-            tracing::warn!(?failed, "a snapshot cannot be taken");
+            let error = failed.map_or_else(
+                |gone| gone.to_string(),
+                |made| made.err().map_or_else(String::new, |error| error.to_string()),
+            );
+            tracing::warn!(error, "a snapshot cannot be taken");
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
     };
-    let headers = [("last_zxid", format!("{zxid:#x}")), ("snapshot_size", bytes.len().to_string())];
+    let headers = [("last_zxid", format!("{zxid:#x}")), ("snapshot_size", bytes.as_ref().len().to_string())];
     let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
     if arguments.get("streaming").is_some_and(|value| !value.eq_ignore_ascii_case("true")) {
         let body = AdminBody::Json(serde_json::json!({"command": "snapshot", "error": null}));
         return (headers, shown(AdminReply { status: 200, body })).into_response();
     }
-    (headers, kind, bytes).into_response()
+    (headers, kind, Bytes::from_owner(bytes)).into_response()
 }
 
 async fn metrics(State(events): State<Events>) -> Response {
@@ -139,15 +153,15 @@ async fn metrics(State(events): State<Events>) -> Response {
 
 /// The node answers in its turn; that it does is what `/livez` is about.
 async fn ask(events: Events, request: AdminRequest) -> Response {
-    match put(&events, request).await {
+    match put(&events, request, None).await {
         Some((reply, _)) => shown(reply),
         None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 
-async fn put(events: &Events, request: AdminRequest) -> Option<(AdminReply, Option<Snapshot>)> {
+async fn put(events: &Events, request: AdminRequest, turn: Option<Turn>) -> Option<(AdminReply, Option<Snapshot>)> {
     let (answer, answered) = oneshot::channel();
-    events.send(Event::Admin(Question { request, answer })).await.ok()?;
+    events.send(Event::Admin(Question { request, answer, turn })).await.ok()?;
     answered.await.ok()
 }
 
@@ -159,4 +173,46 @@ fn shown(AdminReply { status, body }: AdminReply) -> Response {
     };
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::mpsc;
+
+    /// The node permits the snapshot, and it is made.
+    fn answer(question: Question, bytes: &[u8]) {
+        let (made, snapshot) = oneshot::channel();
+        // Who asked may be gone.
+        let _ = question.answer.send((AdminReply { status: 200, body: AdminBody::Snapshot }, Some(snapshot)));
+        let _ = made.send(Ok((7, SnapshotBytes::new(bytes.to_vec(), question.turn.unwrap()))));
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_nobody_waits_for_holds_up_the_next_until_it_is_made() {
+        let (events, mut asked) = mpsc::channel(4);
+        let remote = [127, 0, 0, 1].into();
+        let ask = || {
+            let request = AdminRequest::Snapshot { authorization: None, remote };
+            let events = events.clone();
+            tokio::spawn(async move { snapshot(events, &BTreeMap::new(), request).await })
+        };
+        let first = ask();
+        let Some(Event::Admin(question)) = asked.recv().await else { panic!("the node is asked") };
+        first.abort();
+        assert!(first.await.is_err());
+        assert_eq!(ask().await.unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
+        answer(question, b"first");
+
+        let second = ask();
+        let Some(Event::Admin(question)) = asked.recv().await else { panic!("the node is asked") };
+        answer(question, b"second");
+        let second = second.await.unwrap();
+        assert_eq!(second.headers()["snapshot_size"], "6");
+        // It is not sent yet.
+        assert_eq!(ask().await.unwrap().status(), StatusCode::TOO_MANY_REQUESTS);
+        drop(second);
+        drop(ask());
+        assert!(asked.recv().await.is_some());
+    }
 }

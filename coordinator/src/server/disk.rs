@@ -115,8 +115,29 @@ enum Job {
     Snapshot(SnapshotReply),
 }
 
-/// Where a snapshot goes, with its zxid.
-pub(crate) type SnapshotReply = tokio::sync::oneshot::Sender<Result<(i64, Vec<u8>), DiskError>>;
+/// That it is a snapshot's turn. It goes with the snapshot until that is sent, also when nobody waits for it any more.
+pub(crate) type Turn = tokio::sync::OwnedSemaphorePermit;
+
+/// A snapshot in memory, and its turn.
+pub(crate) struct SnapshotBytes {
+    bytes: Vec<u8>,
+    _turn: Turn,
+}
+
+impl SnapshotBytes {
+    pub(crate) fn new(bytes: Vec<u8>, turn: Turn) -> SnapshotBytes {
+        SnapshotBytes { bytes, _turn: turn }
+    }
+}
+
+impl AsRef<[u8]> for SnapshotBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Where a snapshot goes, with its zxid, and its turn.
+pub(crate) type SnapshotReply = (tokio::sync::oneshot::Sender<Result<(i64, SnapshotBytes), DiskError>>, Turn);
 
 /// What the disk thread reports.
 pub(crate) enum DiskEvent {
@@ -505,7 +526,7 @@ fn run(
 }
 
 /// Makes a snapshot of the tree as it is now, while writes go on: for this time there is a second tree in memory.
-fn start_snapshot(db: &Arc<DB>, tree: &'static str, reply: SnapshotReply) -> JoinHandle<()> {
+fn start_snapshot(db: &Arc<DB>, tree: &'static str, (reply, turn): SnapshotReply) -> JoinHandle<()> {
     let db = Arc::clone(db);
     let (ready, is_ready) = channel();
     let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
@@ -513,7 +534,8 @@ fn start_snapshot(db: &Arc<DB>, tree: &'static str, reply: SnapshotReply) -> Joi
         // The disk thread may write on as soon as this moment is held fast.
         let _ = ready.send(());
         let records = snapshot.raw_iterator_cf_opt(family(&db, tree), all_at_once());
-        let made = put_together(records, db.path()).map(|tree| (tree.zxid(), export(&tree)));
+        let made = put_together(records, db.path());
+        let made = made.map(|tree| (tree.zxid(), SnapshotBytes::new(export(&tree), turn)));
         // Who asked may be gone.
         let _ = reply.send(made);
     });

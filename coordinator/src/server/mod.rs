@@ -393,16 +393,16 @@ impl Loop {
                 }
                 None
             }
-            Event::Admin(Question { request, answer }) => {
+            Event::Admin(Question { request, answer, turn }) => {
                 self.node.set_facts(facts::gather(&self.config, &self.counters));
                 let reply = self.node.admin(&request, self.clock.now());
-                let snapshot = match reply.body {
-                    AdminBody::Snapshot => {
+                let snapshot = match (&reply.body, turn) {
+                    (AdminBody::Snapshot, Some(turn)) => {
                         let (made, snapshot) = oneshot::channel();
-                        self.snapshots.push(made);
+                        self.snapshots.push((made, turn));
                         Some(snapshot)
                     }
-                    AdminBody::Json(_) | AdminBody::Text(_) => None,
+                    (AdminBody::Snapshot | AdminBody::Json(_) | AdminBody::Text(_), _) => None,
                 };
                 // Who asked may be gone.
                 let _ = answer.send((reply, snapshot));

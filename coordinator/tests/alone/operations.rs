@@ -198,18 +198,35 @@ fn a_snapshot_is_for_who_may_do_everything() {
     let check = |alone: &mut Alone, authorization: Option<&str>, status: u16| {
         let authorization = authorization.map(str::to_owned);
         let clock = alone.clock();
-        let reply = alone.node.admin(&AdminRequest::Snapshot { authorization: authorization.clone() }, clock);
+        let request = AdminRequest::Snapshot { authorization: authorization.clone(), remote: [10, 0, 0, 1].into() };
+        let reply = alone.node.admin(&request, clock);
         assert_eq!(reply.status, status, "{authorization:?}: {reply:?}");
         assert_eq!(reply.body == AdminBody::Snapshot, status == 200, "{reply:?}");
     };
     check(&mut alone, None, 401);
     check(&mut alone, Some("nonsense"), 401);
     check(&mut alone, Some("nosuch user:secret"), 401);
+    check(&mut alone, Some("digest user:secret with more"), 401);
     check(&mut alone, Some("digest user:secret"), 200);
+    // As ZooKeeper, not before 300 ms have passed.
+    check(&mut alone, Some("digest user:secret"), 429);
+    alone.pass(400);
+    check(&mut alone, Some("ip"), 200);
+    alone.pass(400);
     let client = alone.client();
     let acl = vec![Acl { perms: 31, id: Id { scheme: "digest".into(), id: "user:hash".into() } }];
     alone.ask(client, Request::SetAcl { path: "/".into(), acl, version: -1 }).1.unwrap();
     check(&mut alone, Some("digest other:secret"), 403);
+    check(&mut alone, Some("ip"), 403);
+    let mut alone = Alone::new("admin.snapshot.enabled=false\n");
+    check(&mut alone, None, 401);
+    check(&mut alone, Some("ip"), 503);
+    let mut alone = Alone::new("admin.rateLimiterIntervalInMS=1000000\n");
+    check(&mut alone, Some("ip"), 200);
+    alone.pass(900);
+    check(&mut alone, Some("ip"), 429);
+    alone.pass(200);
+    check(&mut alone, Some("ip"), 200);
 }
 
 #[test]
