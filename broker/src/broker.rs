@@ -1,6 +1,7 @@
 //! The whole broker: owns every machine, takes what comes in from the server (or the simulator), and carries effects from
 //! one machine to the next. Decides nothing itself and never waits.
 
+use crate::access::sanitize::sanitize;
 use crate::api::{self, Handled};
 use crate::cluster::image::Image;
 use crate::cluster::{self, Cluster, ClusterConfig, ClusterError, StoredClusterId};
@@ -27,12 +28,13 @@ use common::Rng;
 use common::disk::Disk;
 use common::id::BrokerId;
 use common::properties::Properties;
+use common::scram::{ScramCredential, ScramMechanism};
 use common::time::{Millis, Now};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
 /// A `meta.properties` is three lines.
@@ -66,6 +68,10 @@ pub enum StartError {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
 }
+
+/// What ZooKeeper holds has not been read yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotReadYet;
 
 /// One broker.
 pub struct Broker {
@@ -228,6 +234,19 @@ impl Broker {
     /// Something happened on the ZooKeeper socket.
     pub fn on_zk(self: &Arc<Self>, input: ZkInput, now: Now) {
         self.with_cluster(now, |cluster, effects| cluster.on_zk(input, now, effects));
+    }
+
+    /// A user's SCRAM credential, as ZooKeeper has it. `Err` before its settings have been read for the first time.
+    pub fn scram_credential(
+        &self,
+        mechanism: ScramMechanism,
+        user: &str,
+    ) -> Result<Option<ScramCredential>, NotReadYet> {
+        if !self.has_started.load(Ordering::Relaxed) {
+            return Err(NotReadYet);
+        }
+        let settings = self.cluster.settings("users", &sanitize(user));
+        Ok(settings.get(mechanism.name()).and_then(|text| ScramCredential::from_text(text)))
     }
 
     /// Does what is due; when to call again at the latest.

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod config;
 pub mod connection;
 mod effects;
+mod entities;
 mod features;
 pub mod group;
 mod in_order;

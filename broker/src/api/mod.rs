@@ -7,6 +7,7 @@ pub mod allocate_producer_ids;
 pub mod alter_configs;
 pub mod alter_partition;
 pub mod alter_partition_reassignments;
+pub mod alter_user_scram_credentials;
 pub mod api_versions;
 pub mod consumer_group_describe;
 pub mod consumer_group_heartbeat;
@@ -22,6 +23,7 @@ pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
 pub mod describe_transactions;
+pub mod describe_user_scram_credentials;
 pub mod elect_leaders;
 pub mod end_txn;
 pub mod error;
@@ -43,6 +45,8 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod sasl_authenticate;
+pub mod sasl_handshake;
 pub mod stop_replica;
 pub mod sync_group;
 pub mod txn_offset_commit;
@@ -229,6 +233,7 @@ pub const TABLE: &[Row] = &[
     row::<sync_group::SyncGroup>(),
     row::<describe_groups::DescribeGroups>(),
     row::<list_groups::ListGroups>(),
+    row::<sasl_handshake::SaslHandshake>(),
     row::<api_versions::ApiVersions>(),
     row::<create_topics::CreateTopics>(),
     row::<delete_topics::DeleteTopics>(),
@@ -243,6 +248,7 @@ pub const TABLE: &[Row] = &[
     row::<describe_configs::DescribeConfigs>(),
     row::<alter_configs::AlterConfigs>(),
     row::<describe_log_dirs::DescribeLogDirs>(),
+    row::<sasl_authenticate::SaslAuthenticate>(),
     row::<create_partitions::CreatePartitions>(),
     row::<delete_groups::DeleteGroups>(),
     row::<elect_leaders::ElectLeaders>(),
@@ -250,6 +256,8 @@ pub const TABLE: &[Row] = &[
     row::<alter_partition_reassignments::AlterPartitionReassignments>(),
     row::<list_partition_reassignments::ListPartitionReassignments>(),
     row::<offset_delete::OffsetDelete>(),
+    row::<describe_user_scram_credentials::DescribeUserScramCredentials>(),
+    row::<alter_user_scram_credentials::AlterUserScramCredentials>(),
     row::<alter_partition::AlterPartition>(),
     row::<describe_cluster::DescribeCluster>(),
     row::<describe_producers::DescribeProducers>(),

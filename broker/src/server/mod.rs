@@ -6,6 +6,7 @@ mod broker_id;
 pub mod clock;
 pub mod disk;
 mod listener;
+mod login;
 mod peer;
 mod socket;
 mod tls;
@@ -40,8 +41,7 @@ pub struct Shared {
     next_connection: AtomicU64,
     admission: Arc<admission::Admission>,
     peers: peer::Peers,
-    tls: tls::Listeners,
-    principals: PrincipalMapping,
+    security: Security,
     zookeeper: mpsc::UnboundedSender<ZkCommand>,
     wake: Notify,
     wake_at: AtomicU64,
@@ -50,6 +50,22 @@ pub struct Shared {
     /// A fetch answer is as long as was asked for, or one batch, which came in a request.
     max_response_bytes: usize,
     idle_limit: Duration,
+}
+
+/// Who may connect, and as whom.
+struct Security {
+    tls: tls::Listeners,
+    logins: login::Logins,
+    principals: PrincipalMapping,
+}
+
+impl Security {
+    fn read(config: &BrokerConfig) -> anyhow::Result<Security> {
+        let rules = &config.ssl_principal_mapping_rules;
+        let principals = PrincipalMapping::parse(rules)
+            .map_err(|problem| anyhow::anyhow!("ssl.principal.mapping.rules={rules}: {problem}"))?;
+        Ok(Security { tls: tls::Listeners::read(config)?, logins: login::Logins::read(config)?, principals })
+    }
 }
 
 impl Shared {
@@ -143,10 +159,7 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
         zookeeper = config.zookeeper_connect,
         "castellan broker is starting"
     );
-    let tls = tls::Listeners::read(&config)?;
-    let rules = &config.ssl_principal_mapping_rules;
-    let principals = PrincipalMapping::parse(rules)
-        .map_err(|problem| anyhow::anyhow!("ssl.principal.mapping.rules={rules}: {problem}"))?;
+    let security = Security::read(&config)?;
     let _locks = disk::lock_log_dirs(&config.log_dirs)?;
     let listeners = listener::bind(&config).await?;
     let (zookeeper, zk_commands) = mpsc::unbounded_channel();
@@ -163,8 +176,7 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
         next_connection: AtomicU64::new(1),
         admission: Arc::default(),
         peers: peer::Peers::new(weak.clone()),
-        tls,
-        principals,
+        security,
         zookeeper,
         wake: Notify::new(),
         wake_at: AtomicU64::new(u64::MAX),
@@ -187,7 +199,7 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
     let mut tick_task = tokio::spawn(tick(shared.clone()));
     let watching = shared.clone();
     let certificates_task =
-        tokio::spawn(async move { watching.tls.watch(|| watching.broker().current.read().clone()).await });
+        tokio::spawn(async move { watching.security.tls.watch(|| watching.broker().current.read().clone()).await });
     broker.begin(shared.clock.now());
     let accept_tasks: Vec<_> =
         listeners.into_iter().map(|listener| tokio::spawn(listener::accept(shared.clone(), listener))).collect();

@@ -142,11 +142,15 @@ async fn open(shared: &Shared, to: &PeerAddress, channel: Channel) -> Result<Tra
     let config = &shared.broker().config;
     let control = config.control_plane_listener_name.as_ref().filter(|_| channel == Channel::Controller);
     let listener = control.unwrap_or(&config.inter_broker_listener_name);
-    let secured = tokio::time::timeout(CONNECT, shared.tls.dial(listener, &to.host, stream)).await;
-    match secured.map_err(|_| PeerError::TimedOut)? {
+    let secured = tokio::time::timeout(CONNECT, async {
+        let mut stream = shared.security.tls.dial(listener, &to.host, stream).await?;
+        shared.security.logins.log_in(shared, listener, &mut stream).await?;
+        Ok::<_, io::Error>(stream)
+    });
+    match secured.await.map_err(|_| PeerError::TimedOut)? {
         Ok(stream) => Ok(stream),
         Err(error) => {
-            tracing::warn!(broker = to.broker.0, host = to.host, port = to.port, %error, "no TLS with a broker");
+            tracing::warn!(broker = to.broker.0, host = to.host, port = to.port, %error, "a broker does not let this one in");
             Err(PeerError::Lost)
         }
     }

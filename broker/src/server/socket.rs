@@ -3,7 +3,10 @@
 
 use super::Shared;
 use super::admission::Place;
+use super::login;
 use super::tls::Transport;
+use crate::access::ANONYMOUS;
+use crate::access::sasl::{SaslLogin, Step, Surroundings};
 use crate::api::{Handled, NO_IMAGE_YET};
 use crate::connection::{Answers, ConnectionInfo};
 use bytes::{Bytes, BytesMut};
@@ -48,8 +51,11 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut info: Conn
         }
     };
     let (sender, replies) = mpsc::unbounded_channel();
-    shared.connections.lock().insert(info.id, sender);
-    let result = converse(&shared, stream, &info, replies).await;
+    let login = shared.security.logins.of_clients(&info.listener).map(SaslLogin::new);
+    let mut client = Client { info, login, refusal: None };
+    shared.connections.lock().insert(client.info.id, sender);
+    let result = converse(&shared, stream, &mut client, replies).await;
+    let info = client.info;
     shared.connections.lock().remove(&info.id);
     if let Err(error) = result {
         tracing::debug!(connection = info.id.0, client = info.client_host, %error, "connection closed");
@@ -62,22 +68,31 @@ async fn secure(shared: &Shared, stream: TcpStream, info: &mut ConnectionInfo) -
     let Some(protocol) = shared.protocol(&info.listener).filter(|protocol| protocol.uses_tls()) else {
         return Ok(Transport::Plain(stream));
     };
-    let handshake = shared.tls.accept(&info.listener, stream);
+    let handshake = shared.security.tls.accept(&info.listener, stream);
     let stream = within(shared.idle_limit(), handshake).await?;
     if !protocol.uses_sasl()
         && let Some(subject) = stream.peer_subject()
     {
-        let user = shared.principals.user(&subject);
+        let user = shared.security.principals.user(&subject);
         let user = user.ok_or_else(|| io::Error::other(format!("No rules apply to {subject}")))?;
         info.principal = format!("User:{user}");
     }
     Ok(stream)
 }
 
+/// Who is at the other end.
+struct Client {
+    info: ConnectionInfo,
+    /// Where the listener has SASL.
+    login: Option<SaslLogin>,
+    /// What it is told when the connection ends because the login failed.
+    refusal: Option<Frame>,
+}
+
 async fn converse(
     shared: &Arc<Shared>,
     mut stream: Transport,
-    info: &ConnectionInfo,
+    client: &mut Client,
     mut replies: mpsc::UnboundedReceiver<Due>,
 ) -> io::Result<()> {
     let mut buffer = BytesMut::new();
@@ -85,7 +100,7 @@ async fn converse(
     let mut has_ended = false;
     let mut idle = Box::pin(tokio::time::sleep(shared.idle_limit()));
     loop {
-        let more = handle_frames(shared, info, &mut buffer, &mut answers);
+        let more = handle_frames(shared, client, &mut buffer, &mut answers);
         while let Ok(due) = replies.try_recv() {
             due.note(&mut answers);
         }
@@ -93,13 +108,8 @@ async fn converse(
             idle.as_mut().reset(tokio::time::Instant::now() + shared.idle_limit());
         }
         if let Some(reason) = answers.must_close() {
-            let (client, listener) = (&info.client_host, &info.listener);
-            if reason == NO_IMAGE_YET {
-                tracing::debug!(client, listener, reason, "closing a connection");
-            } else {
-                tracing::info!(client, listener, reason, "closing a connection");
-            }
-            return Ok(());
+            say_why(client, reason);
+            return refuse(shared, &mut stream, client.refusal.take()).await;
         }
         if more && answers.has_room() {
             continue;
@@ -123,10 +133,34 @@ async fn converse(
     }
 }
 
+fn say_why(client: &Client, reason: &str) {
+    let (host, listener) = (&client.info.client_host, &client.info.listener);
+    if client.login.as_ref().is_some_and(SaslLogin::is_pending) && reason != NO_IMAGE_YET {
+        tracing::info!(client = host, listener, reason, "failed authentication");
+    } else if reason == NO_IMAGE_YET {
+        tracing::debug!(client = host, listener, reason, "closing a connection");
+    } else {
+        tracing::info!(client = host, listener, reason, "closing a connection");
+    }
+}
+
+/// Whoever guesses passwords is told only after a while that he was wrong.
+async fn refuse(shared: &Shared, stream: &mut Transport, refusal: Option<Frame>) -> io::Result<()> {
+    let Some(frame) = refusal else { return Ok(()) };
+    let delay_ms = shared.broker().config.connection_failed_authentication_delay_ms;
+    tokio::time::sleep(Duration::from_millis(u64::try_from(delay_ms).unwrap_or(0))).await;
+    let bytes = frame.into_bytes()?;
+    within(shared.idle_limit(), async {
+        stream.write_all(&bytes).await?;
+        stream.shutdown().await
+    })
+    .await
+}
+
 /// Handles every complete frame of the buffer, as far as answers may be owed; true if a complete frame may be left.
-fn handle_frames(shared: &Shared, info: &ConnectionInfo, buffer: &mut BytesMut, answers: &mut Answers) -> bool {
+fn handle_frames(shared: &Shared, client: &mut Client, buffer: &mut BytesMut, answers: &mut Answers) -> bool {
     while answers.has_room() {
-        let frame = match next_frame(buffer, shared.max_request_bytes) {
+        let frame = match next_frame(buffer, max_frame_bytes(shared, client)) {
             Ok(Some(frame)) => frame,
             Ok(None) => return false,
             Err(error) => {
@@ -137,7 +171,26 @@ fn handle_frames(shared: &Shared, info: &ConnectionInfo, buffer: &mut BytesMut, 
             }
         };
         let sequence = answers.begin();
-        match shared.broker().on_request(info, sequence, frame, shared.clock.now()) {
+        let step = client.login.as_mut().map_or(Step::PassOn, |login| log_in(shared, login, &frame));
+        match step {
+            Step::PassOn => {}
+            Step::Answer(frame) => {
+                client.info.principal = client.login.as_ref().map_or(ANONYMOUS, SaslLogin::principal).to_owned();
+                answers.ready(sequence, frame);
+                continue;
+            }
+            Step::Refuse(frame, reason) => {
+                // Without an answer the delay is as long.
+                client.refusal = Some(frame.unwrap_or(Frame { parts: Vec::new() }));
+                answers.close(sequence, reason);
+                continue;
+            }
+            Step::Close(reason) => {
+                answers.close(sequence, reason);
+                continue;
+            }
+        }
+        match shared.broker().on_request(&client.info, sequence, frame, shared.clock.now()) {
             Handled::Now(frame) => answers.ready(sequence, frame),
             Handled::Silent => answers.silent(sequence),
             Handled::Parked { lets_pass } => answers.parked(sequence, lets_pass),
@@ -145,6 +198,24 @@ fn handle_frames(shared: &Shared, info: &ConnectionInfo, buffer: &mut BytesMut, 
         }
     }
     true
+}
+
+fn log_in(shared: &Shared, login: &mut SaslLogin, frame: &Bytes) -> Step {
+    let broker = shared.broker();
+    let around = Surroundings {
+        credential: &|mechanism, user| broker.scram_credential(mechanism, user),
+        nonce: &login::nonce,
+        now: shared.clock.now().mono,
+    };
+    login.on_frame(frame, &around)
+}
+
+/// Who has not logged in has little to say.
+fn max_frame_bytes(shared: &Shared, client: &Client) -> usize {
+    match client.login.as_ref().is_some_and(SaslLogin::is_pending) {
+        true => usize::try_from(shared.broker().config.sasl_server_max_receive_size).unwrap_or(0),
+        false => shared.max_request_bytes,
+    }
 }
 
 /// Splits one frame off, without its length prefix; an error if the length is not possible.
