@@ -1,5 +1,7 @@
 //! A Kafka connection for administration: one request, one response, in our own codecs. Never produces or consumes.
 
+use crate::security::{Login, Security};
+use crate::zookeeper::tls::Wire;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use common::kafka::error::ErrorCode;
@@ -7,6 +9,7 @@ use common::kafka::header::{self, RequestHeader};
 use common::kafka::messages::{
     ApiVersionsRequest, MetadataRequest, MetadataResponse, Request, SaslAuthenticateRequest, SaslHandshakeRequest,
 };
+use common::scram::ScramClient;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -100,16 +103,6 @@ pub(crate) enum NotABroker {
     Unknown(String),
 }
 
-/// How to prove who we are.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum Login {
-    /// Not at all.
-    #[default]
-    None,
-    /// SASL/PLAIN (RFC 4616).
-    Plain { username: String, password: String },
-}
-
 /// The answer is not Kafka's protocol.
 #[derive(Debug, thiserror::Error)]
 #[error("the server's answer is not Kafka's protocol")]
@@ -128,7 +121,7 @@ fn who_is_there(server: &str, error: anyhow::Error) -> anyhow::Error {
 
 /// An open connection to one broker that knows what the broker serves.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Wire,
     versions: BTreeMap<i16, (i16, i16)>,
     correlation_id: i32,
 }
@@ -136,11 +129,11 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects to one `host:port` and asks what it serves.
     pub(crate) fn open(server: &str, timeout: Duration) -> anyhow::Result<Connection> {
-        Connection::open_as(server, timeout, &Login::None)
+        Connection::open_as(server, timeout, &Security::default())
     }
 
     /// Connects to one `host:port`, asks what it serves and logs in.
-    pub(crate) fn open_as(server: &str, timeout: Duration, login: &Login) -> anyhow::Result<Connection> {
+    pub(crate) fn open_as(server: &str, timeout: Duration, security: &Security) -> anyhow::Result<Connection> {
         let addresses =
             server.to_socket_addrs().with_context(|| format!("Invalid url in bootstrap.servers: {server}"))?;
         let mut stream = Err(anyhow::anyhow!("No resolvable bootstrap urls given in bootstrap.servers"));
@@ -154,6 +147,8 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
+        let stream = Wire::new(stream, security.tls.as_ref(), server)
+            .with_context(|| format!("SSL handshake failed with {server}"))?;
         let mut connection = Connection { stream, versions: BTreeMap::new(), correlation_id: 0 };
         let request = ApiVersionsRequest {
             client_software_name: "castellan".to_owned(),
@@ -165,18 +160,40 @@ impl Connection {
         }
         connection.versions =
             response.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version))).collect();
-        if let Login::Plain { username, password } = login {
-            connection.log_in_plain(username, password)?;
-        }
+        connection.log_in(&security.login)?;
         Ok(connection)
     }
 
-    fn log_in_plain(&mut self, username: &str, password: &str) -> anyhow::Result<()> {
-        let response = self.exchange(&SaslHandshakeRequest { mechanism: "PLAIN".to_owned() }, 1)?;
+    fn log_in(&mut self, login: &Login) -> anyhow::Result<()> {
+        let (name, mut scram, mut token) = match login {
+            Login::None => return Ok(()),
+            Login::Plain { username, password } => ("PLAIN", None, format!("\0{username}\0{password}").into_bytes()),
+            Login::Scram { mechanism, username, password } => {
+                let nonce = uuid::Uuid::new_v4().simple().to_string();
+                let (client, first) = ScramClient::begin(*mechanism, username, password, &nonce);
+                (mechanism.name(), Some(client), first)
+            }
+        };
+        let response = self.exchange(&SaslHandshakeRequest { mechanism: name.to_owned() }, 1)?;
+        if response.error_code == ErrorCode::UnsupportedSaslMechanism.code() {
+            let message = format!(
+                "Client SASL mechanism '{name}' not enabled in the server, enabled mechanisms are {:?}",
+                response.mechanisms
+            );
+            return Err(
+                KafkaError { code: ErrorCode::UnsupportedSaslMechanism, message: message.replace('"', "") }.into()
+            );
+        }
         check(response.error_code, None)?;
-        let token = format!("\0{username}\0{password}");
-        let response = self.call(&SaslAuthenticateRequest { auth_bytes: Bytes::from(token) })?;
-        Ok(check(response.error_code, response.error_message.as_deref())?)
+        loop {
+            let response = self.call(&SaslAuthenticateRequest { auth_bytes: Bytes::from(token) })?;
+            check(response.error_code, response.error_message.as_deref())?;
+            let Some(scram) = &mut scram else { return Ok(()) };
+            match scram.step(&response.auth_bytes)? {
+                Some(next) => token = next,
+                None => return Ok(()),
+            }
+        }
     }
 
     /// The newest version of a request that both sides speak.

@@ -1,11 +1,12 @@
 //! A cluster as its administrators see it: finds the broker that can answer (any, the controller, a group's coordinator,
 //! a given one), waits for it as patiently as Kafka's admin client, and asks again when leadership has moved.
 
-use crate::client::{Connection, Login, NotABroker, check};
+use crate::client::{Connection, NotABroker, check};
 use crate::client_settings::{ConfigError, warn};
 use crate::clock;
+use crate::security::Security;
 use crate::zookeeper;
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{FindCoordinatorRequest, MetadataRequest, MetadataResponseBroker, Request};
 use common::properties::Properties;
@@ -67,7 +68,7 @@ pub(crate) fn resolvable(servers: &str) -> Result<Vec<String>, ConfigError> {
 /// Connections to the brokers of a cluster, opened when needed.
 pub(crate) struct Cluster {
     servers: Vec<String>,
-    login: Login,
+    security: Security,
     /// For one attempt to connect or to get an answer.
     request_timeout: Duration,
     /// For a call with all its attempts.
@@ -84,7 +85,7 @@ impl Cluster {
     pub(crate) fn new(servers: &str, settings: &BTreeMap<String, String>) -> anyhow::Result<Cluster> {
         Ok(Cluster {
             servers: resolvable(servers).map_err(NoServers)?,
-            login: login(settings)?,
+            security: Security::of(settings)?,
             request_timeout: milliseconds(settings, "request.timeout.ms", 30_000)?,
             call_timeout: milliseconds(settings, "default.api.timeout.ms", 60_000)?,
             bootstrap: None,
@@ -230,7 +231,7 @@ impl Cluster {
     }
 
     fn open(&self, server: &str, id: i32) -> anyhow::Result<Connection> {
-        let connection = Connection::open_as(server, self.request_timeout, &self.login);
+        let connection = Connection::open_as(server, self.request_timeout, &self.security);
         if connection.as_ref().is_err_and(|error| error.downcast_ref::<NotABroker>().is_some()) {
             return connection;
         }
@@ -320,24 +321,6 @@ fn milliseconds(settings: &BTreeMap<String, String>, key: &str, default: u64) ->
         None => default,
     };
     Ok(Duration::from_millis(value))
-}
-
-/// How the settings say to log in.
-pub(crate) fn login(settings: &BTreeMap<String, String>) -> anyhow::Result<Login> {
-    let protocol = settings.get("security.protocol").map_or("PLAINTEXT", String::as_str);
-    match protocol {
-        "PLAINTEXT" => Ok(Login::None),
-        "SASL_PLAINTEXT" => {
-            let mechanism = settings.get("sasl.mechanism").map_or("GSSAPI", String::as_str);
-            if mechanism != "PLAIN" {
-                bail!("sasl.mechanism={mechanism}: this tool can log in with PLAIN only");
-            }
-            let jaas = settings.get("sasl.jaas.config").context("sasl.jaas.config is needed to log in")?;
-            let word = |key: &str| jaas_option(jaas, key).with_context(|| format!("sasl.jaas.config has no {key}"));
-            Ok(Login::Plain { username: word("username")?, password: word("password")? })
-        }
-        other => bail!("security.protocol={other}: this tool speaks PLAINTEXT and SASL_PLAINTEXT only"),
-    }
 }
 
 /// An option of a JAAS line: `...LoginModule required username="x" password="y";`.

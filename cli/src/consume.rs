@@ -7,8 +7,9 @@ mod specs;
 use crate::client::Connection;
 use crate::client_settings::{self, Complaints, bootstrap_servers, java_text, translate, warn};
 use crate::clock;
-use crate::cluster::{load_settings, login, resolvable};
+use crate::cluster::{load_settings, resolvable};
 use crate::options::{self, Ended, Options, key_values};
+use crate::security::Security;
 use anyhow::Context as _;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{MetadataRequest, MetadataRequestTopic};
@@ -372,8 +373,8 @@ fn have_created(topic: &str, servers: &str, settings: &BTreeMap<String, String>)
     if settings.get("allow.auto.create.topics").is_some_and(|value| value.eq_ignore_ascii_case("false")) {
         return None;
     }
-    let login = login(settings).ok()?;
-    let mut open = servers.split(',').map(|server| Connection::open_as(server, ASK, &login));
+    let security = Security::of(settings).ok()?;
+    let mut open = servers.split(',').map(|server| Connection::open_as(server, ASK, &security));
     let mut connection = open.find_map(Result::ok)?;
     let request = MetadataRequest {
         topics: Some(vec![MetadataRequestTopic { name: Some(topic.to_owned()), ..Default::default() }]),

@@ -27,6 +27,7 @@ mod log_offsets;
 mod options;
 mod produce;
 mod reassign;
+mod security;
 mod start;
 mod stop;
 mod topics;

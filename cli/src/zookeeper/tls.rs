@@ -11,14 +11,14 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 /// The connection to a server.
-pub(super) enum Wire {
+pub(crate) enum Wire {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Wire {
     /// Does the handshake if there is TLS; the socket's timeouts bound each of its steps.
-    pub(super) fn new(stream: TcpStream, tls: Option<&Arc<ClientConfig>>, server: &str) -> io::Result<Wire> {
+    pub(crate) fn new(stream: TcpStream, tls: Option<&Arc<ClientConfig>>, server: &str) -> io::Result<Wire> {
         let Some(tls) = tls else { return Ok(Wire::Plain(stream)) };
         let host = server.rsplit_once(':').map_or(server, |(host, _)| host).trim_matches(['[', ']']);
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
@@ -31,7 +31,7 @@ impl Wire {
     }
 
     /// The socket, for waiting and for its timeouts.
-    pub(super) fn socket(&self) -> &TcpStream {
+    pub(crate) fn socket(&self) -> &TcpStream {
         match self {
             Wire::Plain(stream) => stream,
             Wire::Tls(secured) => &secured.sock,
