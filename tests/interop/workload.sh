@@ -6,8 +6,11 @@ whole() { "$python" "$here/clients/whole.py" "$brokers" 3 120; }
 mode_at() { (exec 3<>"/dev/tcp/127.0.0.1/$1" && printf srvr >&3 && timeout 5 cat <&3) 2>/dev/null | sed -n 's/^Mode: //p'; }
 serve() { [ "$(for n in 0 1 2; do coordinator_mode $n; done | sort | tr '\n' ' ')" = "follower follower leader " ]; }
 leads() { for n in 0 1 2; do [ "$(coordinator_mode $n)" != leader ] || echo $n; done; }
-registered() { zookeeper-shell "$zk" ls "${chroot:-}/brokers/ids" 2>/dev/null | grep '^\[' | grep -qw "$1"; }
-absent() { ! registered "$1"; }
+# A shell that shows no list says nothing about who is gone.
+absent() {
+  local ids; ids=$(zookeeper-shell "$zk" ls "${chroot:-}/brokers/ids" 2>/dev/null | grep '^\[') || return 1
+  ! grep -qw "$1" <<<"$ids"
+}
 
 # An idempotent producer, a group and transactions, while brokers and a coordinator die and are restarted and topics come,
 # grow and go. Nothing is lost, doubled, out of order or half committed.
