@@ -6,18 +6,24 @@
 //! node calls, transaction by transaction: [`Connection::notify`] for who watches, [`Connection::complete`] for who
 //! waits (which also carries out the reads behind it), and only then applies the next.
 
+mod counters;
+mod request;
+
+pub use counters::Counters;
+pub use request::{BadRequest, decode_request};
+
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
 use common::Rng;
 use common::limits::{ZK_OUTPUT_BYTES_PER_CONNECTION, ZK_OUTSTANDING_PER_CONNECTION};
-use common::time::{Millis, Now, WallMillis};
+use common::time::{Millis, Now};
 use common::zk::frame::{encode_connect_response, encode_reply, encode_watch_event};
 use common::zk::opcode::XID_NOTIFICATION;
 use common::zk::{
-    ConnectRequest, ConnectResponse, DecodeError, EventType, KeeperState, OpCode, Reader, ReconfigRequest, ReplyHeader,
-    Request, RequestHeader, Response, WatcherEvent, ZkError,
+    ConnectRequest, ConnectResponse, EventType, KeeperState, OpCode, ReconfigRequest, ReplyHeader, Request, Response,
+    WatcherEvent, ZkError,
 };
 
 use crate::audit::{Entry, Who};
@@ -169,52 +175,6 @@ pub enum Action {
     Close(CloseReason),
 }
 
-/// What is shown of a connection by `cons` and `stat`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Requests that came, pings too.
-    pub received: u64,
-    /// Answers and notifications that went.
-    pub sent: u64,
-    /// The last operation answered.
-    pub last_operation: Option<OpCode>,
-    /// The client's number of it.
-    pub last_cxid: i32,
-    /// The zxid in its answer.
-    pub last_zxid: i64,
-    /// When the session was established here.
-    pub established: WallMillis,
-    /// When the last answer was made; 0 before the first.
-    pub last_response: WallMillis,
-    /// Answers whose time was taken.
-    pub timed: u64,
-    /// Milliseconds that the last answer took.
-    pub last_latency_ms: u64,
-    /// The least of them.
-    pub min_latency_ms: u64,
-    /// The greatest.
-    pub max_latency_ms: u64,
-    /// Their sum.
-    pub sum_latency_ms: u64,
-}
-
-impl Counters {
-    fn took(&mut self, latency_ms: u64, now: WallMillis) {
-        self.min_latency_ms = if self.timed == 0 { latency_ms } else { self.min_latency_ms.min(latency_ms) };
-        self.max_latency_ms = self.max_latency_ms.max(latency_ms);
-        self.sum_latency_ms += latency_ms;
-        self.last_latency_ms = latency_ms;
-        self.last_response = now;
-        self.timed += 1;
-    }
-
-    /// What `crst` resets: counts and times, not what the last operation was.
-    fn reset(&mut self) {
-        let Counters { last_operation, last_cxid, last_zxid, established, .. } = *self;
-        *self = Counters { last_operation, last_cxid, last_zxid, established, ..Counters::default() };
-    }
-}
-
 /// Handshake -> Establishing -> Open -> Closing; any -> Closing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -293,39 +253,6 @@ pub struct Connection {
     synced: Option<u64>,
     output: BytesMut,
     counters: Counters,
-}
-
-/// A request that cannot be served as it is; it is answered in its turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadRequest {
-    /// No operation has this number. The answer is the connection's last.
-    #[error("no such operation")]
-    Unknown,
-    /// The body does not decode.
-    #[error("the body of {0:?} does not decode")]
-    Malformed(OpCode),
-    /// The same of a write for which ZooKeeper takes a zxid before it sees that.
-    #[error("the body of {0:?} is no write")]
-    MalformedWrite(OpCode),
-}
-
-/// Reads the frame of a request. An inner error is answered in the request's turn; an outer one ends the connection.
-pub fn decode_request(frame: Bytes) -> Result<(i32, Result<Request, BadRequest>), DecodeError> {
-    let mut reader = Reader::new(frame);
-    let header = RequestHeader::decode(&mut reader)?;
-    let request = match OpCode::from_code(header.opcode) {
-        None => Err(BadRequest::Unknown),
-        Some(opcode) if is_refused(opcode) => Err(BadRequest::Unknown),
-        Some(opcode) => match Request::decode(opcode, &mut reader) {
-            Ok(request) if !reader.lacks_required() => Ok(request),
-            Ok(_) if ops::class(opcode) == Class::Write && opcode != OpCode::DeleteContainer => {
-                Err(BadRequest::MalformedWrite(opcode))
-            }
-            Err(_) if opcode == OpCode::Multi => Err(BadRequest::MalformedWrite(opcode)),
-            Ok(_) | Err(_) => Err(BadRequest::Malformed(opcode)),
-        },
-    };
-    Ok((header.xid, request))
 }
 
 impl Connection {
@@ -811,11 +738,6 @@ impl Connection {
             _ => None,
         }
     }
-}
-
-/// What ZooKeeper answers as unknown: what only servers say, and checks outside of a multi.
-fn is_refused(opcode: OpCode) -> bool {
-    opcode == OpCode::Check || ops::class(opcode) == Class::Refused
 }
 
 /// What a server without a majority cannot do. Ending a session that only it knows it can.

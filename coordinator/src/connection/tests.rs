@@ -1,8 +1,10 @@
+//! A connection driven by its client's frames and a node in small: order of answers, handshakes, watches, SASL. No socket.
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use common::zk::frame::take_frame;
-use common::zk::{AddWatchMode, CreateMode, CreateRequest, SetWatches, WatcherType};
+use common::zk::{AddWatchMode, CreateMode, CreateRequest, Reader, SetWatches, WatcherType};
 
 use super::*;
 use crate::tree::pending::{Pending, PrepareRequest, PrepareSettings};

@@ -1,3 +1,5 @@
+//! The ensemble's edges: damaged messages, what a restart finds, who may become leader. No network and no clock.
+
 use super::message::{FRAME_HEADER_BYTES, PeerMessage, next_frame};
 use super::*;
 use bytes::BytesMut;

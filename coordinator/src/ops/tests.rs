@@ -1,3 +1,5 @@
+//! Each operation's answer on a small tree. Nothing is replicated here.
+
 use common::zk::{CreateMode, CreateRequest, Id};
 
 use super::*;

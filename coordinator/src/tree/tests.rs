@@ -1,3 +1,5 @@
+//! The tree as transactions change it: live, loaded again and pending. Nothing is stored here.
+
 use prost::Message;
 
 use super::acl::{AuthId, READ};

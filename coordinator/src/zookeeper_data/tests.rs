@@ -1,3 +1,5 @@
+//! Files of an Apache ZooKeeper as bytes, whole and damaged. No folder is read here.
+
 use super::*;
 
 #[test]
