@@ -10,8 +10,8 @@ use common::time::Millis;
 use common::zk::{CreateMode, EventType, Request, Response, WatcherEvent, ZkError};
 use tracing::{info, warn};
 
-/// What an earlier life's session may outlast its timeout by: each election in the ensemble begins it anew. Seen on a machine so
-/// busy that coordinators lost one another every few seconds.
+/// What an earlier life's session may outlast its timeout by: each election in the ensemble begins it anew, and on an overloaded
+/// machine, where coordinators lose one another every few seconds, there may be several in a row.
 const ELECTIONS_MS: u64 = 30_000;
 
 /// What the registry asks of ZooKeeper.

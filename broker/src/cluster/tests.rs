@@ -8,7 +8,10 @@ use super::image::Image;
 use super::json::{PartitionState, TopicRecord};
 use super::*;
 use crate::config::SecurityProtocol;
-use common::kafka::messages::{LeaderAndIsrPartitionState, StopReplicaPartitionError};
+use common::kafka::messages::{
+    LeaderAndIsrPartitionState, LeaderAndIsrRequest, StopReplicaPartitionError, StopReplicaRequest,
+    UpdateMetadataRequest,
+};
 use common::time::WallMillis;
 use fake::FakeZk;
 use std::sync::mpsc;
