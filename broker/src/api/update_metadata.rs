@@ -31,11 +31,14 @@ pub(crate) fn apply(broker: &Arc<Broker>, request: UpdateMetadataRequest, now: N
     let (change, alive) = {
         let mut image = broker.image.write();
         match image.update(request) {
-            Ok(change) => (change, image.brokers().map(|(id, _)| id.0).collect()),
+            Ok(mut change) => {
+                // While nobody reads the image: who sees that a broker has left must see that it did so lately.
+                broker.suspects.note_departed(std::mem::take(&mut change.brokers_gone), now.mono);
+                (change, image.brokers().map(|(id, _)| id.0).collect())
+            }
             Err(_) => return answer(ErrorCode::StaleControllerEpoch),
         }
     };
-    broker.suspects.note_departed(change.brokers_gone, now.mono);
     broker.replicas.set_alive(alive);
     broker.on_live_brokers(now);
     broker.watch_others();
@@ -54,7 +57,9 @@ pub(crate) fn apply(broker: &Arc<Broker>, request: UpdateMetadataRequest, now: N
         let image = broker.image.read();
         cluster.on_image(&image, &gone, now, effects);
     });
-    broker.groups.on_topics_changed(&change.topics);
+    if !change.topics.is_empty() {
+        broker.groups.on_topics_changed(&change.topics);
+    }
     if !change.deleted.is_empty() {
         let places = change.deleted.iter().map(|(topic, partition)| (topic.clone(), *partition)).collect();
         broker.with_groups(now, |groups, io| groups.on_partitions_deleted(&places, io));

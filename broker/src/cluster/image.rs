@@ -97,7 +97,7 @@ pub enum ImageError {
 pub struct ImageChange {
     /// Partitions that are gone, with what was known of them.
     pub deleted: Vec<(String, i32)>,
-    /// Topics that are new, changed or gone.
+    /// Topics that are new or gone, or that have another id or number of partitions.
     pub topics: Vec<String>,
     /// Brokers that were live before the request and are not now, with what was known of them.
     pub brokers_gone: Vec<(BrokerId, Arc<BrokerImage>)>,
@@ -180,20 +180,29 @@ impl Image {
             ..ImageChange::default()
         };
         for topic in request.topic_states {
+            let before = self.shape(&topic.topic_name);
             self.set_id(&topic.topic_name, topic.topic_id);
             for partition in topic.partition_states {
                 self.merge(&topic.topic_name, partition, &mut change);
             }
-            change.topics.push(topic.topic_name);
+            if self.shape(&topic.topic_name) != before {
+                change.topics.push(topic.topic_name);
+            }
         }
         for mut partition in request.ungrouped_partition_states {
             let topic = std::mem::take(&mut partition.topic_name);
+            let before = self.shape(&topic);
             self.merge(&topic, partition, &mut change);
-            if change.topics.last() != Some(&topic) {
+            if self.shape(&topic) != before && change.topics.last() != Some(&topic) {
                 change.topics.push(topic);
             }
         }
         Ok(change)
+    }
+
+    /// What groups look at: a topic's id and how many partitions it has.
+    fn shape(&self, topic: &str) -> Option<(Uuid, usize)> {
+        self.topics.get(topic).map(|topic| (topic.id, topic.partitions.len()))
     }
 
     /// Gives a topic its id; a new id means that the topic was deleted and created again.
@@ -317,7 +326,7 @@ mod tests {
         image.update(request(5, &[1, 2], &[("t", 7, &[(0, 1), (1, 2)]), ("u", 8, &[(0, 1)])])).unwrap();
         let change = image.update(request(5, &[1], &[("t", 7, &[(1, -1)])])).unwrap();
         assert_eq!(change.brokers_gone.iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [2]);
-        assert_eq!(change.topics, ["t"]);
+        assert_eq!(change.topics, Vec::<String>::new(), "it has other leaders, and is the same");
         assert_eq!(image.partition("t", 0).unwrap().leader, 1);
         assert_eq!(image.partition("t", 1).unwrap().leader, NO_LEADER);
         assert_eq!(image.partition_count("t"), Some(2));
@@ -333,9 +342,13 @@ mod tests {
         image.update(request(5, &[1], &[("t", 7, &[(0, 1), (1, 1)])])).unwrap();
         let change = image.update(request(5, &[1], &[("t", 7, &[(0, -2), (1, -2)])])).unwrap();
         assert_eq!(change.deleted, [("t".to_owned(), 0), ("t".to_owned(), 1)]);
+        assert_eq!(change.topics, ["t"]);
         assert_eq!((image.topic("t"), image.topic_name(Uuid::from_u128(7))), (None, None));
         image.update(request(5, &[1], &[("t", 9, &[(0, 1)])])).unwrap();
-        image.update(request(5, &[1], &[("t", 10, &[(0, 1)])])).unwrap();
+        let change = image.update(request(5, &[1], &[("t", 10, &[(0, 1)])])).unwrap();
+        assert_eq!(change.topics, ["t"], "it has another id");
+        let change = image.update(request(5, &[1], &[("t", 10, &[(0, 1), (1, 1)])])).unwrap();
+        assert_eq!(change.topics, ["t"], "it has grown");
         assert_eq!(image.topic_name(Uuid::from_u128(9)), None);
         assert_eq!(image.topic_id("t"), Some(Uuid::from_u128(10)));
     }
