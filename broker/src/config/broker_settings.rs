@@ -121,7 +121,7 @@ pub const BROKER_SETTINGS: &[Setting] = &[
     int("group.consumer.max.size", Some("2147483647"), AtLeast(1), Medium)
         .doc("Most members of one consumer group."),
     string("group.consumer.migration.policy", Some("bidirectional"), OneOfAnyCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]), Medium).internal()
-        .doc("Which conversions between classic and consumer groups are allowed."),
+        .doc("Which conversions between classic and consumer groups are allowed. Unlike Kafka 3.9, both are by default."),
     int("group.consumer.min.heartbeat.interval.ms", Some("5000"), AtLeast(1), Medium)
         .doc("Smallest heartbeat interval a group may be given."),
     int("group.consumer.min.session.timeout.ms", Some("45000"), AtLeast(1), Medium)
