@@ -305,7 +305,7 @@ impl Bench {
             sender: self.sender(words),
             producer: words.0.contains(&"txn").then_some((7, 0)),
             verification: Verification::Off,
-            knows_member_epochs: true,
+            knows_member_epochs: words.number("version", 9) >= 9,
             offsets: words.0.iter().filter_map(offset).collect(),
         };
         let waiter = self.waiter(tag, show_results);
@@ -608,7 +608,8 @@ fn commits_are_fenced_by_generation() {
         ],
     );
     check(&[
-        ("commit C1 gen=1 member=x t-0=1", &["C1: t-0 IllegalGeneration"]),
+        ("commit C1 gen=1 member=x t-0=1", &["C1: t-0 NotFound"]),
+        ("commit C1 gen=1 member=x t-0=1 version=8", &["C1: t-0 IllegalGeneration"]),
         ("commit C2 t-0=1", &["C2: t-0 ok"]),
         ("fetch", &["t-0=1"]),
     ]);
