@@ -11,8 +11,8 @@ use crate::zookeeper_data::export;
 use bytes::Bytes;
 use prost::Message;
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, IteratorMode, LogLevel,
-    Options, ReadOptions, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator, Env, IteratorMode,
+    LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -286,6 +286,11 @@ fn open_db(path: &Path, log_path: &Path, data_dir: &Path) -> Result<DB, DiskErro
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_max_background_jobs(2);
+    // Compaction has time; a write has not.
+    let mut env = Env::new().map_err(|error| rocks(path, error))?;
+    env.lower_thread_pool_cpu_priority();
+    env.lower_thread_pool_io_priority();
+    options.set_env(&env);
     options.set_max_open_files(256);
     options.set_keep_log_file_num(2);
     options.set_log_level(LogLevel::Warn);
@@ -390,6 +395,14 @@ fn put_together(mut records: DBRawIterator<'_>, path: &Path) -> Result<Tree, Dis
         reader.join().expect("reading does not panic").map_err(|error| rocks(path, error))?;
         loader.finish().map_err(damaged)
     })
+}
+
+/// How much less than the rest of the server a thread gets of the processors that reads the whole store.
+const READING_NICENESS: i32 = 10;
+
+/// This thread has time. Where that cannot be said it takes its share.
+fn yield_to_others() {
+    let _ = rustix::process::nice(READING_NICENESS);
 }
 
 /// Everything is read once, from one end to the other.
@@ -533,6 +546,7 @@ fn start_snapshot(db: &Arc<DB>, tree: &'static str, (reply, turn): SnapshotReply
         let snapshot = db.snapshot();
         // The disk thread may write on as soon as this moment is held fast.
         let _ = ready.send(());
+        yield_to_others();
         let records = snapshot.raw_iterator_cf_opt(family(&db, tree), all_at_once());
         let made = put_together(records, db.path());
         let made = made.map(|tree| (tree.zxid(), SnapshotBytes::new(export(&tree), turn)));
@@ -557,6 +571,7 @@ fn start_export(
         let snapshot = db.snapshot();
         // The disk thread may write on as soon as this moment is held fast.
         let _ = ready.send(());
+        yield_to_others();
         let mut records = snapshot.raw_iterator_cf_opt(family(&db, tree), all_at_once());
         let done = read_parts(&mut records, |part, is_last| {
             let is_wanted = permitted.recv().is_ok();
