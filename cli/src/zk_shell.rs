@@ -3,12 +3,13 @@
 
 mod arguments;
 mod commands;
+mod history;
 mod line_editor;
 mod quota;
 
 use crate::start::called;
 use crate::zookeeper::{Notice, ZooKeeper, tls};
-use commands::{COMMANDS, Command, Failure};
+use commands::{COMMANDS, Command, Failure, HISTORY, OWN_COMMANDS};
 use common::zk::request::Request;
 use common::zk::response::Response;
 use common::zk::session::{SessionConfig, SessionEvent};
@@ -304,7 +305,7 @@ impl Shell {
         eprintln!("ZooKeeper -server host:port {} cmd args", self.usage);
         let mut lines: Vec<(&str, &str)> = OWN.to_vec();
         // Scripts get the usage of ZooKeeper's shell.
-        let shown = COMMANDS.iter().filter(|command| self.editor.is_some() || command.name != "tree");
+        let shown = COMMANDS.iter().filter(|command| self.editor.is_some() || !OWN_COMMANDS.contains(&command.name));
         lines.extend(shown.map(|command| (command.name, command.usage)));
         lines.sort_unstable();
         for (name, usage) in lines {
@@ -326,7 +327,8 @@ impl Shell {
                 return Ok(Next::Quit);
             }
             ("redo", Some(number)) => return self.redo(number),
-            ("history", _) => {
+            ("history", Some(_)) => self.send(&HISTORY, words),
+            ("history", None) => {
                 for index in self.count.saturating_sub(10)..=self.count {
                     println!("{index} - {}", self.history.get(&index).map_or("null", String::as_str));
                 }

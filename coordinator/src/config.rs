@@ -2,6 +2,7 @@
 //! used an error with file, line and key. Reads no file by itself: the caller hands in how.
 
 use crate::ops::sasl::{Users, jaas_users};
+use crate::tree::history::HistoryLimits;
 use common::properties::{Properties, PropertyError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -159,6 +160,8 @@ pub struct Config {
     pub local_sessions: bool,
     /// Such a session becomes one of the ensemble when it makes an ephemeral znode (`localSessionsUpgradingEnabled`).
     pub local_sessions_upgrading: bool,
+    /// How many earlier values are kept: `history.count` (1000) and `history.bytes` (1 MiB); 0 for none. Ours alone.
+    pub history: HistoryLimits,
     /// TLS between servers.
     pub quorum_tls: QuorumTls,
     /// Clients may change the ensemble's membership (`reconfigEnabled`).
@@ -262,6 +265,10 @@ impl Config {
             read_only_mode: is_true(&properties, "readonlymode.enabled")?,
             local_sessions: is_true(&properties, "localSessionsEnabled")?,
             local_sessions_upgrading: is_true(&properties, "localSessionsUpgradingEnabled")?,
+            history: HistoryLimits {
+                count: properties.parse_or("history.count", 1_000, "a number, 0 for none")?,
+                bytes: properties.parse_or("history.bytes", 1024 * 1024, "bytes as a decimal number, 0 for none")?,
+            },
             quorum_tls: QuorumTls {
                 is_on: is_true(&properties, "sslQuorum")?,
                 accepts_both: is_true(&properties, "portUnification")?,
@@ -548,6 +555,8 @@ const KNOWN: &[&str] = &[
     "linearizableReads",
     "localSessionsEnabled",
     "localSessionsUpgradingEnabled",
+    "history.bytes",
+    "history.count",
     "readonlymode.enabled",
     "reconfigEnabled",
     "standaloneEnabled",

@@ -509,6 +509,7 @@ pub fn short_name(operation: OpCode) -> &'static str {
         OpCode::RemoveWatches => "REMW",
         OpCode::WhoAmI => "HOMI",
         OpCode::GetEphemerals => "GETE",
+        OpCode::GetHistory => "GETH",
         OpCode::Notification | OpCode::Error | OpCode::Auth | OpCode::Sasl => "NA",
     }
 }

@@ -338,6 +338,7 @@ impl Node {
             ticked_at: now.mono,
             led_at: now.mono,
         };
+        node.tree.keep_history(config.history);
         node.settle_voting(now.mono);
         Ok(node)
     }

@@ -1,6 +1,7 @@
 //! The commands of ZooKeeper's shell on one session. Prints what they find; reads no line.
 
 use super::arguments::{Arguments, ParseError};
+use super::history;
 use super::quota::{delete_quota, list_quota, set_quota};
 use crate::clock::java_date;
 use crate::zookeeper::ZooKeeper;
@@ -43,7 +44,8 @@ pub(super) const COMMANDS: &[Command] = &[
     Command { name: "delete", usage: "[-v version] path", options: "v:", words: 2, run: delete },
     Command { name: "deleteall", usage: "path [-b batch size]", options: "b:", words: 2, run: delete_all },
     Command { name: "delquota", usage: "[-n|-b|-N|-B] path", options: "nbNB", words: 2, run: delete_quota },
-    Command { name: "get", usage: "[-s] [-w] path", options: "swbx", words: 2, run: get },
+    Command { name: "diff", usage: "path [revision [revision]]", options: "", words: 2, run: history::diff },
+    Command { name: "get", usage: "[-s] [-w] path", options: "swbxv:", words: 2, run: get },
     Command { name: "getAcl", usage: "[-s] path", options: "s", words: 2, run: get_acl },
     Command { name: "getAllChildrenNumber", usage: "path", options: "", words: 2, run: get_all_children_number },
     Command { name: "getEphemerals", usage: "path", options: "", words: 1, run: get_ephemerals },
@@ -64,9 +66,17 @@ pub(super) const COMMANDS: &[Command] = &[
     Command { name: "stat", usage: "[-w] path", options: "w", words: 2, run: stat },
     Command { name: "sync", usage: "path", options: "", words: 2, run: sync },
     Command { name: "tree", usage: "[-d depth] [path]", options: "d:", words: 1, run: tree },
+    Command { name: "undelete", usage: "path [acl]", options: "", words: 2, run: history::undelete },
     Command { name: "version", usage: "", options: "", words: 1, run: version },
     Command { name: "whoami", usage: "", options: "", words: 1, run: who_am_i },
 ];
+
+/// What Apache's shell has not.
+pub(super) const OWN_COMMANDS: &[&str] = &["diff", "tree", "undelete"];
+
+/// `history` with a path; without one it shows the lines that were entered.
+pub(super) const HISTORY: Command =
+    Command { name: "history", usage: "path", options: "", words: 2, run: history::history };
 
 /// Why a command failed, with the text that is shown.
 #[derive(Debug, thiserror::Error)]
@@ -273,8 +283,13 @@ fn list_recursive(zookeeper: &mut ZooKeeper, path: &str, watch: bool) -> Result<
 fn get(zookeeper: &mut ZooKeeper, arguments: &Arguments) -> Result<(), Failure> {
     let path = &arguments.words[1];
     let watch = watches(arguments, "get", "get [-s] [-w] path");
-    let Response::GetData { data, stat } = ask(zookeeper, path, Request::GetData { path: path.clone(), watch })? else {
-        return Err(unexpected());
+    let (data, stat) = if let Some(revision) = arguments.value('v') {
+        (history::value_of(zookeeper, path, revision)?.data, None)
+    } else {
+        match ask(zookeeper, path, Request::GetData { path: path.clone(), watch })? {
+            Response::GetData { data, stat } => (data, Some(stat)),
+            _ => return Err(unexpected()),
+        }
     };
     let data = data.unwrap_or_else(|| Bytes::from_static(b"null"));
     if arguments.has('x') {
@@ -284,7 +299,7 @@ fn get(zookeeper: &mut ZooKeeper, arguments: &Arguments) -> Result<(), Failure> 
     } else {
         println!("{}", String::from_utf8_lossy(&data));
     }
-    if arguments.has('s') {
+    if let Some(stat) = stat.filter(|_| arguments.has('s')) {
         print_stat(&stat);
     }
     Ok(())
@@ -459,8 +474,8 @@ fn get_acl(zookeeper: &mut ZooKeeper, arguments: &Arguments) -> Result<(), Failu
     Ok(())
 }
 
-/// A list of `scheme:id:perms`; what is no such entry is said and left out.
-fn parse_acl(list: &str) -> Vec<Acl> {
+/// `scheme:id:perms` and more of it behind commas; what makes no sense is told and left out.
+pub(super) fn parse_acl(list: &str) -> Vec<Acl> {
     let mut acl = Vec::new();
     for entry in list.split(',') {
         let parts = entry.split_once(':').and_then(|(scheme, rest)| rest.rsplit_once(':').map(|parts| (scheme, parts)));

@@ -15,7 +15,7 @@ pub use error::ZkError;
 pub use jute::{DecodeError, Reader, Writer};
 pub use opcode::OpCode;
 pub use records::{
-    Acl, AddWatchMode, ClientInfo, ConnectRequest, ConnectResponse, CreateMode, EventType, Id, KeeperState,
+    Acl, AddWatchMode, ClientInfo, ConnectRequest, ConnectResponse, CreateMode, EventType, Id, KeeperState, PastValue,
     ReplyHeader, RequestHeader, Stat, WatcherEvent, WatcherType, perms,
 };
 pub use request::{CreateRequest, ReconfigRequest, Request, SetWatches};

@@ -14,7 +14,7 @@ macro_rules! opcodes {
             /// Every operation, by ascending position in ZooKeeper's own list.
             pub const ALL: &'static [OpCode] = &[$(OpCode::$name,)*];
 
-            /// The operation with this number on the wire; `None` if ZooKeeper 3.9 and ClickHouse Keeper know none.
+            /// The operation with this number on the wire; `None` if neither ZooKeeper 3.9 nor ClickHouse Keeper nor we know one.
             pub fn from_code(code: i32) -> Option<OpCode> {
                 match code {
                     $($code => Some(OpCode::$name),)*
@@ -115,6 +115,8 @@ opcodes! {
     FilteredListWithStatsAndData = 506, "filteredListWithStatsAndData";
     /// ClickHouse: all paths below a node, up to a limit.
     ListRecursive = 507, "listRecursive";
+    /// Ours alone, far from ZooKeeper's and ClickHouse's numbers: earlier values of a node, also of one that is gone.
+    GetHistory = 0x4361_0001, "getHistory";
 }
 
 impl OpCode {

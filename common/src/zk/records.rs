@@ -113,6 +113,59 @@ impl ClientInfo {
     }
 }
 
+/// A value that a node had, or has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PastValue {
+    /// zxid of the change that created the node: another one for each of its lives.
+    pub czxid: i64,
+    /// zxid of the change that set the value.
+    pub mzxid: i64,
+    /// Wall clock in milliseconds when it was set.
+    pub mtime: i64,
+    /// The node's version with this value.
+    pub version: i32,
+    /// zxid of the change that replaced or removed it; 0 for the present value.
+    pub until: i64,
+    /// The change that ended it removed the node.
+    pub is_removed: bool,
+    /// Bytes of the value.
+    pub data_length: i32,
+    /// The value, if it was asked for.
+    pub data: Option<Bytes>,
+    /// The access list that the node had at the end of it.
+    pub acl: Vec<Acl>,
+}
+
+impl PastValue {
+    /// Reads the record.
+    pub fn decode(r: &mut Reader) -> Result<PastValue, DecodeError> {
+        Ok(PastValue {
+            czxid: r.long()?,
+            mzxid: r.long()?,
+            mtime: r.long()?,
+            version: r.int()?,
+            until: r.long()?,
+            is_removed: r.bool()?,
+            data_length: r.int()?,
+            data: r.buffer()?,
+            acl: r.vector(Acl::decode)?,
+        })
+    }
+
+    /// Appends the record.
+    pub fn encode(&self, w: &mut Writer<'_>) {
+        w.long(self.czxid);
+        w.long(self.mzxid);
+        w.long(self.mtime);
+        w.int(self.version);
+        w.long(self.until);
+        w.bool(self.is_removed);
+        w.int(self.data_length);
+        w.buffer(self.data.as_deref());
+        w.vector(&self.acl, |w, acl| acl.encode(w));
+    }
+}
+
 /// What is known of a node besides its data. 68 bytes on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stat {

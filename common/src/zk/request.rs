@@ -156,6 +156,9 @@ pub enum Request {
     FilteredListWithStatsAndData { path: String, watch: bool, filter: u8, with_stat: bool, with_data: bool },
     /// All paths below the node, at most `limit` of them (0: no limit).
     ListRecursive { path: String, limit: u32 },
+    /// Earlier values of the node, the newest first: all, or the newest that was set by `zxid` or before it and ended after
+    /// (0: all). Ours alone.
+    GetHistory { path: String, zxid: i64, with_data: bool },
 }
 
 impl Request {
@@ -200,6 +203,7 @@ impl Request {
             Request::TryRemove { .. } => OpCode::TryRemove,
             Request::FilteredListWithStatsAndData { .. } => OpCode::FilteredListWithStatsAndData,
             Request::ListRecursive { .. } => OpCode::ListRecursive,
+            Request::GetHistory { .. } => OpCode::GetHistory,
         }
     }
 
@@ -262,6 +266,7 @@ impl Request {
             | OpCode::TryRemove
             | OpCode::FilteredListWithStatsAndData
             | OpCode::ListRecursive => return decode_clickhouse(opcode, r),
+            OpCode::GetHistory => Request::GetHistory { path: r.required()?, zxid: r.long()?, with_data: r.bool()? },
         })
     }
 
@@ -333,6 +338,11 @@ impl Request {
             | Request::CheckStat { .. }
             | Request::FilteredListWithStatsAndData { .. }
             | Request::ListRecursive { .. } => self.encode_clickhouse(w),
+            Request::GetHistory { path, zxid, with_data } => {
+                w.string(path);
+                w.long(*zxid);
+                w.bool(*with_data);
+            }
         }
     }
 
@@ -393,7 +403,8 @@ impl Request {
             | Request::CheckStat { path, .. }
             | Request::TryRemove { path, .. }
             | Request::FilteredListWithStatsAndData { path, .. }
-            | Request::ListRecursive { path, .. } => Some(path),
+            | Request::ListRecursive { path, .. }
+            | Request::GetHistory { path, .. } => Some(path),
             Request::Ping
             | Request::Multi(_)
             | Request::MultiRead(_)
@@ -437,7 +448,8 @@ impl Request {
             | Request::CheckStat { path, .. }
             | Request::TryRemove { path, .. }
             | Request::FilteredListWithStatsAndData { path, .. }
-            | Request::ListRecursive { path, .. } => change(path),
+            | Request::ListRecursive { path, .. }
+            | Request::GetHistory { path, .. } => change(path),
             Request::Multi(ops) | Request::MultiRead(ops) => ops.iter_mut().for_each(|op| op.change_paths(change)),
             Request::SetWatches(watches) | Request::SetWatches2(watches) => {
                 let lists = [

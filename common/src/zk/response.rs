@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::error::ZkError;
 use super::jute::{DecodeError, Reader, Writer};
 use super::opcode::OpCode;
-use super::records::{Acl, ClientInfo, Stat};
+use super::records::{Acl, ClientInfo, PastValue, Stat};
 use crate::limits::DECODE_RESERVE_COUNT;
 
 /// The outcome of one operation of a multi. After a failed `Multi` all are errors: `Ok` for those before the culprit, its
@@ -83,6 +83,8 @@ pub enum Response {
     FilteredListWithStatsAndData { children: Vec<String>, stat: Stat, stats: Vec<Stat>, data: Vec<Option<Bytes>> },
     /// Paths.
     ListRecursive { paths: Vec<String> },
+    /// Values, the newest first.
+    GetHistory { values: Vec<PastValue> },
 }
 
 impl Response {
@@ -123,6 +125,7 @@ impl Response {
             Response::TryRemove => OpCode::TryRemove,
             Response::FilteredListWithStatsAndData { .. } => OpCode::FilteredListWithStatsAndData,
             Response::ListRecursive { .. } => OpCode::ListRecursive,
+            Response::GetHistory { .. } => OpCode::GetHistory,
         }
     }
 
@@ -177,6 +180,7 @@ impl Response {
                 data: r.vector(Reader::buffer)?,
             },
             OpCode::ListRecursive => Response::ListRecursive { paths: r.strings()? },
+            OpCode::GetHistory => Response::GetHistory { values: r.vector(PastValue::decode)? },
         })
     }
 
@@ -222,6 +226,7 @@ impl Response {
             Response::AddWatch => w.int(0),
             Response::Sasl { token } => w.buffer(token.as_deref()),
             Response::GetAllChildrenNumber { total } => w.int(*total),
+            Response::GetHistory { values } => w.vector(values, |w, value| value.encode(w)),
             Response::WhoAmI { clients } => w.vector(clients, |w, client| client.encode(w)),
             Response::FilteredListWithStatsAndData { children, stat, stats, data } => {
                 w.strings(children);

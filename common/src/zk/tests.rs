@@ -177,6 +177,7 @@ fn requests_of_clickhouse_are_its_bytes() {
         &format!("{path} 00 01 01 00"),
     );
     check_request(Request::ListRecursive { path: a(), limit: 5 }, &format!("{path} 00000005"));
+    check_request(Request::GetHistory { path: a(), zxid: 7, with_data: true }, &format!("{path} 0000000000000007 01"));
 }
 
 #[test]
@@ -285,6 +286,23 @@ fn responses_are_the_bytes_of_the_jute_definition() {
     );
     check_response(OpCode::CreateIfNotExists, Response::CreateIfNotExists { path: a() }, path);
     check_response(OpCode::ListRecursive, Response::ListRecursive { paths: vec![a()] }, &format!("00000001 {path}"));
+    let past = PastValue {
+        czxid: 1,
+        mzxid: 2,
+        mtime: 3,
+        version: 4,
+        until: 5,
+        is_removed: true,
+        data_length: 1,
+        data: data(),
+        acl: Vec::new(),
+    };
+    check_response(
+        OpCode::GetHistory,
+        Response::GetHistory { values: vec![past] },
+        "00000001 0000000000000001 0000000000000002 0000000000000003 00000004 0000000000000005 01 00000001 \
+         00000001 \"v\" 00000000",
+    );
     check_response(
         OpCode::FilteredListWithStatsAndData,
         Response::FilteredListWithStatsAndData {

@@ -182,7 +182,7 @@ impl Node {
         for committed in skipped {
             self.skip(committed, now);
         }
-        self.tree = tree;
+        self.take_tree(tree);
         self.ensemble.applied(position);
         self.stored_index = position.index;
         let membership = Some(Box::new(self.whole_membership()));

@@ -8,8 +8,8 @@ use crate::ensemble::membership::Membership;
 use crate::ensemble::message::{LogPosition, PeerBody};
 use crate::ensemble::{Append, Committed, Progress};
 use crate::store::StoreWrite;
-use crate::tree::CONFIG_PATH;
 use crate::tree::txn::{Txn, TxnBody};
+use crate::tree::{CONFIG_PATH, Tree};
 use common::time::{Millis, Now};
 use prost::Message;
 
@@ -70,7 +70,7 @@ impl Node {
         if let Some(position) = append.installed {
             let staged = self.transfers.take_staged(position);
             let (tree, membership) = staged.expect("consensus installs only what was handed in");
-            self.tree = tree;
+            self.take_tree(tree);
             tracing::info!(index = position.index, "a snapshot has taken the place of the log");
             write.installed = Some(position);
             write.applied = Some(position.index);
@@ -88,6 +88,12 @@ impl Node {
             write.membership = self.unsaved_membership();
         }
         out.push(Output::Store(write));
+    }
+
+    /// Another tree takes the place of this server's; what came between is not known.
+    pub(super) fn take_tree(&mut self, tree: Tree) {
+        self.tree = tree;
+        self.tree.keep_history(self.config.history);
     }
 
     pub(super) fn apply_all(&mut self, committed: Vec<Committed>, now: Now) {

@@ -11,17 +11,19 @@ pub(super) fn tree_acl(acl: Vec<Acl>) -> Vec<acl::Acl> {
     acl.into_iter().map(|entry| acl::Acl { perms: entry.perms, scheme: entry.id.scheme, id: entry.id.id }).collect()
 }
 
-/// Digests are shown only to who may change the list; others see whose they are.
-pub(super) fn get_acl(context: &mut ReadContext<'_>, path: &str) -> Result<Response, ZkError> {
-    let node = context.permitted(path, READ | ADMIN)?;
-    let whole = context.permits(node, ADMIN);
-    let shown = |entry: &acl::Acl| match entry.id.split_once(':') {
+/// A list as the client may see it. Digests are shown only to who may change it; others see whose they are.
+pub(super) fn shown(context: &ReadContext<'_>, acl: &[acl::Acl]) -> Vec<Acl> {
+    let whole = acl::permits(context.settings, acl, ADMIN, context.auth);
+    let id = |entry: &acl::Acl| match entry.id.split_once(':') {
         Some((user, _)) if !whole && entry.scheme == "digest" => format!("{user}:x"),
         _ => entry.id.clone(),
     };
-    let acl = context.tree.acl(node);
-    let acl = acl.iter().map(|entry| Acl::new(entry.perms, Id::new(entry.scheme.clone(), shown(entry)))).collect();
-    Ok(Response::GetAcl { acl, stat: wire_stat(&node.stat()) })
+    acl.iter().map(|entry| Acl::new(entry.perms, Id::new(entry.scheme.clone(), id(entry)))).collect()
+}
+
+pub(super) fn get_acl(context: &mut ReadContext<'_>, path: &str) -> Result<Response, ZkError> {
+    let node = context.permitted(path, READ | ADMIN)?;
+    Ok(Response::GetAcl { acl: shown(context, context.tree.acl(node)), stat: wire_stat(&node.stat()) })
 }
 
 pub(super) fn set_acl(path: String, acl: Vec<Acl>, version: i32) -> (WriteBody, ReplyShape) {

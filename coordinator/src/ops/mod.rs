@@ -8,6 +8,7 @@ mod create;
 mod data;
 mod delete;
 pub mod error;
+mod history;
 mod multi;
 mod reconfig;
 pub mod sasl;
@@ -63,7 +64,8 @@ pub fn class(opcode: OpCode) -> Class {
         | OpCode::WhoAmI
         | OpCode::FilteredList
         | OpCode::FilteredListWithStatsAndData
-        | OpCode::ListRecursive => Class::Read,
+        | OpCode::ListRecursive
+        | OpCode::GetHistory => Class::Read,
         OpCode::Create
         | OpCode::Create2
         | OpCode::CreateContainer
@@ -140,6 +142,7 @@ pub fn read(context: &mut ReadContext<'_>, request: &Request) -> Result<Response
             children::filtered_with(context, path, *watch, wanted)
         }
         Request::ListRecursive { path, limit } => children::list_recursive(context, path, *limit),
+        Request::GetHistory { path, zxid, with_data } => history::get_history(context, path, *zxid, *with_data),
         Request::GetAllChildrenNumber { path } => children::get_all_children_number(context, path),
         Request::GetEphemerals { prefix } => Ok(children::get_ephemerals(context, prefix)),
         Request::MultiRead(requests) => Ok(multi::multi_read(context, requests)),
@@ -248,7 +251,8 @@ pub fn write(request: Request) -> Result<(Write, ReplyShape), ZkError> {
         | Request::WhoAmI
         | Request::FilteredList { .. }
         | Request::FilteredListWithStatsAndData { .. }
-        | Request::ListRecursive { .. } => return Err(ZkError::Unimplemented),
+        | Request::ListRecursive { .. }
+        | Request::GetHistory { .. } => return Err(ZkError::Unimplemented),
     };
     Ok((body.into(), shape))
 }

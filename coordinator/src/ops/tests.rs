@@ -220,3 +220,47 @@ fn creates_in_a_multi_go_by_their_flags() {
         assert_eq!(shape(request.clone()), want.map(|shape| vec![shape]), "{request:?}");
     }
 }
+
+#[test]
+fn earlier_values_are_for_who_might_read_them() {
+    use crate::tree::history::HistoryLimits;
+    use crate::tree::txn::{Delete, SetData};
+    let mut tree = tree();
+    let asked = |path: &str, zxid| Request::GetHistory { path: path.into(), zxid, with_data: true };
+    assert_eq!(answer(&tree, &stranger(), asked("/a", 0)), Err(ZkError::Unimplemented));
+    tree.keep_history(HistoryLimits { count: 10, bytes: 10_000 });
+    let mut apply = |zxid: i64, body: TxnBody| {
+        let txn = Txn { zxid, time: 1_000 * zxid, body: Some(body), ..Txn::default() };
+        tree.apply(&txn).result.expect("it fits");
+    };
+    let set = |path: &str, data: &'static str, version| {
+        TxnBody::SetData(SetData { path: path.into(), data: Some(data.into()), version })
+    };
+    let none_hidden = || "/a/none/hidden".to_owned();
+    apply(100, set("/a/d", "first", 1));
+    apply(101, set("/a/d", "second", 2));
+    apply(102, TxnBody::Delete(Delete { path: "/a/e".into() }));
+    apply(103, TxnBody::Delete(Delete { path: none_hidden() }));
+    apply(104, TxnBody::Delete(Delete { path: "/a/none".into() }));
+    let check = |path: &str, zxid, expected: Result<&str, ZkError>| {
+        let shown = answer(&tree, &stranger(), asked(path, zxid)).map(|response| {
+            let Response::GetHistory { values } = response else { panic!("{response:?}") };
+            let one = |value: &common::zk::PastValue| {
+                let data = String::from_utf8_lossy(value.data.as_deref().unwrap_or_default()).into_owned();
+                let end = if value.is_removed { "removed" } else { "" };
+                format!("{data}@{}-{}{end} {}", value.mzxid, value.until, value.acl[0].id.id)
+            };
+            values.iter().map(one).collect::<Vec<_>>().join(", ")
+        });
+        assert_eq!(shown.as_deref().map_err(|error| *error), expected, "{path} {zxid}");
+    };
+    // Of a digest the secret part is hidden, as from getACL.
+    check("/a/d", 0, Ok("second@101-0 bob:x, first@100-101 bob:x, /a/d@3-100 bob:x"));
+    check("/a/d", 100, Ok("first@100-101 bob:x"));
+    check("/a/d", 2, Ok(""));
+    check("/a/d", i64::MAX, Ok("second@101-0 bob:x"));
+    check("/a/e", 0, Ok("/a/e@5-102removed anyone"));
+    check("/a/none/hidden", 0, Ok("/a/none/hidden@7-103removed anyone"));
+    check("/a/none", 0, Err(ZkError::NoAuth));
+    check("/a/nothing", 0, Err(ZkError::NoNode));
+}

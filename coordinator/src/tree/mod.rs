@@ -3,6 +3,7 @@
 
 pub mod acl;
 mod digest;
+pub mod history;
 pub mod pending;
 mod quota;
 pub mod session;
@@ -17,6 +18,7 @@ use common::mutants;
 
 use acl::{Acl, AclList, AclNumber, AclTable};
 use digest::fingerprint;
+use history::{History, HistoryLimits, Past};
 use session::Session;
 use txn::{EventKind, Refusal, SetData, WatchTrigger};
 
@@ -232,6 +234,7 @@ pub struct Tree {
     data_size: u64,
     digest: u64,
     dirty: BTreeSet<Dirty>,
+    history: History,
 }
 
 impl Default for Tree {
@@ -288,7 +291,18 @@ impl Tree {
             data_size: 0,
             digest,
             dirty: BTreeSet::new(),
+            history: History::default(),
         }
+    }
+
+    /// From now on so many values that are replaced or removed are kept; what was kept goes.
+    pub fn keep_history(&mut self, limits: HistoryLimits) {
+        self.history = History::new(limits);
+    }
+
+    /// Values that znodes had.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// The last transaction applied.
@@ -472,11 +486,15 @@ impl Tree {
                 parent.children = None;
             }
         });
-        let node = removed.expect("it was found");
+        let mut node = removed.expect("it was found");
         let data_length = node.data.as_ref().map_or(0, |data| data.len());
         self.digest = self.digest.wrapping_sub(print);
         self.nodes_count -= 1;
         self.data_size -= (path.len() + data_length) as u64;
+        if self.history.is_on() {
+            let data = node.data.take();
+            self.history.push(path, past(&node, data, zxid, (acl.clone(), true)));
+        }
         self.acls.release(node.acl);
         self.forget_kind(path, node.kind());
         self.dirty.insert(Dirty::Node(path.into()));
@@ -518,12 +536,18 @@ impl Tree {
         let acl = self.acl(node).clone();
         let grown =
             set.data.as_ref().map_or(0, |data| data.len() as i64) - node.data().map_or(0, |data| data.len() as i64);
+        let is_on = self.history.is_on();
+        let mut replaced = None;
         self.change(&set.path, |node, _| {
-            node.data = set.data.as_deref().map(Box::from);
+            let data = std::mem::replace(&mut node.data, set.data.as_deref().map(Box::from));
+            replaced = is_on.then(|| past(node, data, zxid, (acl.clone(), false)));
             node.version = set.version;
             node.mzxid = zxid;
             node.mtime = time;
         });
+        if let Some(replaced) = replaced {
+            self.history.push(&set.path, replaced);
+        }
         self.data_size = self.data_size.wrapping_add_signed(grown);
         self.charge_quota(&set.path, grown, 0);
         let stat = self.node(&set.path).expect("it was found").stat();
@@ -574,6 +598,12 @@ impl Tree {
         }
         self.dirty.insert(Dirty::Session(id));
     }
+}
+
+/// What a znode was until it was changed.
+fn past(node: &Node, data: Option<Box<[u8]>>, until: i64, (acl, is_removed): (AclList, bool)) -> Past {
+    let Node { czxid, mzxid, mtime, version, .. } = *node;
+    Past { czxid, mzxid, mtime, version, until, is_removed, data, acl }
 }
 
 /// Parent and name of a path: what stands before and after the last slash, the root written as `/`. None without a
