@@ -337,16 +337,12 @@ impl Request {
             | Request::RemoveRecursive { .. }
             | Request::CheckStat { .. }
             | Request::FilteredListWithStatsAndData { .. }
-            | Request::ListRecursive { .. } => self.encode_clickhouse(w),
-            Request::GetHistory { path, zxid, with_data } => {
-                w.string(path);
-                w.long(*zxid);
-                w.bool(*with_data);
-            }
+            | Request::ListRecursive { .. }
+            | Request::GetHistory { .. } => self.encode_more(w),
         }
     }
 
-    fn encode_clickhouse(&self, w: &mut Writer<'_>) {
+    fn encode_more(&self, w: &mut Writer<'_>) {
         match self {
             Request::FilteredList { path, watch, filter } => {
                 w.string(path);
@@ -361,6 +357,11 @@ impl Request {
                 w.string(path);
                 w.int(*version);
                 stat.encode(w);
+            }
+            Request::GetHistory { path, zxid, with_data } => {
+                w.string(path);
+                w.long(*zxid);
+                w.bool(*with_data);
             }
             Request::FilteredListWithStatsAndData { path, watch, filter, with_stat, with_data } => {
                 w.string(path);

@@ -286,6 +286,21 @@ fn responses_are_the_bytes_of_the_jute_definition() {
     );
     check_response(OpCode::CreateIfNotExists, Response::CreateIfNotExists { path: a() }, path);
     check_response(OpCode::ListRecursive, Response::ListRecursive { paths: vec![a()] }, &format!("00000001 {path}"));
+    check_response(
+        OpCode::FilteredListWithStatsAndData,
+        Response::FilteredListWithStatsAndData {
+            children: vec!["c".into()],
+            stat: stat(),
+            stats: vec![stat()],
+            data: vec![data()],
+        },
+        &format!(r#"00000001 00000001 "c" {STAT} 00000001 {STAT} 00000001 00000001 "v""#),
+    );
+}
+
+#[test]
+fn earlier_values_on_the_wire() {
+    let data = || Some(Bytes::from_static(b"v"));
     let past = PastValue {
         czxid: 1,
         mzxid: 2,
@@ -302,16 +317,6 @@ fn responses_are_the_bytes_of_the_jute_definition() {
         Response::GetHistory { values: vec![past] },
         "00000001 0000000000000001 0000000000000002 0000000000000003 00000004 0000000000000005 01 00000001 \
          00000001 \"v\" 00000000",
-    );
-    check_response(
-        OpCode::FilteredListWithStatsAndData,
-        Response::FilteredListWithStatsAndData {
-            children: vec!["c".into()],
-            stat: stat(),
-            stats: vec![stat()],
-            data: vec![data()],
-        },
-        &format!(r#"00000001 00000001 "c" {STAT} 00000001 {STAT} 00000001 00000001 "v""#),
     );
 }
 
