@@ -265,10 +265,7 @@ impl Config {
             read_only_mode: is_true(&properties, "readonlymode.enabled")?,
             local_sessions: is_true(&properties, "localSessionsEnabled")?,
             local_sessions_upgrading: is_true(&properties, "localSessionsUpgradingEnabled")?,
-            history: HistoryLimits {
-                count: properties.parse_or("history.count", 1_000, "a number, 0 for none")?,
-                bytes: properties.parse_or("history.bytes", 1024 * 1024, "bytes as a decimal number, 0 for none")?,
-            },
+            history: history_limits(&properties)?,
             quorum_tls: QuorumTls {
                 is_on: is_true(&properties, "sslQuorum")?,
                 accepts_both: is_true(&properties, "portUnification")?,
@@ -300,6 +297,13 @@ impl Config {
     pub fn allows_word(&self, word: &str) -> bool {
         word == "srvr" || self.four_letter_words.contains("*") || self.four_letter_words.contains(word)
     }
+}
+
+fn history_limits(properties: &Properties) -> Result<HistoryLimits, PropertyError> {
+    Ok(HistoryLimits {
+        count: properties.parse_or("history.count", 1_000, "a number, 0 for none")?,
+        bytes: properties.parse_or("history.bytes", 1024 * 1024, "bytes as a decimal number, 0 for none")?,
+    })
 }
 
 fn is_true(properties: &Properties, key: &str) -> Result<bool, PropertyError> {
