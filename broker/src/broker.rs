@@ -7,6 +7,7 @@ use crate::cluster::image::Image;
 use crate::cluster::{self, Cluster, ClusterConfig, ClusterError, StoredClusterId};
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::connection::ConnectionInfo;
+use crate::deadline::Deadline;
 use crate::features::Features;
 use crate::group::{GroupSettings, Groups};
 use crate::in_order::InOrder;
@@ -103,6 +104,9 @@ pub struct Broker {
     pub(crate) stage: Mutex<Stage>,
     pub(crate) isolation: Isolation,
     pub(crate) suspects: Suspects,
+    /// When groups and transactions have to be looked at.
+    pub(crate) groups_due: Deadline,
+    pub(crate) transactions_due: Deadline,
     /// It has said in its log that it serves.
     pub(crate) has_started: AtomicBool,
     /// On their way from the cluster's machine to the socket.
@@ -147,6 +151,8 @@ impl Broker {
             stage,
             isolation: Isolation::default(),
             suspects: Suspects::default(),
+            groups_due: Deadline::default(),
+            transactions_due: Deadline::default(),
             has_started: AtomicBool::new(false),
             zk_commands: Mutex::default(),
         }))
@@ -260,8 +266,16 @@ impl Broker {
         if self.replicas.next_deadline() <= now.mono {
             self.with_replicas(now, |replicas, effects| replicas.tick(now, effects));
         }
-        let groups = self.with_groups(now, |groups, io| groups.tick(io));
-        let transactions = self.with_transactions(now, |transactions, io| transactions.tick(io));
+        if self.groups_due.take_if_due(now.mono)
+            && let Some(next) = self.with_groups(now, |groups, io| groups.tick(io))
+        {
+            self.groups_due.bring_forward(next);
+        }
+        if self.transactions_due.take_if_due(now.mono)
+            && let Some(next) = self.with_transactions(now, |transactions, io| transactions.tick(io))
+        {
+            self.transactions_due.bring_forward(next);
+        }
         self.ask_for_features(now);
         self.tick_shutdown(now);
         let has_others = self.image.read().brokers().count() > 1;
@@ -271,8 +285,8 @@ impl Broker {
         let others = [
             self.suspects.next_deadline(now.mono),
             self.cluster.next_deadline(),
-            groups,
-            transactions,
+            self.groups_due.get(),
+            self.transactions_due.get(),
             self.peers.next_deadline(),
             self.shutdown_deadline(),
             self.features.next_deadline(),

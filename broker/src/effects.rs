@@ -83,6 +83,7 @@ impl Broker {
         work.extend(journal.effects.into_inner().into_iter().map(Work::Partition));
         work.extend(answers.into_iter().map(Work::Answer));
         if let Some(at) = wake_at {
+            self.groups_due.bring_forward(at);
             self.outbox.wake_at(at);
         }
         for (partition, leader_epoch) in loads {
@@ -119,6 +120,7 @@ impl Broker {
             work.push_back(Work::Markers(orders));
         }
         if let Some(at) = wake_at {
+            self.transactions_due.bring_forward(at);
             self.outbox.wake_at(at);
         }
         outcome

@@ -7,6 +7,7 @@ pub mod broker;
 pub mod cluster;
 pub mod config;
 pub mod connection;
+mod deadline;
 mod effects;
 mod entities;
 mod features;

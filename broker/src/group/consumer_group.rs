@@ -21,6 +21,7 @@ use super::consumer_records::{ConsumerMemberValue, ConsumerRecord, CurrentValue,
 use super::records::GroupRecord;
 use super::turn::{GroupSettings, Pending, StoreError, Then, Turn, Waiter};
 use common::time::Millis;
+use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -33,6 +34,8 @@ const LEAVES: i32 = -1;
 const LEAVES_FOR_A_WHILE: i32 = -2;
 /// A member that could not be removed, because its record was not taken, is tried again after this.
 const RETRY_MS: u64 = 500;
+/// Members removed in one batch, three records each: far below the smallest sensible `max.message.bytes`.
+const REMOVED_PER_BATCH: usize = 150;
 
 /// Where a group is; see the top of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +86,15 @@ impl Member {
 
 /// Topics by name.
 type TopicTable = BTreeMap<String, TopicValue>;
-/// Names of topics by the pattern that they match.
-type Matches = BTreeMap<String, BTreeSet<String>>;
+/// What patterns match.
+type Matches = BTreeMap<String, Matched>;
+
+/// A compiled pattern, and the names of topics that matched it when they were last looked at.
+#[derive(Clone, Debug)]
+struct Matched {
+    regex: Regex,
+    topics: BTreeSet<String>,
+}
 
 /// A group.
 pub(super) struct ConsumerGroup {
@@ -329,11 +339,12 @@ impl ConsumerGroup {
         self.members.values().filter_map(ends).min()
     }
 
-    /// Removes members that are gone, or that kept others waiting for too long.
+    /// Removes members that are gone, or that kept others waiting for too long: together, so that whoever is left moves
+    /// on once.
     pub(super) fn tick(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now.mono;
-        for id in self.members.keys().cloned().collect::<Vec<_>>() {
-            let Some(member) = self.members.get_mut(&id) else { continue };
+        let mut gone: Vec<String> = Vec::new();
+        for (id, member) in &mut self.members {
             let reason = if member.session_ends.is_some_and(|at| at <= now) {
                 "its session expired"
             } else if member.revocation_ends.is_some_and(|(at, epoch)| at <= now && epoch == member.current.epoch) {
@@ -347,10 +358,14 @@ impl ConsumerGroup {
                 continue;
             };
             info!(group = self.id, member = id, reason, "member is removed");
-            let records = self.removal(&id, turn);
-            if let Err(error) = self.record((Vec::new(), records), Box::new(|_| {}), turn) {
-                warn!(group = self.id, member = id, %error, "the removal was not recorded");
-                if let Some(member) = self.members.get_mut(&id) {
+            gone.push(id.clone());
+        }
+        for ids in gone.chunks(REMOVED_PER_BATCH) {
+            let records = self.removal(ids, turn);
+            let Err(error) = self.record((Vec::new(), records), Box::new(|_| {}), turn) else { continue };
+            warn!(group = self.id, members = ids.len(), %error, "the removal was not recorded");
+            for id in ids {
+                if let Some(member) = self.members.get_mut(id) {
                     member.session_ends = Some(now + RETRY_MS);
                     (member.revocation_ends, member.join_ends, member.sync_ends) = (None, None, None);
                 }

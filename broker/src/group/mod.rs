@@ -498,6 +498,7 @@ impl Groups {
             Kind::Classic(group) => group.heartbeat(sender, turn),
             Kind::Consumer(group) => group.classic_heartbeat(sender, turn),
         });
+        io.wake(shard.next_deadline());
         result.unwrap_or(Err(GroupError::UnknownMember))
     }
 
@@ -631,6 +632,7 @@ impl Groups {
                 let removal = Removal { group_id: &group_id, places: &gone, with_group: false };
                 shard.remove_offsets(removal, Box::new(|_| {}), &self.settings, io);
             }
+            io.wake(shard.next_deadline());
         }
     }
 

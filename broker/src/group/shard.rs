@@ -53,6 +53,8 @@ pub(super) struct Shard {
     pub loaded: Option<(i64, Loaded)>,
     pub groups: BTreeMap<String, Group>,
     pub pending: VecDeque<Pending>,
+    /// How many at the front of them nobody waits for.
+    unawaited: usize,
     timers: BTreeSet<(Millis, String)>,
     next_expiry_check: Millis,
     rng: Rng,
@@ -67,6 +69,7 @@ impl Shard {
             loaded: None,
             groups: BTreeMap::new(),
             pending: VecDeque::new(),
+            unawaited: 0,
             timers: BTreeSet::new(),
             next_expiry_check,
             rng,
@@ -237,6 +240,7 @@ impl Shard {
     pub(super) fn on_high_watermark(&mut self, high_watermark: i64, settings: &GroupSettings, io: &mut Io<'_>) {
         while self.pending.front().is_some_and(|pending| pending.offset < high_watermark) {
             let Some(pending) = self.pending.pop_front() else { return };
+            self.unawaited = self.unawaited.saturating_sub(1);
             let Pending { offset, records, producer_id, ends_with_commit, then, .. } = pending;
             if let (Some(producer_id), Some(is_commit)) = (producer_id, ends_with_commit) {
                 for group in self.groups.values_mut() {
@@ -316,7 +320,8 @@ impl Shard {
             Stage::Failed { retry_at } => return Some(retry_at),
             Stage::Loading | Stage::Over => return None,
         }
-        let waiting = self.pending.iter().find(|pending| !matches!(pending.then, Then::Nothing));
+        let mut waiting = self.pending.range(self.unawaited..);
+        let waiting = waiting.find(|pending| !matches!(pending.then, Then::Nothing));
         let timer = self.timers.first().map(|(at, _)| *at);
         waiting.map(|pending| pending.deadline).into_iter().chain(timer).chain([self.next_expiry_check]).min()
     }
@@ -339,17 +344,16 @@ impl Shard {
             self.with(&group_id, settings, io, |group, turn| group.tick(turn));
             self.drop_if_unused(&group_id);
         }
-        for index in 0..self.pending.len() {
-            let pending = &mut self.pending[index];
-            if matches!(pending.then, Then::Nothing) {
-                continue;
+        while let Some(pending) = self.pending.get_mut(self.unawaited) {
+            if !matches!(pending.then, Then::Nothing) {
+                if pending.deadline > now {
+                    break;
+                }
+                // What it says still becomes true should it be replicated after all, as it would after a failover.
+                let then = std::mem::replace(&mut pending.then, Then::Nothing);
+                self.finish(then, Err(StoreError::TimedOut), settings, io);
             }
-            if pending.deadline > now {
-                break;
-            }
-            // What it says still becomes true should it be replicated after all, as it would after a failover.
-            let then = std::mem::replace(&mut pending.then, Then::Nothing);
-            self.finish(then, Err(StoreError::TimedOut), settings, io);
+            self.unawaited += 1;
         }
         if self.next_expiry_check <= now {
             self.next_expiry_check = now + settings.retention_check_interval_ms.max(1);
@@ -382,6 +386,7 @@ impl Shard {
     /// This broker leads the partition no longer: everyone who waits is sent away.
     pub(super) fn unload(&mut self, settings: &GroupSettings, io: &mut Io<'_>) {
         self.stage = Stage::Over;
+        self.unawaited = 0;
         for pending in std::mem::take(&mut self.pending) {
             if let Then::Answer(waiter) = pending.then {
                 io.answer(waiter, Err(StoreError::NotLeader));

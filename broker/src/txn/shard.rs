@@ -74,6 +74,8 @@ pub(super) struct Shard {
     pub loaded: Option<(i64, BTreeMap<String, TxnValue>)>,
     pub entries: BTreeMap<String, Entry>,
     pending: VecDeque<Pending>,
+    /// How many at the front of them nobody waits for.
+    unawaited: usize,
     retries: BTreeSet<(Millis, String)>,
     next_abort_check: Millis,
     next_expiry_check: Millis,
@@ -96,6 +98,7 @@ impl Shard {
             loaded: None,
             entries: BTreeMap::new(),
             pending: VecDeque::new(),
+            unawaited: 0,
             retries: BTreeSet::new(),
             next_abort_check: now + settings.abort_check_interval_ms,
             next_expiry_check: now + settings.expiry_check_interval_ms,
@@ -164,6 +167,7 @@ impl Shard {
     pub(super) fn on_high_watermark(&mut self, high_watermark: i64, io: &mut Io<'_>) {
         while self.pending.front().is_some_and(|pending| pending.offset < high_watermark) {
             let Some(Pending { records, then, .. }) = self.pending.pop_front() else { return };
+            self.unawaited = self.unawaited.saturating_sub(1);
             for record in records {
                 self.apply(record, io);
             }
@@ -293,7 +297,8 @@ impl Shard {
         if self.stage != Stage::Serving {
             return None;
         }
-        let waiting = self.pending.iter().find(|pending| pending.then.is_some()).map(|pending| pending.deadline);
+        let mut waiting = self.pending.range(self.unawaited..);
+        let waiting = waiting.find(|pending| pending.then.is_some()).map(|pending| pending.deadline);
         let retry = self.retries.first().map(|(at, _)| *at);
         waiting.into_iter().chain(retry).chain([self.next_abort_check, self.next_expiry_check]).min()
     }
@@ -312,14 +317,15 @@ impl Shard {
                 None => {}
             }
         }
-        for pending in &mut self.pending {
-            if pending.deadline > now {
+        while let Some(pending) = self.pending.get_mut(self.unawaited) {
+            if pending.then.is_some() && pending.deadline > now {
                 break;
             }
             // What it says still becomes true should it be replicated after all, as it would after a failover.
             if let Some(then) = pending.then.take() {
                 io.answer(then, Err(StoreError::TimedOut));
             }
+            self.unawaited += 1;
         }
         if self.next_abort_check <= now {
             self.next_abort_check = now + self.settings.abort_check_interval_ms;
@@ -378,6 +384,7 @@ impl Shard {
     /// This broker leads the partition no longer: everyone who waits is sent away.
     pub(super) fn unload(&mut self, io: &mut Io<'_>) {
         self.stage = Stage::Over;
+        self.unawaited = 0;
         for pending in std::mem::take(&mut self.pending) {
             if let Some(then) = pending.then {
                 io.answer(then, Err(StoreError::NotLeader));

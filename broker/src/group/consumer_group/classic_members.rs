@@ -155,7 +155,7 @@ impl ConsumerGroup {
             return Err(GroupError::UnknownMember);
         }
         info!(group = self.id, member = id, "member of the classic protocol leaves");
-        let records = self.removal(&id, turn);
+        let records = self.removal(std::slice::from_ref(&id), turn);
         self.record((Vec::new(), records), Box::new(|_| {}), turn).map_err(super::heartbeat::of_member)
     }
 

@@ -3,8 +3,8 @@
 
 use super::reconcile::{Goal, UnknownState, reconcile};
 use super::{
-    ConsumerGroup, HeartbeatInput, HeartbeatOutput, HeartbeatResult, JOINS, LEAVES, LEAVES_FOR_A_WHILE, Matches,
-    Member, Refusal, TopicTable, revocation_ms,
+    ConsumerGroup, HeartbeatInput, HeartbeatOutput, HeartbeatResult, JOINS, LEAVES, LEAVES_FOR_A_WHILE, Matched,
+    Matches, Member, Refusal, TopicTable, revocation_ms,
 };
 use crate::group::GroupError;
 use crate::group::assignor::{Assignor, MemberSpec};
@@ -22,6 +22,9 @@ use tracing::{debug, info};
 
 /// A pattern may not compile to more than this, so that one member's pattern cannot fill the memory.
 const PATTERN_MAX_BYTES: usize = 1 << 20;
+/// Different patterns in one group: each is kept compiled, and looked for in all topics whenever topics change, under the
+/// lock of its partition. The members of one group seldom have more than one.
+const PATTERNS_PER_GROUP: usize = 32;
 
 /// What a heartbeat does.
 struct Decision {
@@ -265,15 +268,24 @@ impl ConsumerGroup {
         for (_, subscription) in self.subscriptions(subject) {
             names.extend(subscription.topics.iter().cloned());
             let Some(pattern) = &subscription.regex else { continue };
-            if !matches.contains_key(pattern) {
-                let matched = match self.matches.get(pattern) {
-                    Some(known) if !self.is_stale => known.clone(),
-                    _ => matching(pattern, turn)?,
-                };
-                matches.insert(pattern.clone(), matched);
+            if matches.contains_key(pattern) {
+                continue;
             }
+            let matched = match self.matches.get(pattern) {
+                Some(known) if !self.is_stale => known.clone(),
+                Some(known) => Matched::of(known.regex.clone(), turn),
+                None => Matched::of(compiled(pattern)?, turn),
+            };
+            matches.insert(pattern.clone(), matched);
         }
-        names.extend(matches.values().flatten().cloned());
+        let brings_another =
+            subject.is_some_and(|subject| subject.subscription.regex != subject.before.subscription.regex);
+        if matches.len() > PATTERNS_PER_GROUP && brings_another {
+            let text =
+                format!("The members of the group have {PATTERNS_PER_GROUP} different regular expressions already.");
+            return Err(GroupError::InvalidRegex.because(text));
+        }
+        names.extend(matches.values().flat_map(|matched| &matched.topics).cloned());
         let found = names.into_iter().filter_map(|name| {
             let shape = turn.topics.topic(&name)?;
             let topic = TopicValue { id: shape.id, name: name.clone(), partitions: shape.partitions };
@@ -327,8 +339,8 @@ impl ConsumerGroup {
             self.target.get(former.unwrap_or(id)).unwrap_or(&none)
         };
         let specs = subscriptions.iter().map(|(id, subscription)| {
-            let matched = subscription.regex.iter().filter_map(|pattern| matches.get(pattern)).flatten();
-            let names = subscription.topics.iter().chain(matched);
+            let matched = subscription.regex.iter().filter_map(|pattern| matches.get(pattern));
+            let names = subscription.topics.iter().chain(matched.flat_map(|matched| &matched.topics));
             let spec = MemberSpec {
                 instance_id: subscription.instance_id.as_deref(),
                 topics: names.filter_map(|name| Some(topics.get(name)?.id)).collect(),
@@ -375,17 +387,17 @@ impl ConsumerGroup {
             let records = vec![ConsumerRecord::Current(id.clone(), Some(current))];
             return Ok(Decision { records, output, matches: None, current: None });
         }
-        Ok(Decision { records: self.removal(id, turn), output, matches: None, current: None })
+        Ok(Decision { records: self.removal(std::slice::from_ref(id), turn), output, matches: None, current: None })
     }
 
-    /// The records by which a member goes. The next heartbeat of whoever is left finds the epoch changed.
-    pub(super) fn removal(&self, id: &str, turn: &Turn<'_>) -> Vec<ConsumerRecord> {
-        let mut records: Vec<ConsumerRecord> = removed(id).into();
-        let rest = self.members.iter().filter(|(other, _)| *other != id);
+    /// The records by which members go, together. The next heartbeat of whoever is left finds the epoch changed.
+    pub(super) fn removal(&self, ids: &[String], turn: &Turn<'_>) -> Vec<ConsumerRecord> {
+        let mut records: Vec<ConsumerRecord> = ids.iter().flat_map(|id| removed(id)).collect();
+        let gone: BTreeSet<&String> = ids.iter().collect();
         let mut names: BTreeSet<&String> = BTreeSet::new();
-        for (_, member) in rest {
-            let matched = member.subscription.regex.iter().filter_map(|pattern| self.matches.get(pattern)).flatten();
-            names.extend(member.subscription.topics.iter().chain(matched));
+        for (_, member) in self.members.iter().filter(|(id, _)| !gone.contains(id)) {
+            let matched = member.subscription.regex.iter().filter_map(|pattern| self.matches.get(pattern));
+            names.extend(member.subscription.topics.iter().chain(matched.flat_map(|matched| &matched.topics)));
         }
         let found: TopicTable = names
             .into_iter()
@@ -477,15 +489,21 @@ fn check_epoch(member: &Member, input: &HeartbeatInput) -> Result<(), Refusal> {
     Err(GroupError::FencedEpoch.because(text))
 }
 
-/// Names of topics that match a pattern as a whole, as Java's `matches` does.
-fn matching(pattern: &str, turn: &Turn<'_>) -> Result<BTreeSet<String>, Refusal> {
+/// A pattern that matches names as a whole, as Java's `matches` does.
+fn compiled(pattern: &str) -> Result<Regex, Refusal> {
     let whole = regex::RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PATTERN_MAX_BYTES).build();
-    let whole: Regex = whole.map_err(|error| {
+    whole.map_err(|error| {
         // The last line says what is wrong, those before where.
         let error = error.to_string();
         let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
         let text = format!("SubscribedTopicRegex `{pattern}` is not a valid regular expression: {reason}.");
         GroupError::InvalidRegex.because(text)
-    })?;
-    Ok(turn.topics.matching(&|name| whole.is_match(name)).into_iter().collect())
+    })
+}
+
+impl Matched {
+    fn of(regex: Regex, turn: &Turn<'_>) -> Matched {
+        let topics = turn.topics.matching(&|name| regex.is_match(name)).into_iter().collect();
+        Matched { regex, topics }
+    }
 }

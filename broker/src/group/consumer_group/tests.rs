@@ -556,12 +556,11 @@ fn members_that_are_silent_or_keep_partitions_are_removed() {
                     "current a -",
                     "target a -",
                     "member a -",
-                    "epoch 3",
                     "current b -",
                     "target b -",
                     "member b -",
                     "topics ",
-                    "epoch 4",
+                    "epoch 3",
                 ],
             ),
             ("list", &["g consumer consumer Empty"]),
@@ -620,6 +619,39 @@ fn a_static_member_comes_back_to_what_it_had() {
             ("wait 45000", &["current b -", "target b -", "member b -", "topics ", "epoch 2"]),
         ],
     );
+}
+
+#[test]
+fn members_that_are_silent_together_go_together() {
+    let mut bench = Bench::new("");
+    for id in ["a", "b", "c"] {
+        bench.run(&format!("beat m={id}"));
+    }
+    bench.run("wait 44000");
+    bench.run("beat m=c e=3");
+    assert_eq!(
+        bench.run("wait 1000"),
+        ["current a -", "target a -", "member a -", "current b -", "target b -", "member b -", "epoch 4"]
+    );
+    bench.run("refuse");
+    assert_eq!(bench.run("wait 44000"), Vec::<String>::new());
+    bench.run("accept");
+    assert_eq!(bench.run("wait 500"), ["current c -", "target c -", "member c -", "topics ", "epoch 5"]);
+}
+
+#[test]
+fn a_group_has_no_more_than_so_many_patterns() {
+    let mut bench = Bench::new("group.consumer.max.size=100");
+    for number in 0..32 {
+        bench.run(&format!("beat m=m{number:02} regex=t{{1,{}}}", number + 1));
+    }
+    let full = ["InvalidRegex: The members of the group have 32 different regular expressions already."];
+    assert_eq!(bench.run("beat m=a regex=t+"), full);
+    assert_eq!(bench.run("beat m=z regex=t+"), full);
+    assert_eq!(bench.run("beat m=m05 e=6 regex=u")[0], "member m05 /u/");
+    assert_eq!(bench.run("beat m=a regex=u")[0], "member a /u/");
+    bench.run("topics t:5,u:3");
+    assert_eq!(bench.run("beat m=m05 e=33")[0], "topics t/5,u/3");
 }
 
 #[test]
