@@ -127,6 +127,7 @@ impl Broker {
         let replicas = Replicas::new(wiring::partition_settings(&config), disk.clone(), rng.fork(), None, now)?;
         let mut cluster_config = ClusterConfig::new(&config, ports, host_name, stored);
         cluster_config.remembered_session = remembered_session(&config, disk.as_ref());
+        cluster_config.disk_past = replicas.disk_past();
         let cluster = Cluster::new(cluster_config, rng.fork(), now)?;
         let groups = Groups::new(GroupSettings::of(&config), rng.fork());
         let transactions = Transactions::new(txn::Settings::of(&config));

@@ -185,6 +185,7 @@ pub(crate) fn alter_partition_answer(response: AlterPartitionResponse, version: 
                     isr: partition.isr,
                     partition_epoch: partition.partition_epoch,
                     leader_epoch: partition.leader_epoch,
+                    eligible_min_isr: partition.eligible_min_isr,
                 },
                 Some(ErrorCode::OperationNotAttempted | ErrorCode::IneligibleReplica) => Verdict::NotDone,
                 Some(
@@ -223,7 +224,8 @@ pub(crate) fn isr_answers(outcomes: Vec<cluster::IsrOutcome>) -> Vec<IsrAnswer> 
     use cluster::AlterPartitionError as Error;
     let verdict = |outcome| match outcome {
         Ok(cluster::IsrState { state, partition_epoch }) => {
-            Verdict::Accepted { isr: state.isr, partition_epoch, leader_epoch: state.leader_epoch }
+            let eligible_min_isr = state.eligible_min_isr();
+            Verdict::Accepted { isr: state.isr, partition_epoch, leader_epoch: state.leader_epoch, eligible_min_isr }
         }
         Err(Error::IneligibleReplica) => Verdict::NotDone,
         Err(Error::NotController | Error::StaleBrokerEpoch) => Verdict::Retry,

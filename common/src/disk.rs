@@ -22,6 +22,11 @@ pub trait Disk: Send + Sync {
     /// Makes created, renamed and removed entries of a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
+    /// Names the memory that holds what was written and not yet synced: the same as long as the machine has not gone down
+    /// since, so that a process that ended has lost nothing. `None` if that cannot be told.
+    fn memory_id(&self) -> Option<String> {
+        None
+    }
     /// Bytes of the file system that holds a path: all, and those free for this process; `None` where nobody counts.
     fn space(&self, path: &Path) -> io::Result<Option<(u64, u64)>> {
         let _ = path;

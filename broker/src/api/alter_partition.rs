@@ -75,8 +75,9 @@ fn response(outcomes: Vec<IsrOutcome>, version: i16) -> AlterPartitionResponse {
                 partition_index: partition,
                 leader_id: now.state.leader,
                 leader_epoch: now.state.leader_epoch,
-                isr: now.state.isr,
                 leader_recovery_state: i8::from(now.state.recovering),
+                eligible_min_isr: now.state.eligible_min_isr(),
+                isr: now.state.isr,
                 partition_epoch: now.partition_epoch,
                 ..Default::default()
             },

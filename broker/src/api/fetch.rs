@@ -91,7 +91,9 @@ fn order(ctx: &Context<'_>, request: FetchRequest) -> FetchOrder {
     let params = FetchParams {
         replica,
         replica_epoch: if by_state { request.replica_state.replica_epoch } else { -1 },
-        only_leader: replica.is_some() || ctx.version < FROM_FOLLOWERS_FROM,
+        // Only who says where it stands is sent to a follower; any other takes this broker for the leader, and would take
+        // the end of a follower's log for that of the partition.
+        only_leader: replica.is_some() || ctx.version < FROM_FOLLOWERS_FROM || request.rack_id.is_empty(),
         isolation,
         max_wait_ms: u64::try_from(request.max_wait_ms).unwrap_or(0),
         min_bytes: request.min_bytes.min(max_bytes),

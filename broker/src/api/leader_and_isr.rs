@@ -95,6 +95,7 @@ fn new_state(topic: Arc<str>, topic_id: Uuid, state: &LeaderAndIsrPartitionState
         leader_epoch: state.leader_epoch,
         partition_epoch: state.partition_epoch,
         isr: state.isr.clone(),
+        eligible_min_isr: state.eligible_min_isr,
         replicas: state.replicas.clone(),
         adding: state.adding_replicas.clone(),
         is_new: state.is_new,

@@ -22,6 +22,7 @@ pub mod describe_configs;
 pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
+pub mod describe_topic_partitions;
 pub mod describe_transactions;
 pub mod describe_user_scram_credentials;
 pub mod elect_leaders;
@@ -266,6 +267,7 @@ pub const TABLE: &[Row] = &[
     row::<allocate_producer_ids::AllocateProducerIds>(),
     row::<consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
     row::<consumer_group_describe::ConsumerGroupDescribe>(),
+    row::<describe_topic_partitions::DescribeTopicPartitions>(),
 ];
 
 /// Why connections are closed while a broker starts. Clients come again at once, and again: not worth a line each.

@@ -4,6 +4,7 @@
 pub(super) mod admin;
 mod deletion;
 pub(super) mod election;
+mod eligible;
 pub(super) mod isr;
 mod load;
 pub(super) mod mirror;
@@ -122,6 +123,8 @@ pub(super) struct Controller {
     known: Option<i32>,
     /// Brokers whose process was seen to be gone, and when; for this broker's next reign.
     gone: BTreeMap<i32, Millis>,
+    /// `min.insync.replicas` that is set in ZooKeeper for all brokers.
+    default_min_isr: Option<i32>,
 }
 
 /// The death of a broker is remembered this long: by then its session has ended as well, with any timeout in use.
@@ -129,7 +132,8 @@ const GONE_REMEMBERED_MS: u64 = 60_000;
 
 impl Controller {
     pub(super) fn new() -> Controller {
-        Controller { role: Role::Idle, session: 0, previous_session: None, known: None, gone: BTreeMap::new() }
+        let (role, gone) = (Role::Idle, BTreeMap::new());
+        Controller { role, session: 0, previous_session: None, known: None, gone, default_min_isr: None }
     }
 
     /// The broker in `/controller`, as last read.
@@ -331,7 +335,9 @@ impl Controller {
     fn begin(&mut self, epoch: i32, epoch_version: i32, io: &mut Io<'_>) {
         info!(broker = io.config.broker_id.0, epoch, "elected controller");
         self.known = Some(io.config.broker_id.0);
-        self.role = Role::Reigning(Box::new(Reign::begin(epoch, epoch_version, io)));
+        let mut reign = Reign::begin(epoch, epoch_version, io);
+        reign.set_default_min_isr(self.default_min_isr);
+        self.role = Role::Reigning(Box::new(reign));
         self.tell_of_gone(io.now.mono);
     }
 
@@ -347,8 +353,16 @@ impl Controller {
 
     /// What is set for a topic changed.
     pub(super) fn on_settings_changed(&mut self, topic: &str) {
-        if let Some(reign) = self.reign_mut() {
+        if let Role::Reigning(reign) = &mut self.role {
             reign.on_settings_changed(topic);
+        }
+    }
+
+    /// What is set for all brokers changed.
+    pub(super) fn on_default_settings(&mut self, settings: &BTreeMap<String, String>) {
+        self.default_min_isr = settings.get("min.insync.replicas").and_then(|value| value.trim().parse().ok());
+        if let Role::Reigning(reign) = &mut self.role {
+            reign.set_default_min_isr(self.default_min_isr);
         }
     }
 

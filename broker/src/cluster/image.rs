@@ -58,6 +58,8 @@ pub struct PartitionImage {
     pub offline_replicas: Vec<i32>,
     /// Version of the partition's state znode.
     pub partition_epoch: i32,
+    /// Who may lead beside the in-sync replicas (KIP-966).
+    pub eligible_leader_replicas: Vec<i32>,
 }
 
 /// A topic.
@@ -234,6 +236,7 @@ impl Image {
                 replicas: state.replicas,
                 offline_replicas: state.offline_replicas,
                 partition_epoch: state.zk_version,
+                eligible_leader_replicas: state.eligible_leader_replicas,
             };
             match self.topics.get_mut(topic) {
                 Some(known) => known.partitions.insert(state.partition_index, partition),

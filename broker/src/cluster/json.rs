@@ -77,6 +77,31 @@ pub struct BrokerRegistration {
     pub timestamp_ms: i64,
     /// Supported features with their range of versions (KIP-584).
     pub features: BTreeMap<String, (i16, i16)>,
+    /// What the broker knows of the past of its disks. `None`: one that does not tell, as Apache Kafka's, and that
+    /// heeds no `min.insync.replicas` of the controller's.
+    pub past: Option<DiskPast>,
+}
+
+/// Since which broker epoch the logs of a broker are what they should be; in a registration `None` is the epoch of the
+/// registration itself. A field `log_dirs` of Castellan's own, which Apache Kafka passes over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskPast {
+    /// Every life from this one on but the present ended in order, or at least its machine stayed up: no record was lost.
+    pub clean_since: Option<i64>,
+    /// No log directory has been empty or another one since, though the newest records may have been lost with power.
+    pub kept_since: Option<i64>,
+}
+
+impl DiskPast {
+    fn json(self) -> BTreeMap<&'static str, i64> {
+        let told = |epoch: Option<i64>| epoch.unwrap_or(-1);
+        BTreeMap::from([("clean_since", told(self.clean_since)), ("kept_since", told(self.kept_since))])
+    }
+
+    fn parse(json: &Value) -> Option<DiskPast> {
+        let epoch = |key| number(json.get(key)).map(|epoch| (epoch >= 0).then_some(epoch));
+        Some(DiskPast { clean_since: epoch("clean_since")?, kept_since: epoch("kept_since")? })
+    }
 }
 
 #[derive(Serialize)]
@@ -91,6 +116,8 @@ struct BrokerOut<'a> {
     host: Option<&'a str>,
     version: i32,
     timestamp: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_dirs: Option<BTreeMap<&'static str, i64>>,
 }
 
 impl BrokerRegistration {
@@ -128,6 +155,7 @@ impl BrokerRegistration {
             host: legacy.map(|(host, _)| host),
             version: 5,
             timestamp: self.timestamp_ms.to_string(),
+            log_dirs: self.past.map(DiskPast::json),
         })
     }
 
@@ -158,6 +186,7 @@ impl BrokerRegistration {
             jmx_port: number(json.get("jmx_port")).and_then(|port| i32::try_from(port).ok()).unwrap_or(-1),
             timestamp_ms: number(json.get("timestamp")).unwrap_or(-1),
             features: parse_features(json.get("features")),
+            past: json.get("log_dirs").and_then(DiskPast::parse),
         })
     }
 }
@@ -274,6 +303,22 @@ pub struct PartitionState {
     pub isr: Vec<i32>,
     /// True after an unclean election until the leader says otherwise (KIP-704).
     pub recovering: bool,
+    /// Who may lead beside the in-sync replicas; `None` where nobody can.
+    pub eligibility: Option<Eligibility>,
+}
+
+/// The eligible leader replicas of a partition (KIP-966), in its state under `eligible_leader_replicas`. Apache Kafka passes
+/// over the field and writes the state without it, which means that nobody but the in-sync replicas is eligible.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Eligibility {
+    /// With fewer replicas in sync the leader does not move the high watermark; it is told together with the in-sync
+    /// replicas. At least 2.
+    pub min_isr: i32,
+    /// Broker epochs of the in-sync replicas, as far as they are known.
+    pub isr: BTreeMap<i32, i64>,
+    /// Replicas that left the in-sync replicas and have all up to the high watermark, with the broker epoch of their life
+    /// then. Empty while enough are in sync.
+    pub eligible: BTreeMap<i32, i64>,
 }
 
 #[derive(Serialize)]
@@ -285,6 +330,8 @@ struct StateOut<'a> {
     isr: &'a [i32],
     #[serde(skip_serializing_if = "Option::is_none")]
     leader_recovery_state: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eligible_leader_replicas: Option<&'a Eligibility>,
 }
 
 #[derive(Deserialize)]
@@ -295,9 +342,16 @@ struct StateIn {
     isr: Vec<i32>,
     #[serde(default)]
     leader_recovery_state: i32,
+    #[serde(default)]
+    eligible_leader_replicas: Value,
 }
 
 impl PartitionState {
+    /// What the leader must hold to beside its own `min.insync.replicas`; 0: nothing.
+    pub fn eligible_min_isr(&self) -> i32 {
+        self.eligibility.as_ref().map_or(0, |eligibility| eligibility.min_isr)
+    }
+
     /// The node's data.
     pub fn encode(&self) -> Vec<u8> {
         encode(&StateOut {
@@ -307,14 +361,19 @@ impl PartitionState {
             leader_epoch: self.leader_epoch,
             isr: &self.isr,
             leader_recovery_state: self.recovering.then_some(1),
+            eligible_leader_replicas: self.eligibility.as_ref(),
         })
     }
 
     /// Reads the node's data.
     pub fn decode(data: &[u8]) -> Result<PartitionState, JsonError> {
-        let StateIn { controller_epoch, leader, leader_epoch, isr, leader_recovery_state } =
+        let StateIn { controller_epoch, leader, leader_epoch, isr, leader_recovery_state, eligible_leader_replicas } =
             decode("partition state", data)?;
-        Ok(PartitionState { controller_epoch, leader, leader_epoch, isr, recovering: leader_recovery_state != 0 })
+        let recovering = leader_recovery_state != 0;
+        // What cannot be read makes nobody eligible.
+        let eligibility: Option<Eligibility> = serde_json::from_value(eligible_leader_replicas).unwrap_or_default();
+        let eligibility = eligibility.filter(|eligibility| eligibility.min_isr > 1);
+        Ok(PartitionState { controller_epoch, leader, leader_epoch, isr, recovering, eligibility })
     }
 }
 

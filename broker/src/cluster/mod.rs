@@ -27,6 +27,7 @@ pub use effect::{Answer, Effect, Waiter};
 
 use crate::config::BrokerConfig;
 use crate::outbox::{PeerError, ZkCommand, ZkInput};
+use crate::resources::ALL_BROKERS;
 use common::Rng;
 use common::id::BrokerId;
 use common::kafka::messages::{LeaderAndIsrResponse, StopReplicaResponse, UpdateMetadataResponse};
@@ -36,7 +37,7 @@ use common::zk::{CreateMode, KeeperState, WatcherEvent, ZkError};
 use configs::Configs;
 use controller::Controller;
 use image::{Endpoint, Image};
-use json::ProducerIdBlock;
+use json::{DiskPast, ProducerIdBlock};
 use parking_lot::Mutex;
 use registry::{Progress, Registry};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +70,10 @@ pub struct ClusterConfig {
     pub stored_cluster_id: Option<StoredClusterId>,
     /// What the last `Effect::RememberSession` gave, from this life or an earlier one.
     pub remembered_session: Option<String>,
+    /// What the log directories tell of the lives before this one.
+    pub disk_past: DiskPast,
+    /// `min.insync.replicas` for topics that do not set it.
+    pub min_insync_replicas: i32,
     /// `delete.topic.enable`.
     pub delete_topic_enable: bool,
     /// `unclean.leader.election.enable` for topics that do not set it.
@@ -113,6 +118,8 @@ impl ClusterConfig {
             control_listener: control.clone(),
             stored_cluster_id,
             remembered_session: None,
+            disk_past: DiskPast::default(),
+            min_insync_replicas: config.min_insync_replicas,
             delete_topic_enable: config.delete_topic_enable,
             unclean_leader_election: config.unclean_leader_election_enable,
             auto_leader_rebalance: config.auto_leader_rebalance_enable,
@@ -669,10 +676,12 @@ impl Core {
         let before = io.effects.len();
         let outcome = act(self, &mut io);
         for effect in &io.effects[before..] {
-            if let Effect::ConfigChanged { kind, name, .. } = effect
-                && kind == "topics"
-            {
-                self.controller.on_settings_changed(name);
+            if let Effect::ConfigChanged { kind, name, settings } = effect {
+                match kind.as_str() {
+                    "topics" => self.controller.on_settings_changed(name),
+                    "brokers" if name == ALL_BROKERS => self.controller.on_default_settings(settings),
+                    _ => {}
+                }
             }
         }
         self.controller.settle(&mut io);

@@ -2,7 +2,7 @@
 //! may join and when it must stop; never touches topics.
 
 use super::json::{
-    BrokerRegistration, decode_cluster_id, encode_cluster_id, encode_id, encode_log_dir_event, random_id,
+    BrokerRegistration, DiskPast, decode_cluster_id, encode_cluster_id, encode_id, encode_log_dir_event, random_id,
 };
 use super::store::{Ask, ZkResult, delete, get, multi_outcome, set};
 use super::{ClusterError, Effect, Io, paths};
@@ -57,11 +57,13 @@ pub(super) struct Registry {
     /// The session before this one in the same process, whose ephemeral nodes are ours to remove (KAFKA-7165).
     previous_session: Option<i64>,
     cluster_id: Option<String>,
+    /// What began with this life of the broker, if it did, began with its first registration.
+    first_epoch: Option<i64>,
 }
 
 impl Registry {
     pub(super) fn new() -> Registry {
-        Registry { phase: Phase::Absent, session: 0, previous_session: None, cluster_id: None }
+        Registry { phase: Phase::Absent, session: 0, previous_session: None, cluster_id: None, first_epoch: None }
     }
 
     /// Id of the ZooKeeper session, 0 before the first.
@@ -110,7 +112,7 @@ impl Registry {
     pub(super) fn register(&mut self, io: &mut Io<'_>) {
         self.phase = Phase::Registering;
         let path = paths::broker(io.config.broker_id.0);
-        let data = registration(io).encode();
+        let data = registration(io, self.first_epoch).encode();
         // The data goes in by a second operation so that the answer carries the stat, and with it the broker epoch.
         let create = io.store.create(&path, None, CreateMode::Ephemeral);
         io.store.ask(RegistryAsk::Register, Request::Multi(vec![create, set(path, data, 0)]));
@@ -222,6 +224,7 @@ impl Registry {
     fn registered(&mut self, epoch: i64, io: &mut Io<'_>) -> Progress {
         info!(broker = io.config.broker_id.0, epoch, "registered in zookeeper");
         self.phase = Phase::Registered { epoch };
+        self.first_epoch.get_or_insert(epoch);
         io.effects.push(Effect::Registered { broker_epoch: epoch });
         Progress::Registered
     }
@@ -292,12 +295,14 @@ impl Registry {
     }
 }
 
-fn registration(io: &Io<'_>) -> BrokerRegistration {
+fn registration(io: &Io<'_>, first_epoch: Option<i64>) -> BrokerRegistration {
+    let DiskPast { clean_since, kept_since } = io.config.disk_past;
     BrokerRegistration {
         endpoints: io.config.endpoints.clone(),
         rack: io.config.rack.clone(),
         jmx_port: io.config.jmx_port,
         timestamp_ms: io.now.wall.0,
         features: Default::default(),
+        past: Some(DiskPast { clean_since: clean_since.or(first_epoch), kept_since: kept_since.or(first_epoch) }),
     }
 }

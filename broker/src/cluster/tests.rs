@@ -53,6 +53,8 @@ pub(super) fn config(broker: i32) -> ClusterConfig {
         control_listener: "PLAINTEXT".into(),
         stored_cluster_id: None,
         remembered_session: None,
+        disk_past: DiskPast::default(),
+        min_insync_replicas: 1,
         delete_topic_enable: true,
         unclean_leader_election: false,
         auto_leader_rebalance: true,

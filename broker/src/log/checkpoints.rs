@@ -140,6 +140,10 @@ pub fn write_meta_properties(disk: &dyn Disk, log_dir: &Path, meta: &MetaPropert
 pub struct CleanShutdown {
     /// Broker epoch of the life that ended, if the file tells (KIP-966).
     pub broker_epoch: Option<i64>,
+    /// The lives from this broker epoch on were all ended in order. Castellan's own, as the next.
+    pub clean_since: Option<i64>,
+    /// How many log directories the broker had.
+    pub directories: Option<usize>,
 }
 
 /// Reads the clean shutdown marker. A file that is there but says nothing readable still means a clean stop, as for
@@ -149,8 +153,10 @@ pub fn read_clean_shutdown(disk: &dyn Disk, log_dir: &Path) -> Result<Option<Cle
     match disk.read(&path, MAX_META_BYTES) {
         Ok(bytes) => {
             let content: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
-            let broker_epoch = content.and_then(|content| content.get("brokerEpoch")?.as_i64());
-            Ok(Some(CleanShutdown { broker_epoch }))
+            let told = |key| content.as_ref()?.get(key)?.as_i64();
+            let directories = told("directories").and_then(|count| usize::try_from(count).ok());
+            let (broker_epoch, clean_since) = (told("brokerEpoch"), told("cleanSince"));
+            Ok(Some(CleanShutdown { broker_epoch, clean_since, directories }))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(CleanShutdown::default())),
@@ -159,9 +165,14 @@ pub fn read_clean_shutdown(disk: &dyn Disk, log_dir: &Path) -> Result<Option<Cle
 }
 
 /// Writes the clean shutdown marker: the last thing to do to a log directory, after every log is flushed and closed.
-pub fn write_clean_shutdown(disk: &dyn Disk, log_dir: &Path, broker_epoch: i64) -> Result<(), LogError> {
+/// What is not told is left out, as Kafka writes it.
+pub fn write_clean_shutdown(disk: &dyn Disk, log_dir: &Path, mark: CleanShutdown) -> Result<(), LogError> {
     let path = log_dir.join(CLEAN_SHUTDOWN_FILE);
-    let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
+    let mut text = format!("{{\"version\":0,\"brokerEpoch\":{}", mark.broker_epoch.unwrap_or(-1));
+    if let (Some(since), Some(count)) = (mark.clean_since, mark.directories) {
+        write!(text, ",\"cleanSince\":{since},\"directories\":{count}").expect("a String takes all");
+    }
+    text.push('}');
     disk.write_atomic(&path, text.as_bytes()).map_err(LogError::io("write", &path))
 }
 
@@ -225,9 +236,12 @@ mod tests {
         assert_eq!(read_meta_properties(&StdDisk, dir.path()).unwrap(), Some(meta));
 
         assert_eq!(read_clean_shutdown(&StdDisk, dir.path()).unwrap(), None);
-        write_clean_shutdown(&StdDisk, dir.path(), 42).unwrap();
-        let expected = Some(CleanShutdown { broker_epoch: Some(42) });
-        assert_eq!(read_clean_shutdown(&StdDisk, dir.path()).unwrap(), expected);
+        let kafka = CleanShutdown { broker_epoch: Some(42), ..CleanShutdown::default() };
+        let ours = CleanShutdown { clean_since: Some(7), directories: Some(2), ..kafka };
+        for mark in [kafka, ours] {
+            write_clean_shutdown(&StdDisk, dir.path(), mark).unwrap();
+            assert_eq!(read_clean_shutdown(&StdDisk, dir.path()).unwrap(), Some(mark));
+        }
         std::fs::write(dir.path().join(CLEAN_SHUTDOWN_FILE), "").unwrap();
         assert_eq!(read_clean_shutdown(&StdDisk, dir.path()).unwrap(), Some(CleanShutdown::default()));
         remove_clean_shutdown(&StdDisk, dir.path()).unwrap();

@@ -110,6 +110,8 @@ pub enum Verdict {
         partition_epoch: i32,
         /// Leader epoch of the answer.
         leader_epoch: i32,
+        /// See [`InSync::assign`].
+        eligible_min_isr: i32,
     },
     /// The controller knows this epoch and did not do it: the committed set stands.
     NotDone,
@@ -125,6 +127,7 @@ pub struct InSync {
     rule: LagRule,
     followers: BTreeMap<i32, Follower>,
     committed: Vec<i32>,
+    eligible_min: usize,
     pending: Option<(Change, Proposal)>,
     proposals: u64,
 }
@@ -132,17 +135,20 @@ pub struct InSync {
 impl InSync {
     /// No replicas: this broker does not lead.
     pub fn new(rule: LagRule) -> InSync {
-        InSync { rule, followers: BTreeMap::new(), committed: Vec::new(), pending: None, proposals: 0 }
+        InSync { rule, followers: BTreeMap::new(), committed: Vec::new(), eligible_min: 0, pending: None, proposals: 0 }
     }
 
-    /// Takes replicas and in-sync replicas from the controller. A pending proposal is void.
-    pub fn assign(&mut self, replicas: &[i32], isr: &[i32]) {
+    /// Takes replicas and in-sync replicas from the controller. A pending proposal is void. `eligible_min_isr` is the
+    /// `min.insync.replicas` by which the controller counts replicas as eligible that left: with fewer in sync nothing
+    /// may be committed, whatever this broker knows of the setting. 0 or less: nobody is eligible.
+    pub fn assign(&mut self, replicas: &[i32], isr: &[i32], eligible_min_isr: i32) {
         self.followers.retain(|id, _| replicas.contains(id));
         for id in replicas.iter().filter(|id| **id != self.rule.local) {
             self.followers.entry(*id).or_insert_with(Follower::unknown);
         }
         self.committed = isr.to_vec();
         self.committed.sort_unstable();
+        self.eligible_min = usize::try_from(eligible_min_isr).unwrap_or(0);
         self.pending = None;
     }
 
@@ -150,6 +156,7 @@ impl InSync {
     pub fn clear(&mut self) {
         self.followers.clear();
         self.committed.clear();
+        self.eligible_min = 0;
         self.pending = None;
     }
 
@@ -188,9 +195,9 @@ impl InSync {
         &self.followers
     }
 
-    /// `min.insync.replicas`, or the number of replicas if that is less.
+    /// `min.insync.replicas`, or what the controller holds this leader to if that is more; at most the number of replicas.
     pub fn effective_min(&self, configured: i32) -> usize {
-        usize::try_from(configured).unwrap_or(0).min(self.followers.len() + 1)
+        usize::try_from(configured).unwrap_or(0).max(self.eligible_min).min(self.followers.len() + 1)
     }
 
     /// Notes a fetch; false if the broker is no replica of the partition.
@@ -257,9 +264,10 @@ impl InSync {
     }
 
     /// The controller committed `isr`.
-    pub fn commit(&mut self, isr: &[i32]) {
+    pub fn commit(&mut self, isr: &[i32], eligible_min_isr: i32) {
         self.committed = isr.to_vec();
         self.committed.sort_unstable();
+        self.eligible_min = usize::try_from(eligible_min_isr).unwrap_or(0);
         self.pending = None;
     }
 
@@ -288,7 +296,7 @@ mod tests {
 
     fn leader(isr: &[i32]) -> InSync {
         let mut in_sync = InSync::new(RULE);
-        in_sync.assign(&[1, 2, 3], isr);
+        in_sync.assign(&[1, 2, 3], isr, 0);
         in_sync.begin_epoch(0, false, Millis(100_000));
         in_sync
     }
@@ -328,7 +336,7 @@ mod tests {
         assert_eq!(in_sync.maximal_len(), 2);
         assert_eq!(high_watermark(&in_sync, 10, 900_000), 4);
         assert_eq!(in_sync.expand(3, -1, -1), None, "one proposal at a time");
-        in_sync.commit(&[2, 1]);
+        in_sync.commit(&[2, 1], 0);
         assert_eq!(in_sync.committed(), [1, 2]);
 
         assert_eq!(in_sync.shrink(10, Millis(130_000)), Some(Proposal { number: 2, isr: vec![1] }));
@@ -363,7 +371,7 @@ mod tests {
     fn a_new_epoch_gives_those_in_sync_time_and_no_one_else() {
         let mut in_sync = leader(&[1, 2]);
         fetch(&mut in_sync, 3, 10, 10, 100_000);
-        in_sync.assign(&[1, 2, 3], &[1, 2]);
+        in_sync.assign(&[1, 2, 3], &[1, 2], 0);
         in_sync.begin_epoch(10, true, Millis(200_000));
         assert_eq!(in_sync.followers()[&3].last_caught_up, None);
         assert_eq!(in_sync.shrink(11, Millis(230_000)), None);

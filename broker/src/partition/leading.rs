@@ -130,7 +130,7 @@ impl Partition {
 
     /// Moves the high watermark as far as the replicas in sync allow. Not while fewer than `min.insync.replicas` are.
     pub(super) fn advance(&self, state: &mut State, now: Now, woken: &mut Woken) {
-        if state.is_under_min_isr() {
+        if state.is_under_min_isr() && !mutants::is_on("committed-below-min-isr") {
             return;
         }
         let end = state.log.log_end_offset();
@@ -296,11 +296,11 @@ impl Partition {
         let state = &mut *guard;
         let Some(proposal) = state.in_sync.pending(number).cloned() else { return };
         match verdict {
-            Verdict::Accepted { isr, partition_epoch, leader_epoch } => {
+            Verdict::Accepted { isr, partition_epoch, leader_epoch, eligible_min_isr } => {
                 if leader_epoch != state.leader_epoch || partition_epoch < state.partition_epoch {
                     return;
                 }
-                state.in_sync.commit(&isr);
+                state.in_sync.commit(&isr, eligible_min_isr);
                 state.partition_epoch = partition_epoch;
                 tracing::info!(topic = &*self.topic, partition = self.index, ?isr, partition_epoch, "in-sync replicas");
                 self.keep_if_alone(state, woken);
@@ -465,8 +465,9 @@ impl Partition {
             Some(epoch) if epoch > state.leader_epoch => return Err(ReadError::UnknownEpoch),
             _ => {}
         }
-        // Before the controller's first word the log may be there, but nobody knows how far it is valid.
-        if state.leader.is_none() || (asker.only_leader && !self.is_leader(state)) {
+        // Before the controller's first word, and without a leader, the log may be there, but nobody knows how far it is
+        // valid: the replica may have lost its end, or its disk.
+        if state.leader.is_none_or(|leader| leader < 0) || (asker.only_leader && !self.is_leader(state)) {
             return Err(ReadError::NotLeaderOrFollower);
         }
         Ok(())

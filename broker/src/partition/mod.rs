@@ -7,6 +7,7 @@ pub mod follower;
 mod following;
 pub mod isr;
 mod leading;
+mod past;
 mod replicas;
 mod serving;
 mod storage;

@@ -15,6 +15,7 @@ use super::storage::{self, LogDirs, StorageError};
 use super::upkeep::Chores;
 use super::waiting::{Deadlines, Done, Joined, Parked, ParkedFetch};
 use super::*;
+use crate::cluster::json::DiskPast;
 use crate::log::{AppendOrigin, Verification};
 
 /// Pause before AlterPartition is sent again (Kafka 3.9: 50 ms).
@@ -196,6 +197,11 @@ impl Replicas {
         })
     }
 
+    /// What the log directories tell of the lives before this one.
+    pub fn disk_past(&self) -> DiskPast {
+        self.dirs.lock().past()
+    }
+
     /// Checks that the log directories belong to this cluster and broker, and writes it into those that belong to none.
     pub fn claim(&self, cluster_id: &str) -> Result<(), StorageError> {
         let (disk, broker) = (self.shared.disk.as_ref(), self.shared.settings.broker);
@@ -210,6 +216,7 @@ impl Replicas {
     /// The broker epoch of the current registration, told to leaders and to the controller.
     pub fn set_broker_epoch(&self, epoch: i64) {
         self.broker_epoch.store(epoch, Ordering::Relaxed);
+        self.dirs.lock().begin_life(self.shared.disk.as_ref(), epoch);
     }
 
     /// The broker epoch; -1 before the first registration.
@@ -504,7 +511,7 @@ impl Replicas {
     }
 
     pub(super) fn fail_dir(&self, dir: &std::path::Path, woken: &mut Woken, effects: &mut Vec<Effect>) {
-        if !self.dirs.lock().fail(dir) {
+        if !self.dirs.lock().fail(self.shared.disk.as_ref(), dir) {
             return;
         }
         for partition in self.all() {

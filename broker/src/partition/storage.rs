@@ -9,11 +9,13 @@ use common::id::TopicPartition;
 use common::time::{Millis, Now};
 use thiserror::Error;
 
+use super::past::{self, DirPast, Kept};
 use super::{Opened, Shared};
+use crate::cluster::json::DiskPast;
 use crate::log::checkpoints::{
-    CLEAN_SHUTDOWN_FILE, CLEANER_OFFSET_FILE, HIGH_WATERMARK_FILE, LOG_START_OFFSET_FILE, MetaProperties,
-    RECOVERY_POINT_FILE, read_clean_shutdown, read_meta_properties, read_offsets, remove_clean_shutdown,
-    write_clean_shutdown, write_meta_properties, write_offsets,
+    CLEAN_SHUTDOWN_FILE, CLEANER_OFFSET_FILE, CleanShutdown, HIGH_WATERMARK_FILE, LOG_START_OFFSET_FILE,
+    MetaProperties, RECOVERY_POINT_FILE, read_clean_shutdown, read_meta_properties, read_offsets,
+    remove_clean_shutdown, write_clean_shutdown, write_meta_properties, write_offsets,
 };
 use crate::log::{Log, LogConfig, LogError, OpenState, is_deleted_dir, remove_deleted_dir};
 
@@ -72,6 +74,10 @@ pub(super) struct LogDirs {
     dirs: Vec<LogDir>,
     /// Directories of deleted partitions, and when they may be removed.
     deleted: Vec<(Millis, PathBuf)>,
+    /// What they told of the lives before.
+    past: DiskPast,
+    /// That was written down.
+    is_kept: bool,
 }
 
 /// A partition found at the start.
@@ -82,7 +88,7 @@ pub(super) struct Loaded {
 
 /// What the checkpoints of one log directory say.
 struct Checkpointed {
-    clean_shutdown: bool,
+    clean_shutdown: Option<CleanShutdown>,
     recovery_points: BTreeMap<TopicPartition, i64>,
     start_offsets: BTreeMap<TopicPartition, i64>,
     high_watermarks: BTreeMap<TopicPartition, i64>,
@@ -96,13 +102,18 @@ impl LogDirs {
         config: impl Fn(&str) -> LogConfig,
         now: Now,
     ) -> Result<(LogDirs, Vec<Loaded>), StorageError> {
-        let mut dirs = LogDirs { dirs: Vec::new(), deleted: Vec::new() };
+        let mut dirs = LogDirs { dirs: Vec::new(), deleted: Vec::new(), past: DiskPast::default(), is_kept: false };
+        let mut pasts = Vec::new();
         let mut all: BTreeMap<TopicPartition, Loaded> = BTreeMap::new();
         for path in &shared.settings.log_dirs {
             let (loaded, is_failed) = match dirs.load_dir(shared, path, &config, now) {
-                Ok(loaded) => (loaded, false),
+                Ok((loaded, past)) => {
+                    pasts.push(past);
+                    (loaded, false)
+                }
                 Err(error @ LogError::Io { .. }) => {
                     tracing::error!(dir = %path.display(), %error, "log directory failed");
+                    pasts.push(DirPast::default());
                     (Vec::new(), true)
                 }
                 Err(error) => return Err(error.into()),
@@ -119,6 +130,7 @@ impl LogDirs {
         if dirs.dirs.iter().all(|dir| dir.is_failed) {
             return Err(StorageError::NoneUsable);
         }
+        dirs.past = past::combine(&pasts, shared.disk.memory_id().as_deref());
         Ok((dirs, all.into_values().collect()))
     }
 
@@ -128,7 +140,7 @@ impl LogDirs {
         path: &Path,
         config: impl Fn(&str) -> LogConfig,
         now: Now,
-    ) -> Result<Vec<Loaded>, LogError> {
+    ) -> Result<(Vec<Loaded>, DirPast), LogError> {
         let disk = &shared.disk;
         if disk.read_dir(path).is_err() {
             disk.create_dir_all(path).map_err(LogError::io("create", path))?;
@@ -138,7 +150,8 @@ impl LogDirs {
             }
         }
         let checkpointed = Checkpointed::read(disk.as_ref(), path)?;
-        if checkpointed.clean_shutdown {
+        let past = DirPast::read(disk.as_ref(), path, checkpointed.clean_shutdown);
+        if checkpointed.clean_shutdown.is_some() {
             remove_clean_shutdown(disk.as_ref(), path)?;
         }
         let mut loaded = Vec::new();
@@ -163,7 +176,7 @@ impl LogDirs {
             let opened = Opened { log, log_dir: path.to_owned(), topic_id, high_watermark, first_dirty_offset };
             loaded.push(Loaded { partition, opened });
         }
-        Ok(loaded)
+        Ok((loaded, past))
     }
 
     /// The directory for a new partition: the usable one with the fewest. `None` if none is left.
@@ -182,16 +195,42 @@ impl LogDirs {
     }
 
     /// A directory failed; false if that was known.
-    pub(super) fn fail(&mut self, log_dir: &Path) -> bool {
-        match self.dirs.iter_mut().find(|dir| dir.path == log_dir) {
-            Some(dir) => !std::mem::replace(&mut dir.is_failed, true),
-            None => false,
-        }
+    pub(super) fn fail(&mut self, disk: &dyn Disk, log_dir: &Path) -> bool {
+        let Some(dir) = self.dirs.iter_mut().find(|dir| dir.path == log_dir) else { return false };
+        past::doubt(disk, log_dir);
+        !std::mem::replace(&mut dir.is_failed, true)
     }
 
     /// True if some directory failed: a partition that is not here may be there.
     pub(super) fn has_failed(&self) -> bool {
         self.dirs.iter().any(|dir| dir.is_failed)
+    }
+
+    /// What they told of the lives before this one.
+    pub(super) fn past(&self) -> DiskPast {
+        self.past
+    }
+
+    /// The broker is registered, with its first epoch of this life or a later one: what was to be counted from then is
+    /// known, and each directory is told that it is kept.
+    pub(super) fn begin_life(&mut self, disk: &dyn Disk, broker_epoch: i64) {
+        let clean_since = *self.past.clean_since.get_or_insert(broker_epoch);
+        let since = *self.past.kept_since.get_or_insert(broker_epoch);
+        if std::mem::replace(&mut self.is_kept, true) {
+            return;
+        }
+        let kept = Kept { since, directories: self.dirs.len(), clean_since, memory: disk.memory_id() };
+        for dir in self.usable() {
+            if let Err(error) = past::keep(disk, dir, &kept) {
+                tracing::warn!(dir = %dir.display(), %error, "the next start will take the log directory for a new one");
+            }
+        }
+    }
+
+    /// The mark of a clean stop.
+    pub(super) fn clean_mark(&self, broker_epoch: i64) -> CleanShutdown {
+        let directories = Some(self.dirs.len());
+        CleanShutdown { broker_epoch: Some(broker_epoch), clean_since: self.past.clean_since, directories }
     }
 
     /// Every directory, and whether it failed.
@@ -226,7 +265,7 @@ impl Checkpointed {
             other => other,
         };
         Ok(Checkpointed {
-            clean_shutdown: read_clean_shutdown(disk, dir)?.is_some(),
+            clean_shutdown: read_clean_shutdown(disk, dir)?,
             recovery_points: offsets(RECOVERY_POINT_FILE)?,
             start_offsets: offsets(LOG_START_OFFSET_FILE)?,
             high_watermarks: offsets(HIGH_WATERMARK_FILE)?,
@@ -236,7 +275,7 @@ impl Checkpointed {
 
     fn open_state(&self, partition: &TopicPartition) -> OpenState {
         OpenState {
-            clean_shutdown: self.clean_shutdown,
+            clean_shutdown: self.clean_shutdown.is_some(),
             recovery_point: self.recovery_points.get(partition).copied().unwrap_or(0),
             log_start_offset: self.start_offsets.get(partition).copied().unwrap_or(0),
             compacted_to: self.compacted.get(partition).copied().unwrap_or(0),
@@ -295,8 +334,8 @@ pub(super) fn write_checkpoint(
 }
 
 /// Marks a log directory as cleanly closed; the last thing done to it.
-pub(super) fn mark_clean(disk: &dyn Disk, log_dir: &Path, broker_epoch: i64) -> Result<(), LogError> {
-    write_clean_shutdown(disk, log_dir, broker_epoch)
+pub(super) fn mark_clean(disk: &dyn Disk, log_dir: &Path, mark: CleanShutdown) -> Result<(), LogError> {
+    write_clean_shutdown(disk, log_dir, mark)
         .inspect_err(|error| tracing::warn!(%error, file = CLEAN_SHUTDOWN_FILE, "the next start will check all logs"))
 }
 

@@ -153,6 +153,7 @@ impl World {
             leader: self.leader,
             leader_epoch: self.leader_epoch,
             partition_epoch: self.partition_epoch,
+            eligible_min_isr: 0,
             isr: self.isr.clone(),
             replicas: self.brokers(),
             adding: vec![],
@@ -300,7 +301,7 @@ impl World {
             self.isr.clone_from(&change.isr);
             self.partition_epoch += 1;
             let (isr, partition_epoch) = (self.isr.clone(), self.partition_epoch);
-            Verdict::Accepted { isr, partition_epoch, leader_epoch: self.leader_epoch }
+            Verdict::Accepted { isr, partition_epoch, leader_epoch: self.leader_epoch, eligible_min_isr: 0 }
         };
         IsrAnswer { topic: TopicName::Id(change.topic_id), partition: change.partition, verdict }
     }

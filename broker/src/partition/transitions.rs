@@ -23,6 +23,8 @@ pub struct NewState {
     pub partition_epoch: i32,
     /// In-sync replicas.
     pub isr: Vec<i32>,
+    /// Below so many in-sync replicas nothing may be committed, whatever the topic's setting says here; 0: only that counts.
+    pub eligible_min_isr: i32,
     /// All replicas.
     pub replicas: Vec<i32>,
     /// Replicas that a reassignment adds.
@@ -132,7 +134,7 @@ impl Partition {
             state.log.assign_epoch_start_offset(new.leader_epoch, start);
         }
         state.adding.clone_from(&new.adding);
-        state.in_sync.assign(&new.replicas, &new.isr);
+        state.in_sync.assign(&new.replicas, &new.isr, new.eligible_min_isr);
         if is_new_epoch {
             state.in_sync.begin_epoch(start, was_leader, now.mono);
             state.leader_epoch = new.leader_epoch;

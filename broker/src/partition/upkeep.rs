@@ -366,8 +366,10 @@ impl Replicas {
             }
         }
         unclean.extend(woken.failed_dirs);
-        for dir in self.dirs.lock().usable().filter(|dir: &&PathBuf| !unclean.contains::<Path>(dir)) {
-            if let Err(error) = storage::mark_clean(self.shared.disk.as_ref(), dir, self.broker_epoch()) {
+        let dirs = self.dirs.lock();
+        let mark = dirs.clean_mark(self.broker_epoch());
+        for dir in dirs.usable().filter(|dir: &&PathBuf| !unclean.contains::<Path>(dir)) {
+            if let Err(error) = storage::mark_clean(self.shared.disk.as_ref(), dir, mark) {
                 tracing::warn!(dir = %dir.display(), %error, "the next start will check all logs");
             }
         }

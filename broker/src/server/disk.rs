@@ -57,6 +57,11 @@ pub fn lock_log_dirs(dirs: &[String]) -> anyhow::Result<Vec<File>> {
 pub struct StdDisk;
 
 impl Disk for StdDisk {
+    fn memory_id(&self) -> Option<String> {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+    }
+
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).create(create).truncate(false).open(path)?;
         Ok(Arc::new(StdFile(file)))

@@ -139,6 +139,8 @@ struct State {
     changes_left: Option<u64>,
     /// Counts every change, for the trace.
     changes: u64,
+    /// How often power was lost.
+    boots: u64,
     /// There is no room: what makes a file longer, or a new one, is refused.
     is_full: bool,
     /// The next sync of a file fails.
@@ -167,6 +169,7 @@ impl Default for SimDisk {
             clock: WallMillis(0),
             changes_left: None,
             changes: 0,
+            boots: 0,
             is_full: false,
             fails_sync: false,
             has_refused: false,
@@ -263,6 +266,7 @@ impl SimDisk {
             }
         }
         state.forget_unnamed();
+        state.boots += 1;
     }
 }
 
@@ -379,6 +383,10 @@ fn index(position: u64) -> io::Result<usize> {
 }
 
 impl Disk for SimDisk {
+    fn memory_id(&self) -> Option<String> {
+        Some(self.state().boots.to_string())
+    }
+
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.state();
         let inode = match state.find(path) {

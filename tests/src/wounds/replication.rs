@@ -5,6 +5,7 @@ use super::{
     Case, Script, broker, controller, cut_off, heal, host, in_sync, moment, new_partition_leader, numbers,
     one_partition, one_partition_and_a_client, partition, wait, znode,
 };
+use crate::sim::disk::SimDisk;
 use crate::sim::scenario::Run;
 use crate::sim::world::{Host, Program, Role, SECOND, Store, World};
 use broker::api::Handled;
@@ -89,6 +90,27 @@ pub const CASES: &[Case] = &[
         script: Script::Cluster(one_partition, the_last_replica_loses_power),
         off: &["alone-without-fsync"],
         seeds: 80,
+    },
+    Case {
+        name: "who left the last one standing leads when that one is gone for good",
+        known: "KIP-966: the in-sync replicas are one that never returns, and another has all that was acknowledged",
+        script: Script::Cluster(one_partition, the_last_replica_is_gone),
+        off: &["eligible-not-elected", "committed-below-min-isr"],
+        seeds: 40,
+    },
+    Case {
+        name: "who left the last one standing and then lost power does not lead",
+        known: "KIP-966: a replica is eligible only as long as it has what it had",
+        script: Script::Cluster(one_partition, the_eligible_replica_loses_power),
+        off: &["unclean-stays-eligible"],
+        seeds: 80,
+    },
+    Case {
+        name: "the last one standing does not lead from an empty disk",
+        known: "Kafka before KIP-966: the only in-sync replica comes back with an empty disk, leads, and all others cut their logs",
+        script: Script::Cluster(one_partition, the_last_replica_is_emptied),
+        off: &["empty-disk-trusted"],
+        seeds: 4,
     },
     Case {
         name: "a replica that lost the end of a segment and not the next one has no hole",
@@ -354,6 +376,98 @@ fn the_last_replica_loses_power(run: &mut Run, rng: &mut Rng) -> Result<(), Stri
             run.world.start(host);
         }
     }
+    Ok(())
+}
+
+/// Leader and the two others, with everybody in sync; the first of the others dies and leaves the in-sync replicas.
+fn down_to_two(run: &mut Run, rng: &mut Rng) -> Result<[i32; 3], String> {
+    in_sync(run, 3)?;
+    let leader = new_partition_leader(run, None)?;
+    let others: Vec<i32> = [1, 2, 3].into_iter().filter(|id| *id != leader).collect();
+    let (first, second) = if rng.bool() { (others[0], others[1]) } else { (others[1], others[0]) };
+    run.world.kill(broker(&run.world, first));
+    in_sync(run, 2)?;
+    wait(run, rng.u64(100..1_000))?;
+    Ok([leader, first, second])
+}
+
+/// One replica dies, another is cut off or stopped in order; the third is alone for a while and then gone.
+fn the_last_replica_is_gone(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
+    for _ in 0..3 {
+        let [leader, first, second] = down_to_two(run, rng)?;
+        let (last, away) = (broker(&run.world, leader), broker(&run.world, second));
+        // The controller must hear of it from the leader, and move the lead to no one it cannot reach.
+        let preferred = numbers(&znode(&run.world, "/brokers/topics/a").unwrap_or_default(), "0");
+        let can_be_cut = controller(&run.world) != Some(second) && preferred.first() == Some(&leader);
+        let is_stopped = rng.bool() || !can_be_cut;
+        if is_stopped {
+            run.world.act(away, |program, ctx| {
+                if let Program::Broker(process) = program {
+                    process.begin_shutdown(ctx);
+                }
+            });
+        } else {
+            // From the leader alone: it lags behind, and is there when the leader is gone.
+            run.world.core.network.cut(away, last);
+            run.world.core.network.cut(last, away);
+        }
+        in_sync(run, 1)?;
+        wait(run, rng.u64(100..3_000))?;
+        run.world.kill(last);
+        if is_stopped {
+            run.run_until("it has stopped", 60 * SECOND, |world| !world.machine(away).is_running)?;
+            run.world.start(away);
+        }
+        run.run_until("the eligible one leads", 30 * SECOND, |world| partition(world).0 == Some(second))?;
+        run.world.core.mend(away, last);
+        run.world.core.mend(last, away);
+        run.world.start(broker(&run.world, first));
+        in_sync(run, 2)?;
+        run.world.start(last);
+    }
+    Ok(())
+}
+
+/// One replica dies, another loses power with what it did not sync; the third dies, and comes back later than the other.
+fn the_eligible_replica_loses_power(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
+    let [leader, first, second] = down_to_two(run, rng)?;
+    let (last, away) = (broker(&run.world, leader), broker(&run.world, second));
+    run.world.power_off(away);
+    in_sync(run, 1)?;
+    wait(run, rng.u64(100..1_000))?;
+    run.world.kill(last);
+    run.world.start(away);
+    wait(run, rng.u64(10_000..20_000))?;
+    if let Some(leader) = partition(&run.world).0 {
+        return Err(format!("broker {leader} leads, which lost records"));
+    }
+    run.world.start(last);
+    run.run_until("the last one leads again", 30 * SECOND, |world| partition(world).0 == Some(leader))?;
+    run.world.start(broker(&run.world, first));
+    Ok(())
+}
+
+/// One replica dies, another is stopped in order; the third dies and comes back first, with an empty disk.
+fn the_last_replica_is_emptied(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
+    let [leader, first, second] = down_to_two(run, rng)?;
+    let (last, away) = (broker(&run.world, leader), broker(&run.world, second));
+    run.world.act(away, |program, ctx| {
+        if let Program::Broker(process) = program {
+            process.begin_shutdown(ctx);
+        }
+    });
+    in_sync(run, 1)?;
+    run.run_until("it has stopped", 60 * SECOND, |world| !world.machine(away).is_running)?;
+    run.world.kill(last);
+    run.world.core.machines[last.0].store = Store::Disk(SimDisk::default());
+    run.world.start(last);
+    wait(run, rng.u64(10_000..20_000))?;
+    if let Some(leader) = partition(&run.world).0 {
+        return Err(format!("broker {leader} leads, which has nothing"));
+    }
+    run.world.start(away);
+    run.run_until("the eligible one leads", 30 * SECOND, |world| partition(world).0 == Some(second))?;
+    run.world.start(broker(&run.world, first));
     Ok(())
 }
 

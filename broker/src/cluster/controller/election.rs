@@ -1,6 +1,7 @@
 //! Who should lead a partition and who is in sync, given who is alive. Pure: looks at the mirror and says what should
 //! stand in the state znode; writes nothing.
 
+use super::eligible::{Trust, effective_min, is_less_than_it_was, trust};
 use super::mirror::{Mirror, PartitionMirror};
 use crate::cluster::image::NO_LEADER;
 use crate::cluster::json::PartitionState;
@@ -20,7 +21,7 @@ pub(crate) enum Wish {
 pub(crate) enum Verdict {
     /// Everything is as it should be.
     Keep,
-    /// This should stand in the state znode.
+    /// This should stand in the state znode, with the eligibility that follows from it.
     Write(PartitionState),
     /// No in-sync replica is alive; whether another may lead depends on the topic's setting, which is not known yet.
     NeedsUncleanSetting,
@@ -37,6 +38,8 @@ pub(crate) struct Case<'a> {
     pub(crate) partition: &'a PartitionMirror,
     /// `unclean.leader.election.enable` of the topic.
     pub(crate) unclean: Option<bool>,
+    /// `min.insync.replicas` of the topic.
+    pub(crate) min_isr: Option<i32>,
     /// Epoch of this controller, to be written down.
     pub(crate) controller_epoch: i32,
 }
@@ -45,6 +48,12 @@ impl Case<'_> {
     /// The replica is one, and can be elected.
     fn is_online(&self, broker: i32) -> bool {
         self.is_replica(broker) && self.mirror.is_online(broker, self.topic, self.number)
+    }
+
+    /// The in-sync replica can be elected, and has all that it had when it became one.
+    fn is_whole(&self, state: &PartitionState, broker: i32) -> bool {
+        let then = state.eligibility.as_ref().and_then(|noted| noted.isr.get(&broker).copied());
+        self.is_online(broker) && trust(self.mirror, broker, then) == Some(Trust::Whole)
     }
 
     /// Replicas that a cancelled reassignment dropped may still be in the ISR, or lead.
@@ -56,7 +65,9 @@ impl Case<'_> {
     pub(crate) fn judge(&self) -> Verdict {
         let Some(state) = &self.partition.state else { return self.first_state() };
         let online = |&broker: &i32| self.is_online(broker);
-        let leader_stays = self.is_replica(state.leader) && self.mirror.can_stay(state.leader, self.topic, self.number);
+        let leader_stays = self.is_replica(state.leader)
+            && self.mirror.can_stay(state.leader, self.topic, self.number)
+            && !is_less_than_it_was(self.mirror, state);
         if leader_stays && self.mirror.shutting_down.contains(&state.leader) {
             return self.leave_shutting_down_leader(state);
         }
@@ -64,15 +75,67 @@ impl Case<'_> {
             // A leader that is itself not in the ISR cannot be; keep what stands there.
             let isr: Vec<i32> =
                 state.isr.iter().copied().filter(|broker| *broker == state.leader || online(broker)).collect();
-            return if isr.len() == state.isr.len() { Verdict::Keep } else { self.write(state, state.leader, isr) };
+            let is_right = isr.len() == state.isr.len() && self.is_minimum_right(state);
+            return if is_right { Verdict::Keep } else { self.write(state, state.leader, isr) };
         }
-        let in_sync =
-            |broker: &&i32| online(broker) && (state.isr.contains(broker) || mutants::is_on("elected-out-of-sync"));
-        if let Some(&leader) = self.partition.assignment.replicas.iter().find(in_sync) {
-            let isr = state.isr.iter().copied().filter(online).collect();
-            return self.write(state, leader, isr);
+        self.elect(state)
+    }
+
+    /// The leader holds to the setting as it was when the state was written. Who lowers it wants it to go on.
+    fn is_minimum_right(&self, state: &PartitionState) -> bool {
+        let (Some(noted), Some(min_isr)) = (&state.eligibility, self.min_isr) else { return true };
+        noted.min_isr == effective_min(min_isr, self.partition)
+    }
+
+    /// The leader is gone. Whoever is certain to have all that was acknowledged comes first: an in-sync replica whose log
+    /// is what it was, then one that is eligible. Then an in-sync replica whose machine went down, unless another in-sync one
+    /// may return whole: one that was left alone had synced its log. At last one that lost its disk, if no one better can
+    /// come back.
+    fn elect(&self, state: &PartitionState) -> Verdict {
+        let replicas = &self.partition.assignment.replicas;
+        let noted = state.eligibility.as_ref();
+        let in_sync = |least: Trust| {
+            let is_trusted = |broker: i32| {
+                let then = noted.and_then(|noted| noted.isr.get(&broker).copied());
+                trust(self.mirror, broker, then).is_some_and(|found| found >= least)
+            };
+            replicas.iter().copied().find(|broker| {
+                let is_in_sync = state.isr.contains(broker) || mutants::is_on("elected-out-of-sync");
+                is_in_sync && self.is_online(*broker) && is_trusted(*broker)
+            })
+        };
+        let write = |leader: i32| {
+            let isr = state.isr.iter().copied().filter(|broker| self.is_online(*broker)).collect();
+            self.write(state, leader, isr)
+        };
+        if let Some(leader) = in_sync(Trust::Whole) {
+            return write(leader);
         }
-        self.no_in_sync_replica(state)
+        let eligible = noted.into_iter().flat_map(|noted| &noted.eligible);
+        let of_eligible = |(&broker, &then): (&i32, &i64)| (broker, trust(self.mirror, broker, Some(then)));
+        let eligible: Vec<(i32, Option<Trust>)> = eligible.map(of_eligible).collect();
+        let is_eligible =
+            |broker: &&i32| self.is_online(**broker) && eligible.contains(&(**broker, Some(Trust::Whole)));
+        if let Some(&leader) = replicas.iter().find(is_eligible)
+            && !mutants::is_on("eligible-not-elected")
+        {
+            return self.write(state, leader, vec![leader]);
+        }
+        let may_be_whole = |trust: Option<Trust>| trust.is_none_or(|trust| trust == Trust::Whole);
+        let in_sync_may_return = state.isr.iter().any(|broker| {
+            let then = noted.and_then(|noted| noted.isr.get(broker).copied());
+            then.is_some() && may_be_whole(trust(self.mirror, *broker, then))
+        });
+        let eligible_may_return = eligible.iter().any(|(_, trust)| may_be_whole(*trust));
+        let least = match (in_sync_may_return, eligible_may_return) {
+            (true, _) => Trust::Whole,
+            (false, true) => Trust::Crashed,
+            (false, false) => Trust::Lost,
+        };
+        match in_sync(least) {
+            Some(leader) => write(leader),
+            None => self.no_in_sync_replica(state),
+        }
     }
 
     fn first_state(&self) -> Verdict {
@@ -85,6 +148,7 @@ impl Case<'_> {
             leader_epoch: 0,
             isr,
             recovering: false,
+            eligibility: None,
         })
     }
 
@@ -114,6 +178,7 @@ impl Case<'_> {
             leader_epoch: state.leader_epoch + 1,
             isr: vec![leader],
             recovering: true,
+            eligibility: None,
         })
     }
 
@@ -124,6 +189,7 @@ impl Case<'_> {
             leader_epoch: state.leader_epoch + i32::from(!mutants::is_on("leader-epoch-stays")),
             isr,
             recovering: state.recovering,
+            eligibility: None,
         })
     }
 
@@ -132,7 +198,7 @@ impl Case<'_> {
         let Some(state) = &self.partition.state else { return Verdict::Keep };
         match wish {
             Wish::Preferred => match self.partition.assignment.replicas.first() {
-                Some(&first) if first != state.leader && self.is_online(first) && state.isr.contains(&first) => {
+                Some(&first) if first != state.leader && self.is_whole(state, first) && state.isr.contains(&first) => {
                     self.write(state, first, state.isr.clone())
                 }
                 _ => Verdict::Keep,
@@ -166,7 +232,7 @@ impl Case<'_> {
         let leader = if target.contains(&state.leader) && self.is_online(state.leader) {
             state.leader
         } else {
-            match target.iter().copied().find(|&replica| self.is_online(replica)) {
+            match target.iter().copied().find(|&replica| self.is_whole(state, replica)) {
                 Some(leader) => leader,
                 None => return Verdict::Keep,
             }
@@ -181,7 +247,8 @@ mod tests {
     use super::*;
     use crate::cluster::assignment::Assignment;
     use crate::cluster::controller::mirror::LiveBroker;
-    use crate::cluster::json::BrokerRegistration;
+    use crate::cluster::json::{BrokerRegistration, DiskPast, Eligibility};
+    use std::collections::BTreeMap;
 
     fn mirror(live: &[i32], leaving: &[i32]) -> Mirror {
         let registration = BrokerRegistration {
@@ -190,6 +257,7 @@ mod tests {
             jmx_port: -1,
             timestamp_ms: 0,
             features: Default::default(),
+            past: None,
         };
         let broker = |&id: &i32| (id, LiveBroker { registration: registration.clone(), epoch: 1 });
         Mirror {
@@ -208,6 +276,7 @@ mod tests {
                 leader_epoch: 5,
                 isr: isr.to_vec(),
                 recovering: false,
+                eligibility: None,
             }),
             ..PartitionMirror::default()
         }
@@ -222,7 +291,7 @@ mod tests {
     }
 
     fn case<'a>(mirror: &'a Mirror, partition: &'a PartitionMirror, unclean: Option<bool>) -> Case<'a> {
-        Case { mirror, topic: "t", number: 0, partition, unclean, controller_epoch: 2 }
+        Case { mirror, topic: "t", number: 0, partition, unclean, min_isr: None, controller_epoch: 2 }
     }
 
     fn check(live: &[i32], leaving: &[i32], partition: PartitionMirror, expected: Option<(i32, &[i32])>) {
@@ -245,6 +314,67 @@ mod tests {
         check(&[2, 1], &[3], partition(&[3, 1, 2], 3, &[3, 1, 2]), Some((1, &[1, 2])));
         check(&[], &[3], partition(&[3, 1], 3, &[3, 1]), None);
         check(&[1], &[3], partition(&[1, 3], 1, &[1, 3]), Some((1, &[1])));
+    }
+
+    /// The leader of three replicas, 1, is gone with the in-sync replicas as noted: who is to lead, and the ISR then.
+    #[test]
+    fn whoever_certainly_has_everything_comes_first() {
+        // Id, epoch, clean and kept since.
+        type Live = (i32, i64, i64, i64);
+        let check = |live: &[Live], eligible: &[(i32, i64)], expected: Option<(i32, &[i32])>| {
+            let mut mirror = mirror(&live.iter().map(|live| live.0).collect::<Vec<_>>(), &[]);
+            for &(id, epoch, clean, kept) in live {
+                let known = mirror.brokers.get_mut(&id).unwrap();
+                known.epoch = epoch;
+                known.registration.past = Some(DiskPast { clean_since: Some(clean), kept_since: Some(kept) });
+            }
+            let mut partition = partition(&[1, 2, 3], 1, &[1]);
+            // It ended: what is registered now is another life.
+            mirror.unreachable.extend(live.iter().filter(|live| live.1 == 10).map(|live| live.0));
+            partition.state.as_mut().unwrap().eligibility = Some(Eligibility {
+                min_isr: 2,
+                isr: BTreeMap::from([(1, 10)]),
+                eligible: eligible.iter().copied().collect(),
+            });
+            partition.state.as_mut().unwrap().leader = NO_LEADER;
+            let verdict = case(&mirror, &partition, Some(false)).judge();
+            assert_eq!(outcome(verdict), expected.map(|(leader, isr)| (leader, isr.to_vec())), "{live:?} {eligible:?}");
+        };
+        let eligible = [(2, 20)];
+        // The eligible one, in the life it left in or in a later one of a clean past.
+        check(&[(2, 20, 20, 20)], &eligible, Some((2, &[2])));
+        check(&[(2, 40, 15, 15)], &eligible, Some((2, &[2])));
+        check(&[(1, 10, 10, 10), (2, 20, 20, 20)], &eligible, Some((2, &[2])));
+        // It crashed, or lost its disk: it is none.
+        check(&[(2, 40, 40, 20)], &eligible, None);
+        check(&[(2, 40, 40, 40), (3, 30, 30, 30)], &eligible, None);
+        // The in-sync one that is what it was comes before it, one that is not behind it.
+        check(&[(1, 50, 5, 5), (2, 20, 20, 20)], &eligible, Some((1, &[1])));
+        check(&[(1, 50, 50, 5), (2, 20, 20, 20)], &eligible, Some((2, &[2])));
+        check(&[(1, 50, 50, 5)], &eligible, Some((1, &[1])));
+        // One that lost its disk leads only if nobody better can come; it is not asked to, either.
+        let lost = mirror(&[1], &[]);
+        let mut waiting = partition(&[1, 2], NO_LEADER, &[1]);
+        let noted = Eligibility { min_isr: 2, isr: BTreeMap::from([(1, 0)]), eligible: BTreeMap::from([(2, 0)]) };
+        waiting.state.as_mut().unwrap().eligibility = Some(noted);
+        let mut known = lost.clone();
+        known.brokers.get_mut(&1).unwrap().registration.past = Some(DiskPast::default());
+        assert_eq!(case(&known, &waiting, Some(false)).grant(Wish::Preferred), Verdict::Keep);
+        check(&[(1, 50, 50, 50)], &eligible, None);
+        check(&[(1, 50, 50, 50), (2, 60, 60, 60)], &eligible, Some((1, &[1])));
+        check(&[(1, 50, 50, 50)], &[], Some((1, &[1])));
+    }
+
+    #[test]
+    fn a_leader_is_told_when_the_minimum_changes() {
+        let mirror = mirror(&[1], &[]);
+        let mut partition = partition(&[1, 2, 3], 1, &[1]);
+        let noted = Eligibility { min_isr: 2, isr: BTreeMap::from([(1, 1)]), eligible: BTreeMap::new() };
+        partition.state.as_mut().unwrap().eligibility = Some(noted);
+        for (min_isr, expected) in [(None, None), (Some(2), None), (Some(1), Some((1, vec![1])))] {
+            let case = Case { min_isr, ..case(&mirror, &partition, None) };
+            assert_eq!(outcome(case.judge()), expected, "{min_isr:?}");
+        }
     }
 
     #[test]

@@ -203,6 +203,7 @@ impl Reign {
             leader_epoch: proposal.leader_epoch,
             isr: proposal.isr.clone(),
             recovering: proposal.recovering,
+            eligibility: None,
         })
     }
 

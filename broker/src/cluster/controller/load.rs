@@ -109,7 +109,6 @@ impl Reign {
     }
 
     pub(super) fn on_broker(&mut self, broker: i32, result: ZkResult, io: &mut Io<'_>) {
-        let _ = io;
         let (data, stat) = match result {
             Ok(Response::GetData { data, stat }) => (data.unwrap_or_default(), stat),
             _ => return self.broker_gone(broker),
@@ -128,7 +127,12 @@ impl Reign {
         let is_same_life = known.is_some_and(|known| known.epoch == stat.czxid);
         if known.is_some() && !is_same_life {
             self.broker_gone(broker);
+            if self.is_loaded() {
+                // What follows from the end of its last life is decided first.
+                return self.ask(Question::Broker(broker), get(paths::broker(broker), true), io);
+            }
         }
+        self.mirror.last_epochs.remove(&broker);
         self.mirror.brokers.insert(broker, LiveBroker { registration, epoch: stat.czxid });
         if is_same_life {
             return self.tell_brokers();
@@ -141,9 +145,8 @@ impl Reign {
     }
 
     pub(super) fn broker_gone(&mut self, broker: i32) {
-        if self.mirror.brokers.remove(&broker).is_none() {
-            return;
-        }
+        let Some(left) = self.mirror.brokers.remove(&broker) else { return };
+        self.mirror.last_epochs.insert(broker, left.epoch);
         info!(broker, "broker left");
         self.mirror.shutting_down.remove(&broker);
         self.mirror.unreachable.remove(&broker);
@@ -199,6 +202,7 @@ impl Reign {
         };
         let has_no_id = record.topic_id.is_none();
         let added = self.mirror.merge_topic(&topic, record, stat.version);
+        self.read_settings(&topic, io);
         if !self.is_loaded() {
             for tp in added {
                 let request = get(paths::partition_state(&tp.0, tp.1), false);

@@ -64,10 +64,19 @@ pub(crate) struct TopicMirror {
     pub(crate) version: i32,
     pub(crate) layout: Layout,
     pub(crate) partitions: BTreeMap<i32, PartitionMirror>,
-    /// `unclean.leader.election.enable` in force, once it was needed.
-    pub(crate) unclean: Option<bool>,
-    /// It is being asked for.
-    pub(crate) unclean_asked: bool,
+    /// Settings in force, once they are read.
+    pub(crate) settings: Option<ElectionSettings>,
+    /// They are being read.
+    pub(crate) is_reading_settings: bool,
+}
+
+/// The settings of a topic that decide who leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ElectionSettings {
+    /// `unclean.leader.election.enable`.
+    pub(crate) unclean: bool,
+    /// `min.insync.replicas`.
+    pub(crate) min_isr: i32,
 }
 
 impl TopicMirror {
@@ -82,6 +91,8 @@ impl TopicMirror {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mirror {
     pub(crate) brokers: BTreeMap<i32, LiveBroker>,
+    /// Broker epochs of those that left, as long as they are not back.
+    pub(crate) last_epochs: BTreeMap<i32, i64>,
     /// Brokers that asked for a controlled shutdown: alive, but nothing is to be led by them any more.
     pub(crate) shutting_down: BTreeSet<i32>,
     /// Brokers that refuse connections though their session still lives.
@@ -156,8 +167,8 @@ impl Mirror {
             version,
             layout: Layout::Unknown,
             partitions: BTreeMap::new(),
-            unclean: None,
-            unclean_asked: false,
+            settings: None,
+            is_reading_settings: false,
         });
         topic.version = version;
         topic.id = record.topic_id.or(topic.id);

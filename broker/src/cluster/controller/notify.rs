@@ -2,6 +2,7 @@
 //! (StopReplica). Remembers partitions, not messages: a message is made when it can be sent, from what is then true, so a
 //! slow broker is told once and the last word. One request at a time is on its way to a broker.
 
+use super::eligible::is_less_than_it_was;
 use super::mirror::{Mirror, Tp};
 use crate::cluster::image::LEADER_DURING_DELETE;
 use crate::outbox::PeerAddress;
@@ -267,7 +268,8 @@ impl Teller<'_> {
         let partition = self.mirror.partition(tp)?;
         let state = partition.state.as_ref()?;
         let assignment = &partition.assignment;
-        if !assignment.replicas.contains(&self.broker) {
+        // A leader that is to lose its lead must not be told of it once more; all are told who leads then.
+        if !assignment.replicas.contains(&self.broker) || is_less_than_it_was(self.mirror, state) {
             return None;
         }
         Some(LeaderAndIsrPartitionState {
@@ -282,6 +284,7 @@ impl Teller<'_> {
             removing_replicas: assignment.removing.clone(),
             is_new,
             leader_recovery_state: i8::from(state.recovering),
+            eligible_min_isr: state.eligible_min_isr(),
             ..Default::default()
         })
     }
@@ -355,6 +358,11 @@ impl Teller<'_> {
                 .iter()
                 .copied()
                 .filter(|&replica| !self.mirror.is_online(replica, topic, number))
+                .collect(),
+            eligible_leader_replicas: state
+                .eligibility
+                .iter()
+                .flat_map(|eligibility| eligibility.eligible.keys().copied())
                 .collect(),
             ..Default::default()
         })

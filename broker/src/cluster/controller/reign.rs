@@ -6,7 +6,7 @@ use super::admin::Admin;
 use super::deletion::Deletion;
 use super::election::{Case, Verdict, Wish};
 use super::isr::IsrRequests;
-use super::mirror::{Mirror, Tp};
+use super::mirror::{ElectionSettings, Mirror, Tp};
 use super::notify::{Channel, Flight, Message, Teller};
 use super::topic_writes::TopicWrites;
 use super::writes::{Cause, StateWrite, Writes};
@@ -45,7 +45,7 @@ pub(super) enum Question {
     LogDirEvent(String),
     Preferred,
     Reassignment,
-    /// The settings of a topic, for `unclean.leader.election.enable`.
+    /// The settings of a topic that decide who leads.
     Settings(String),
     /// A batch of state changes.
     States(u64),
@@ -99,6 +99,10 @@ pub(super) struct Reign {
     is_deposed: bool,
     /// Brokers that were seen dead before the reign began.
     gone: BTreeSet<i32>,
+    /// `min.insync.replicas` that is set in ZooKeeper for all brokers.
+    default_min_isr: Option<i32>,
+    /// Topics whose settings changed and are to be read.
+    unread: BTreeSet<String>,
     /// Partitions to look at.
     pub(super) dirty: BTreeSet<Tp>,
     pub(super) wishes: BTreeMap<Tp, Wish>,
@@ -138,6 +142,8 @@ impl Reign {
             is_loaded: false,
             is_deposed: false,
             gone: BTreeSet::new(),
+            default_min_isr: None,
+            unread: BTreeSet::new(),
             dirty: BTreeSet::new(),
             wishes: BTreeMap::new(),
             writes: Writes::default(),
@@ -321,6 +327,9 @@ impl Reign {
         if !self.is_loaded || self.is_deposed {
             return;
         }
+        for topic in std::mem::take(&mut self.unread) {
+            self.read_settings(&topic, io);
+        }
         self.apply_deletion_marks(io);
         self.progress_node_reassignment(io);
         while let Some(tp) = self.dirty.pop_first() {
@@ -348,12 +357,13 @@ impl Reign {
             topic: &tp.0,
             number: tp.1,
             partition,
-            unclean: topic.unclean,
+            unclean: topic.settings.map(|settings| settings.unclean),
+            min_isr: topic.settings.map(|settings| settings.min_isr),
             controller_epoch: self.epoch,
         };
         match case.judge() {
             Verdict::Write(state) => return self.decide(tp, state, Cause::Decision),
-            Verdict::NeedsUncleanSetting => return self.ask_unclean(&tp.0, io),
+            Verdict::NeedsUncleanSetting => return self.read_settings(&tp.0, io),
             Verdict::NobodyAlive => {
                 debug!(topic = tp.0, partition = tp.1, "no replica of a new partition is alive");
                 return;
@@ -379,17 +389,22 @@ impl Reign {
         }
     }
 
-    /// Writes a decision down.
-    pub(super) fn decide(&mut self, tp: &Tp, state: PartitionState, cause: Cause) {
+    /// Writes a decision down, with who is eligible from then on.
+    pub(super) fn decide(&mut self, tp: &Tp, mut state: PartitionState, cause: Cause) {
+        let Some(topic) = self.mirror.topics.get(&tp.0) else { return };
+        let Some(partition) = topic.partitions.get(&tp.1) else { return };
+        let min_isr = topic.settings.map(|settings| settings.min_isr);
+        state.eligibility = super::eligible::next(&self.mirror, partition, &state, min_isr);
         let Some(partition) = self.mirror.partition_mut(tp) else { return };
         partition.is_busy = true;
         let version = partition.state.as_ref().map(|_| partition.version);
         self.writes.push(StateWrite { tp: tp.clone(), state, version, cause });
     }
 
-    fn ask_unclean(&mut self, topic: &str, io: &mut Io<'_>) {
+    /// Reads the settings of a topic if they are not known.
+    pub(super) fn read_settings(&mut self, topic: &str, io: &mut Io<'_>) {
         let Some(mirror) = self.mirror.topics.get_mut(topic) else { return };
-        if !std::mem::replace(&mut mirror.unclean_asked, true) {
+        if mirror.settings.is_none() && !std::mem::replace(&mut mirror.is_reading_settings, true) {
             self.ask(Question::Settings(topic.to_owned()), get(paths::config("topics", topic), false), io);
         }
     }
@@ -401,22 +416,37 @@ impl Reign {
             }
             _ => BTreeMap::new(),
         };
-        let own = settings.get("unclean.leader.election.enable").map(|value| value.trim().eq_ignore_ascii_case("true"));
+        let own = |name: &str| settings.get(name).map(|value| value.trim());
+        let unclean = own("unclean.leader.election.enable").map(|value| value.eq_ignore_ascii_case("true"));
+        let min_isr = own("min.insync.replicas").and_then(|value| value.parse().ok());
         let Some(mirror) = self.mirror.topics.get_mut(topic) else { return };
-        mirror.unclean = Some(own.unwrap_or(io.config.unclean_leader_election));
-        mirror.unclean_asked = false;
-        self.dirty.extend(mirror.partitions.keys().map(|&number| (topic.to_owned(), number)));
+        mirror.settings = Some(ElectionSettings {
+            unclean: unclean.unwrap_or(io.config.unclean_leader_election),
+            min_isr: min_isr.or(self.default_min_isr).unwrap_or(io.config.min_insync_replicas),
+        });
+        mirror.is_reading_settings = false;
+        // All others are as they should be, whatever the settings are.
+        let depends = mirror.partitions.iter().filter(|(_, partition)| {
+            partition.state.as_ref().is_some_and(|state| state.leader < 0 || state.eligibility.is_some())
+        });
+        self.dirty.extend(depends.map(|(&number, _)| (topic.to_owned(), number)));
     }
 
     /// The settings of a topic changed: what was known of them counts no more.
     pub(super) fn on_settings_changed(&mut self, topic: &str) {
-        let Some(mirror) = self.mirror.topics.get_mut(topic) else { return };
-        mirror.unclean = None;
-        let leaderless = mirror
-            .partitions
-            .iter()
-            .filter(|(_, partition)| partition.state.as_ref().is_some_and(|state| state.leader < 0));
-        self.dirty.extend(leaderless.map(|(&number, _)| (topic.to_owned(), number)));
+        if let Some(mirror) = self.mirror.topics.get_mut(topic) {
+            mirror.settings = None;
+            mirror.is_reading_settings = false;
+            self.unread.insert(topic.to_owned());
+        }
+    }
+
+    /// `min.insync.replicas` for topics that do not set it, in ZooKeeper; `None` if the broker's own counts.
+    pub(super) fn set_default_min_isr(&mut self, min_isr: Option<i32>) {
+        if std::mem::replace(&mut self.default_min_isr, min_isr) != min_isr {
+            let topics: Vec<String> = self.mirror.topics.keys().cloned().collect();
+            topics.iter().for_each(|topic| self.on_settings_changed(topic));
+        }
     }
 
     fn pump(&mut self, io: &mut Io<'_>) {

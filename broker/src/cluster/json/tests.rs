@@ -32,6 +32,7 @@ fn broker_registrations() {
             jmx_port: -1,
             timestamp_ms: 1795270125486,
             features: BTreeMap::new(),
+            past: None,
         },
         BrokerRegistration::decode,
         BrokerRegistration::encode,
@@ -47,6 +48,21 @@ fn broker_registrations() {
             jmx_port: 9999,
             timestamp_ms: 1,
             features: BTreeMap::new(),
+            past: None,
+        },
+        BrokerRegistration::decode,
+        BrokerRegistration::encode,
+    );
+    let of_ours = r#"{"features":{},"listener_security_protocol_map":{},"endpoints":[],"jmx_port":-1,"port":-1,"host":null,"version":5,"timestamp":"1","log_dirs":{"clean_since":-1,"kept_since":7}}"#;
+    check(
+        of_ours,
+        BrokerRegistration {
+            endpoints: Vec::new(),
+            rack: None,
+            jmx_port: -1,
+            timestamp_ms: 1,
+            features: BTreeMap::new(),
+            past: Some(DiskPast { clean_since: None, kept_since: Some(7) }),
         },
         BrokerRegistration::decode,
         BrokerRegistration::encode,
@@ -91,7 +107,8 @@ fn topics() {
 
 #[test]
 fn partition_states() {
-    let state = PartitionState { controller_epoch: 1, leader: 1, leader_epoch: 0, isr: vec![1, 0], recovering: false };
+    let (controller_epoch, leader, leader_epoch, isr) = (1, 1, 0, vec![1, 0]);
+    let state = PartitionState { controller_epoch, leader, leader_epoch, isr, recovering: false, eligibility: None };
     check(
         r#"{"controller_epoch":1,"leader":1,"version":1,"leader_epoch":0,"isr":[1,0]}"#,
         state.clone(),
@@ -100,10 +117,19 @@ fn partition_states() {
     );
     check(
         r#"{"controller_epoch":1,"leader":1,"version":1,"leader_epoch":0,"isr":[1,0],"leader_recovery_state":1}"#,
-        PartitionState { recovering: true, ..state },
+        PartitionState { recovering: true, ..state.clone() },
         PartitionState::decode,
         PartitionState::encode,
     );
+    let (isr, eligible) = (BTreeMap::from([(1, 17)]), BTreeMap::from([(0, 12), (2, 9)]));
+    check(
+        r#"{"controller_epoch":1,"leader":1,"version":1,"leader_epoch":0,"isr":[1,0],"eligible_leader_replicas":{"min_isr":2,"isr":{"1":17},"eligible":{"0":12,"2":9}}}"#,
+        PartitionState { eligibility: Some(Eligibility { min_isr: 2, isr, eligible }), ..state.clone() },
+        PartitionState::decode,
+        PartitionState::encode,
+    );
+    let strange = br#"{"controller_epoch":1,"leader":1,"leader_epoch":0,"isr":[1,0],"eligible_leader_replicas":[7]}"#;
+    assert_eq!(PartitionState::decode(strange), Ok(state));
 }
 
 #[test]

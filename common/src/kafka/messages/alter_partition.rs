@@ -1,5 +1,5 @@
 //! AlterPartition: a leader asks the controller to change the in-sync replicas (KIP-497).
-//! Declares the two messages; holds no rule.
+//! Declares the two messages; holds no rule. The tagged field is Castellan's own: who does not know it passes over it.
 
 use uuid::Uuid;
 
@@ -54,5 +54,6 @@ declare! {
         isr: Vec<i32>, 0+;
         leader_recovery_state: i8, 1+, [ignorable];
         partition_epoch: i32, 0+;
+        #10966 eligible_min_isr: i32, 0+, [ignorable];
     }
 }

@@ -1,5 +1,5 @@
 //! LeaderAndIsr: the controller tells a broker which partitions it leads or follows (ZooKeeper topology).
-//! Declares the two messages; holds no rule.
+//! Declares the two messages; holds no rule. The tagged field is Castellan's own: who does not know it passes over it.
 
 use uuid::Uuid;
 
@@ -32,6 +32,7 @@ declare! {
         removing_replicas: Vec<i32>, 3+, [ignorable];
         is_new: bool, 1+, [ignorable];
         leader_recovery_state: i8, 6+;
+        #10966 eligible_min_isr: i32, 4+, [ignorable];
     }
 
     LeaderAndIsrTopicState {

@@ -1,5 +1,5 @@
 //! UpdateMetadata: the controller tells a broker the state of the cluster (ZooKeeper topology).
-//! Declares the two messages; holds no rule.
+//! Declares the two messages; holds no rule. The tagged field 10966 is Castellan's own: who does not know it passes over it.
 
 use uuid::Uuid;
 
@@ -29,6 +29,7 @@ declare! {
         zk_version: i32, 0+;
         replicas: Vec<i32>, 0+;
         offline_replicas: Vec<i32>, 4+, [ignorable];
+        #10966 eligible_leader_replicas: Vec<i32>, 6+, [ignorable];
     }
 
     UpdateMetadataTopicState {
