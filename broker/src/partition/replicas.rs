@@ -204,8 +204,7 @@ impl Replicas {
 
     /// Checks that the log directories belong to this cluster and broker, and writes it into those that belong to none.
     pub fn claim(&self, cluster_id: &str) -> Result<(), StorageError> {
-        let (disk, broker) = (self.shared.disk.as_ref(), self.shared.settings.broker);
-        storage::claim(disk, self.dirs.lock().usable(), broker, cluster_id)
+        self.dirs.lock().claim(self.shared.disk.as_ref(), self.shared.settings.broker, cluster_id)
     }
 
     /// The log directories in the order of `log.dirs`, and whether each failed.

@@ -78,6 +78,8 @@ pub(super) struct LogDirs {
     past: DiskPast,
     /// That was written down.
     is_kept: bool,
+    /// Each has its `meta.properties`.
+    is_claimed: bool,
 }
 
 /// A partition found at the start.
@@ -102,7 +104,13 @@ impl LogDirs {
         config: impl Fn(&str) -> LogConfig,
         now: Now,
     ) -> Result<(LogDirs, Vec<Loaded>), StorageError> {
-        let mut dirs = LogDirs { dirs: Vec::new(), deleted: Vec::new(), past: DiskPast::default(), is_kept: false };
+        let mut dirs = LogDirs {
+            dirs: Vec::new(),
+            deleted: Vec::new(),
+            past: DiskPast::default(),
+            is_kept: false,
+            is_claimed: false,
+        };
         let mut pasts = Vec::new();
         let mut all: BTreeMap<TopicPartition, Loaded> = BTreeMap::new();
         for path in &shared.settings.log_dirs {
@@ -204,6 +212,21 @@ impl LogDirs {
     /// True if some directory failed: a partition that is not here may be there.
     pub(super) fn has_failed(&self) -> bool {
         self.dirs.iter().any(|dir| dir.is_failed)
+    }
+
+    /// Checks that all belong to this cluster and broker, and says so in those that belong to none.
+    pub(super) fn claim(&mut self, disk: &dyn Disk, broker: i32, cluster_id: &str) -> Result<(), StorageError> {
+        claim(disk, self.usable(), broker, cluster_id)?;
+        self.is_claimed = true;
+        Ok(())
+    }
+
+    /// The directories in use that somebody has removed, or emptied: what is open in them can still be written, and is gone
+    /// with the process.
+    pub(super) fn removed(&self, disk: &dyn Disk) -> Vec<PathBuf> {
+        let is_there = |dir: &&PathBuf| !matches!(read_meta_properties(disk, dir), Ok(None));
+        let dirs = self.usable().filter(|_| self.is_claimed);
+        dirs.filter(|dir| !is_there(dir)).cloned().collect()
     }
 
     /// What they told of the lives before this one.
@@ -340,7 +363,7 @@ pub(super) fn mark_clean(disk: &dyn Disk, log_dir: &Path, mark: CleanShutdown) -
 }
 
 /// Sees to it that every directory belongs to this broker of this cluster, and says so in its `meta.properties`.
-pub(super) fn claim<'a>(
+fn claim<'a>(
     disk: &dyn Disk,
     dirs: impl Iterator<Item = &'a PathBuf>,
     broker: i32,

@@ -911,3 +911,37 @@ fn an_internal_partition_whose_directory_failed_is_given_up() {
     let resigned = |effect: &Effect| matches!(effect, Effect::Resigned { topic, partition: 0, leader_epoch: None } if &**topic == "__consumer_offsets");
     assert_eq!(effects.iter().filter(|effect| resigned(effect)).count(), 1, "{effects:?}");
 }
+
+/// `rm -rf` of a log directory, or of all that is in it, while the broker runs: what is open there can still be written.
+#[test]
+fn a_log_directory_that_is_removed_is_offline_and_the_others_serve() {
+    for is_emptied in [false, true] {
+        let mut world = World::new(&[1], 1);
+        let elsewhere = NewState { partition: 1, is_new: true, ..world.state() };
+        world.tell(1, &elsewhere);
+        let node = &world.nodes[&1];
+        node.replicas.claim("cluster").unwrap();
+        let dir_of = |partition| node.replicas.get(TOPIC, partition).unwrap().view().log_dir;
+        let (removed, left) = (dir_of(0), dir_of(1));
+        assert_ne!(removed, left);
+        std::fs::remove_dir_all(&removed).unwrap();
+        if is_emptied {
+            std::fs::create_dir(&removed).unwrap();
+        }
+        let mut effects = Vec::new();
+        node.replicas.do_chore(Chore::HighWatermarks, world.now, &mut effects);
+        let failed = |effect: &Effect| matches!(effect, Effect::LogDirFailed(dir) if *dir == removed);
+        assert_eq!(effects.iter().filter(|effect| failed(effect)).count(), 1, "{effects:?}");
+        let view = |partition| node.replicas.get(TOPIC, partition).unwrap().view();
+        assert!(view(0).is_offline && !view(1).is_offline);
+        // The controller moves the lead when it hears that this broker cannot take it.
+        let again = [0, 1].map(|partition| NewState { partition, leader_epoch: 9, ..elsewhere.clone() });
+        let outcome = node.replicas.become_leader_or_follower(1, &again, world.now, &mut effects);
+        assert_eq!(outcome, Ok(vec![Err(StateError::Storage), Ok(())]));
+        assert_eq!(
+            node.replicas.log_dirs().into_iter().find(|(dir, _)| *dir == removed),
+            Some((removed.clone(), true))
+        );
+        assert!(node.replicas.get(TOPIC, 1).unwrap().leader_epoch_if_leader().is_some());
+    }
+}

@@ -238,7 +238,16 @@ impl Replicas {
         let is_open = !self.control.lock().is_closed;
         if is_open {
             match chore {
-                Chore::HighWatermarks => self.checkpoint(Checkpoint::HighWatermarks, &mut woken),
+                Chore::HighWatermarks => {
+                    for dir in self.dirs.lock().removed(self.shared.disk.as_ref()) {
+                        tracing::error!(
+                            dir = %dir.display(),
+                            "the log directory was removed or emptied while the broker runs: its partitions are offline"
+                        );
+                        woken.failed_dirs.insert(dir);
+                    }
+                    self.checkpoint(Checkpoint::HighWatermarks, &mut woken);
+                }
                 Chore::RecoveryPoints => {
                     self.all().iter().for_each(|partition| partition.flush(now, &mut woken));
                     self.checkpoint(Checkpoint::RecoveryPoints, &mut woken);
@@ -326,6 +335,7 @@ impl Replicas {
                 offsets.insert(TopicPartition::new(&**partition.topic(), partition.index()), offset);
             }
         }
+        dirs.retain(|dir, _| !woken.failed_dirs.contains(dir));
         for (dir, offsets) in dirs {
             if let Err(error) = storage::write_checkpoint(self.shared.disk.as_ref(), &dir, which, &offsets) {
                 tracing::error!(dir = %dir.display(), %error, "log directory failed");
