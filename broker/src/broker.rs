@@ -1,6 +1,8 @@
 //! The whole broker: owns every machine, takes what comes in from the server (or the simulator), and carries effects from
 //! one machine to the next. Decides nothing itself and never waits.
 
+use crate::access::acl::{Operation, ResourceType};
+use crate::access::authorizer::{Asker, Authorizer};
 use crate::access::sanitize::sanitize;
 use crate::api::{self, Handled};
 use crate::cluster::image::Image;
@@ -68,6 +70,9 @@ pub enum StartError {
     /// The settings about ZooKeeper cannot be used.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// The settings of access cannot be used.
+    #[error("{0}")]
+    Access(String),
 }
 
 /// What ZooKeeper holds has not been read yet.
@@ -98,6 +103,8 @@ pub struct Broker {
     pub groups: Groups,
     /// The transactional ids this broker looks after.
     pub transactions: Transactions,
+    /// Who may do what; `None`: everybody everything.
+    pub authorizer: Option<Authorizer>,
     pub(crate) txn_questions: Questions,
     /// Features that all live brokers serve.
     pub(crate) features: Features,
@@ -123,6 +130,7 @@ impl Broker {
         now: Now,
     ) -> Result<Arc<Broker>, StartError> {
         let Collaborators { disk, outbox, mut rng } = collaborators;
+        let authorizer = Authorizer::of(&config).map_err(StartError::Access)?;
         let stored = stored_cluster_id(&config, disk.as_ref());
         let replicas = Replicas::new(wiring::partition_settings(&config), disk.clone(), rng.fork(), None, now)?;
         let mut cluster_config = ClusterConfig::new(&config, ports, host_name, stored);
@@ -147,6 +155,7 @@ impl Broker {
             producer_ids,
             groups,
             transactions,
+            authorizer,
             txn_questions: Questions::default(),
             features: Features::default(),
             stage,
@@ -241,6 +250,11 @@ impl Broker {
     /// Something happened on the ZooKeeper socket.
     pub fn on_zk(self: &Arc<Self>, input: ZkInput, now: Now) {
         self.with_cluster(now, |cluster, effects| cluster.on_zk(input, now, effects));
+    }
+
+    /// May this be done?
+    pub fn permits(&self, asker: &Asker<'_>, operation: Operation, resource: (ResourceType, &str)) -> bool {
+        self.authorizer.as_ref().is_none_or(|authorizer| authorizer.permits(asker, operation, resource))
     }
 
     /// A user's SCRAM credential, as ZooKeeper has it. `Err` before its settings have been read for the first time.

@@ -334,13 +334,18 @@ fn with_id_synonym(properties: &Properties) -> Properties {
 }
 
 fn warnings(properties: &Properties) -> Vec<ConfigWarning> {
+    /// Those of the authorizer, which Kafka hands to its class.
+    const OF_AUTHORIZER: &[&str] = &["super.users", "allow.everyone.if.no.acl.found"];
     const REMOVED: &[&str] = &["host.name", "port", "advertised.host.name", "advertised.port"];
     let mut warnings = Vec::new();
     for (key, entry) in properties.iter() {
         let mechanism = |base: &str| base.split_once('.').is_some_and(|(_, rest)| broker_setting(rest).is_some());
         let problem = if REMOVED.contains(&key) {
             "removed in Kafka 3.0 and ignored; use listeners and advertised.listeners"
-        } else if broker_setting(key).is_some() || listener_base_name(key).is_some_and(mechanism) {
+        } else if OF_AUTHORIZER.contains(&key)
+            || broker_setting(key).is_some()
+            || listener_base_name(key).is_some_and(mechanism)
+        {
             continue;
         } else {
             "unknown setting, ignored"

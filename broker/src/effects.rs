@@ -302,6 +302,11 @@ impl Broker {
                 self.peers.send(Destination { channel: Channel::Controller, deadline, address: to }, call, &request, 4);
             }
             Effect::ConfigChanged { kind, name, settings } => self.on_settings(&kind, &name, &settings),
+            Effect::AclsChanged { resource, entries } => {
+                if let Some(authorizer) = &self.authorizer {
+                    authorizer.set(resource, entries);
+                }
+            }
             Effect::RememberSession(text) => self.remember_session(&text),
             Effect::ClusterId(id) => {
                 if let Err(error) = self.replicas.claim(&id) {

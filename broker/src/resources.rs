@@ -36,6 +36,12 @@ pub enum ResourceError {
     /// A name or value that cannot be.
     #[error("{0}")]
     InvalidConfig(String),
+    /// Who asks may not, the cluster's settings.
+    #[error("Cluster authorization failed.")]
+    ClusterForbidden,
+    /// Who asks may not, a topic's settings.
+    #[error("Topic authorization failed.")]
+    TopicForbidden,
     /// ZooKeeper did not take the change.
     #[error("the change could not be written: {0}")]
     NotWritten(ZkError),

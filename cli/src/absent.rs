@@ -13,7 +13,6 @@ enum Why {
 const KRAFT: &str = "it is about KRaft, and a cluster on ZooKeeper has no metadata quorum";
 
 const ABSENT: &[(&str, Why)] = &[
-    ("kafka-acls", Why::NotYet),
     ("kafka-client-metrics", Why::NoUse("client metrics resources exist with KRaft only")),
     ("kafka-cluster", Why::NotYet),
     ("kafka-consumer-perf-test", Why::NotYet),

@@ -8,6 +8,7 @@
 )]
 
 mod absent;
+mod acls;
 mod api_versions;
 mod broken_pipe;
 mod client;
@@ -50,6 +51,7 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("kafka-console-consumer", "show the records of topics", consume::consume),
     ("kafka-consumer-groups", "list, describe and delete groups, and move their offsets", groups::groups),
     ("kafka-configs", "settings of topics, brokers, users and clients", configs::configs),
+    ("kafka-acls", "who may do what", acls::acls),
     ("kafka-get-offsets", "the offsets of partitions at a time", get_offsets::get_offsets),
     ("kafka-reassign-partitions", "move partitions to other brokers", reassign::reassign),
     ("kafka-leader-election", "elect preferred or unclean leaders", leader_election::leader_election),

@@ -3,6 +3,7 @@
 
 use super::error::of_txn;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{Operation, ResourceType};
 use crate::group::{OFFSETS_TOPIC, partition_for};
 use crate::txn::TxnError;
 use common::kafka::error::ErrorCode;
@@ -21,6 +22,14 @@ impl Endpoint for AddOffsetsToTxn {
     const VERSIONS: RangeInclusive<i16> = 0..=4;
 
     fn handle(ctx: &Context<'_>, request: AddOffsetsToTxnRequest) -> Reply<AddOffsetsToTxnResponse> {
+        let refused =
+            |code: ErrorCode| Reply::Now(AddOffsetsToTxnResponse { error_code: code.code(), ..Default::default() });
+        if !ctx.may(Operation::Write, ResourceType::TransactionalId, &request.transactional_id) {
+            return refused(ErrorCode::TransactionalIdAuthorizationFailed);
+        }
+        if !ctx.may(Operation::Read, ResourceType::Group, &request.group_id) {
+            return refused(ErrorCode::GroupAuthorizationFailed);
+        }
         let count = ctx.broker.image.read().partition_count(OFFSETS_TOPIC);
         let count = count.unwrap_or(ctx.broker.config.offsets_topic_num_partitions).max(1);
         let place = (OFFSETS_TOPIC.to_owned(), partition_for(&request.group_id, count));

@@ -8,7 +8,9 @@
 
 use super::error::of_txn;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{Operation, ResourceType};
 use crate::cluster::image::Image;
+use crate::partition::is_internal;
 use crate::txn::TxnError;
 use crate::txn::records::Place;
 use common::kafka::error::ErrorCode;
@@ -97,6 +99,9 @@ fn handle_one(
     let AddPartitionsToTxnTransaction { transactional_id, producer_id, producer_epoch, verify_only, topics } =
         transaction;
     let knows_fenced = ctx.version >= FENCED_FROM;
+    if let Some(result) = forbidden(ctx, &transactional_id, &topics) {
+        return Gathered::put(&gathered, slot, result);
+    }
     if let Some(result) = unknown(&ctx.broker.image.read(), &transactional_id, &topics) {
         return Gathered::put(&gathered, slot, result);
     }
@@ -124,6 +129,26 @@ fn handle_one(
 }
 
 /// One unknown partition fails the whole transaction's request.
+/// Version 4 comes from brokers; others are clients that write.
+fn forbidden(ctx: &Context<'_>, id: &str, topics: &[AddPartitionsToTxnTopic]) -> Option<AddPartitionsToTxnResult> {
+    if ctx.version >= BATCHED_FROM {
+        let may = ctx.may_cluster(Operation::ClusterAction);
+        return (!may).then(|| result(id.to_owned(), topics, |_| ErrorCode::ClusterAuthorizationFailed));
+    }
+    if !ctx.may(Operation::Write, ResourceType::TransactionalId, id) {
+        return Some(result(id.to_owned(), topics, |_| ErrorCode::TransactionalIdAuthorizationFailed));
+    }
+    let may_write = |name: &str| !is_internal(name) && ctx.may_topic(Operation::Write, name);
+    if topics.iter().all(|topic| may_write(&topic.name)) {
+        return None;
+    }
+    let code = |place: &Place| match may_write(&place.0) {
+        true => ErrorCode::OperationNotAttempted,
+        false => ErrorCode::TopicAuthorizationFailed,
+    };
+    Some(result(id.to_owned(), topics, code))
+}
+
 fn unknown(image: &Image, id: &str, topics: &[AddPartitionsToTxnTopic]) -> Option<AddPartitionsToTxnResult> {
     let is_known = |place: &Place| image.partition(&place.0, place.1).is_some();
     let mut all = topics.iter().flat_map(|topic| topic.partitions.iter().map(|p| (topic.name.clone(), *p)));

@@ -1,7 +1,9 @@
 //! AllocateProducerIds (67, KIP-730), version 0: the controller gives a broker the next thousand producer ids. Errors:
 //! NOT_CONTROLLER, STALE_BROKER_EPOCH, BROKER_ID_NOT_REGISTERED, UNKNOWN_SERVER_ERROR when none can be had.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::Operation;
 use crate::cluster::{ProducerIdsError, Waiter, json::ProducerIdBlock};
 use common::id::BrokerId;
 use common::kafka::error::ErrorCode;
@@ -14,6 +16,9 @@ pub struct AllocateProducerIds;
 impl Endpoint for AllocateProducerIds {
     type Request = AllocateProducerIdsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=0;
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::ClusterAction, |_, code| {
+        AllocateProducerIdsResponse { error_code: code.code(), ..Default::default() }
+    });
     // Any order of blocks is as good.
     const LETS_PASS: bool = true;
 

@@ -19,7 +19,11 @@ impl Endpoint for AlterConfigs {
     fn handle(ctx: &Context<'_>, request: AlterConfigsRequest) -> Reply<AlterConfigsResponse> {
         let all: Vec<Resource> =
             request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())).collect();
-        let wanted = all.iter().cloned().zip(request.resources.into_iter().map(|one| wanted(one, &all))).collect();
+        let checked = |one: AlterConfigsResource| {
+            ctx.may_change(&(one.resource_type, one.resource_name.clone()))?;
+            wanted(one, &all)
+        };
+        let wanted = all.iter().cloned().zip(request.resources.into_iter().map(checked)).collect();
         let ticket: Ticket<AlterConfigsRequest> = ctx.ticket();
         let then = Box::new(move |outcome| ticket.answer(&response(outcome)));
         ctx.broker.change_resources(wanted, request.validate_only, then, ctx.now);

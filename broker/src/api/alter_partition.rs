@@ -3,7 +3,9 @@
 //! INVALID_REQUEST, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION, INELIGIBLE_REPLICA (OPERATION_NOT_ATTEMPTED below
 //! version 2).
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::Operation;
 use crate::cluster::{AlterPartitionError, IsrChange, IsrOutcome, TopicRef, Waiter};
 use common::id::BrokerId;
 use common::kafka::error::ErrorCode;
@@ -18,6 +20,10 @@ pub struct AlterPartition;
 impl Endpoint for AlterPartition {
     type Request = AlterPartitionRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=3;
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::ClusterAction, |_, code| AlterPartitionResponse {
+        error_code: code.code(),
+        ..Default::default()
+    });
     // Brokers order these by their epochs.
     const LETS_PASS: bool = true;
 

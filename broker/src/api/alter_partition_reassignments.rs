@@ -2,8 +2,10 @@
 //! controller. NOT_CONTROLLER for the whole; per partition UNKNOWN_TOPIC_OR_PARTITION, INVALID_REPLICA_ASSIGNMENT,
 //! NO_REASSIGNMENT_IN_PROGRESS. Version 1 (KIP-860) came with Kafka 4.1 and is not served.
 
+use super::access::Access;
 use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::Operation;
 use crate::cluster::{ReassignError, Waiter};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
@@ -21,6 +23,9 @@ type Outcomes = BTreeMap<(String, i32), Result<(), ReassignError>>;
 impl Endpoint for AlterPartitionReassignments {
     type Request = AlterPartitionReassignmentsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=0;
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Alter, |_, code| {
+        AlterPartitionReassignmentsResponse { error_code: code.code(), ..Default::default() }
+    });
 
     fn handle(
         ctx: &Context<'_>,

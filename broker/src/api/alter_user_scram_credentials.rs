@@ -2,7 +2,9 @@
 //! controller does it: NOT_CONTROLLER. UNACCEPTABLE_CREDENTIAL for an empty name or iterations out of bounds,
 //! UNSUPPORTED_SASL_MECHANISM, DUPLICATE_RESOURCE, RESOURCE_NOT_FOUND for the removal of what is not there.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::Operation;
 use crate::access::sanitize::sanitize;
 use crate::cluster::Entity;
 use crate::config::describe::Texts;
@@ -25,6 +27,7 @@ type Verdicts = BTreeMap<String, Option<(ErrorCode, String)>>;
 impl Endpoint for AlterUserScramCredentials {
     type Request = AlterUserScramCredentialsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=0;
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Alter, refused_all);
 
     fn handle(
         ctx: &Context<'_>,

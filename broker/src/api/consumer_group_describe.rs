@@ -2,9 +2,9 @@
 //! the classic protocol: clients then ask DescribeGroups. A group is shown as it is decided, which may be a moment ahead
 //! of what is replicated.
 
-use super::describe_groups::ALL_OPERATIONS;
 use super::error::text;
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::{Operation, ResourceType};
 use crate::group::{AssignedTopic, ConsumerDescription, ConsumerMember, Described, GroupError};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::consumer_group_describe::{Assignment, DescribedGroup, Member, TopicPartitions};
@@ -30,10 +30,14 @@ impl Endpoint for ConsumerGroupDescribe {
                 groups.push(refused(group_id, ErrorCode::UnsupportedVersion, None));
                 continue;
             }
+            if !ctx.may(Operation::Describe, ResourceType::Group, &group_id) {
+                groups.push(refused(group_id, ErrorCode::GroupAuthorizationFailed, None));
+                continue;
+            }
             let found = ctx.broker.with_groups(ctx.now, |groups, io| groups.describe_consumers(&group_id, io));
             let mut group = described(group_id, found);
             if request.include_authorized_operations && group.error_code == 0 {
-                group.authorized_operations = ALL_OPERATIONS;
+                group.authorized_operations = ctx.rights().operations(ResourceType::Group, &group.group_id);
             }
             groups.push(group);
         }

@@ -4,8 +4,10 @@
 //! GROUP_MAX_SIZE_REACHED, UNRELEASED_INSTANCE_ID, FENCED_INSTANCE_ID and GROUP_ID_NOT_FOUND end it; UNSUPPORTED_VERSION
 //! where the protocol is off, or a live broker does not know it.
 
+use super::access::Access;
 use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{Operation, ResourceType};
 use crate::group::consumer_records::Partitions;
 use crate::group::{HeartbeatInput, HeartbeatResult};
 use common::kafka::error::ErrorCode;
@@ -22,6 +24,8 @@ pub struct ConsumerGroupHeartbeat;
 impl Endpoint for ConsumerGroupHeartbeat {
     type Request = ConsumerGroupHeartbeatRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=1;
+    const ACCESS: Access<Self::Request> =
+        Access::Of(Operation::Read, ResourceType::Group, |request| &request.group_id, |_, code| refused(code, ""));
 
     fn handle(ctx: &Context<'_>, request: ConsumerGroupHeartbeatRequest) -> Reply<ConsumerGroupHeartbeatResponse> {
         if !ctx.broker.serves_consumer_protocol() {

@@ -1,7 +1,9 @@
 //! ControlledShutdown (7), versions 0 to 3: a broker that wants to stop has its leaderships moved by the controller. Errors:
 //! STALE_CONTROLLER_EPOCH if this is not the controller, STALE_BROKER_EPOCH, BROKER_NOT_AVAILABLE.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::Operation;
 use crate::cluster::Waiter;
 use common::id::BrokerId;
 use common::kafka::error::ErrorCode;
@@ -14,6 +16,9 @@ pub struct ControlledShutdown;
 impl Endpoint for ControlledShutdown {
     type Request = ControlledShutdownRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=3;
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::ClusterAction, |_, code| {
+        ControlledShutdownResponse { error_code: code.code(), ..Default::default() }
+    });
     // A broker that waits for its leaderships to move still reports its ISRs.
     const LETS_PASS: bool = true;
 

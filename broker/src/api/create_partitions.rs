@@ -5,6 +5,7 @@
 
 use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::Operation;
 use crate::cluster::{NewPartitions, TopicsAction, TopicsOutcome, TopicsRequest, Waiter};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopicResult};
@@ -39,6 +40,10 @@ impl Endpoint for CreatePartitions {
         let mut topics = Vec::new();
         for (name, new) in wanted {
             match new {
+                Some(_) if !ctx.may_topic(Operation::Alter, &name) => {
+                    let message = Some("The topic authorization is failed.".into());
+                    results.push(result(name, ErrorCode::TopicAuthorizationFailed, message));
+                }
                 Some(new) => topics.push(new),
                 None => {
                     results.push(result(name, ErrorCode::InvalidRequest, Some("Duplicate topic in request.".into())));

@@ -5,6 +5,7 @@
 
 use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{CLUSTER_NAME, Operation, ResourceType};
 use crate::broker::Broker;
 use crate::cluster::{
     AdminError, CreatedTopic, NewTopic, TopicsAction, TopicsOutcome, TopicsRequest, Waiter, topic_name,
@@ -48,6 +49,13 @@ impl Endpoint for CreateTopics {
                 results.insert(name.clone(), failed(&name, ErrorCode::InvalidRequest, message));
                 continue;
             }
+            if !ctx.sees(Operation::Create, ResourceType::Cluster, CLUSTER_NAME)
+                && !ctx.may_topic(Operation::Create, &name)
+            {
+                let message = Some("Authorization failed.".into());
+                results.insert(name.clone(), failed(&name, ErrorCode::TopicAuthorizationFailed, message));
+                continue;
+            }
             match check(ctx.broker, topic) {
                 Ok((topic, config)) => {
                     configs.insert(name, config);
@@ -61,11 +69,14 @@ impl Endpoint for CreateTopics {
         let action = TopicsAction::Create(wanted);
         let request = TopicsRequest { action, timeout_ms: request.timeout_ms, validate_only: request.validate_only };
         let ticket: Ticket<CreateTopicsRequest> = ctx.ticket();
-        let broker = ctx.broker.clone();
+        let (broker, rights) = (ctx.broker.clone(), ctx.rights());
         let done = Waiter::new(move |outcome: TopicsOutcome| {
             for (name, outcome) in outcome {
                 let result = match outcome {
-                    Ok(created) => succeeded(&broker, &name, &created, configs.get(&name)),
+                    Ok(created) if rights.sees(Operation::DescribeConfigs, ResourceType::Topic, &name) => {
+                        succeeded(&broker, &name, &created, configs.get(&name))
+                    }
+                    Ok(created) => without_settings(&name, &created),
                     Err(error) => failed(&name, (&error).into(), error.client_text()),
                 };
                 results.insert(name, result);
@@ -120,6 +131,20 @@ fn failed(name: &str, code: ErrorCode, message: Option<String>) -> CreatableTopi
         error_code: code.code(),
         error_message: message.and_then(text),
         configs: Some(Vec::new()),
+        ..Default::default()
+    }
+}
+
+/// Who may not see settings learns no more than that the topic is there.
+fn without_settings(name: &str, created: &CreatedTopic) -> CreatableTopicResult {
+    CreatableTopicResult {
+        name: name.to_owned(),
+        topic_id: created.id,
+        error_message: None,
+        topic_config_error_code: ErrorCode::TopicAuthorizationFailed.code(),
+        num_partitions: -1,
+        replication_factor: -1,
+        configs: None,
         ..Default::default()
     }
 }

@@ -2,6 +2,7 @@
 //! and GROUP_ID_NOT_FOUND for single groups.
 
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{Operation, ResourceType};
 use crate::group::GroupError;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse};
@@ -29,7 +30,15 @@ impl Endpoint for DeleteGroups {
         if groups.is_empty() {
             return Reply::Now(DeleteGroupsResponse::default());
         }
-        let gathered = Gathered { missing: groups.len(), results: Vec::new(), ticket: Some(ctx.ticket()) };
+        let may_delete = |group: &String| ctx.may(Operation::Delete, ResourceType::Group, group);
+        let (groups, forbidden): (BTreeSet<String>, BTreeSet<String>) = groups.into_iter().partition(may_delete);
+        let error_code = ErrorCode::GroupAuthorizationFailed.code();
+        let refused = |group_id: String| DeletableGroupResult { group_id, error_code };
+        let results: Vec<DeletableGroupResult> = forbidden.into_iter().map(refused).collect();
+        if groups.is_empty() {
+            return Reply::Now(DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() });
+        }
+        let gathered = Gathered { missing: groups.len(), results, ticket: Some(ctx.ticket()) };
         let gathered = Arc::new(Mutex::new(gathered));
         for group_id in groups {
             let gathered = gathered.clone();

@@ -5,6 +5,7 @@
 //! is only compacted), INVALID_TOPIC_EXCEPTION (internal topic), REQUEST_TIMED_OUT, KAFKA_STORAGE_ERROR.
 
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::Operation;
 use crate::partition::{DeleteOutcome, is_internal, waiting::Done};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::delete_records::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
@@ -49,9 +50,12 @@ fn sort(ctx: &Context<'_>, request: DeleteRecordsRequest) -> (Answer, Vec<(Arc<s
     for topic in request.topics {
         let name: Arc<str> = topic.name.into();
         let mut partitions = Vec::new();
+        let may_delete = ctx.may_topic(Operation::Delete, &name);
         for partition in topic.partitions {
             let index = partition.partition_index;
-            let code = if image.partition(&name, index).is_none() {
+            let code = if !may_delete {
+                Some(ErrorCode::TopicAuthorizationFailed)
+            } else if image.partition(&name, index).is_none() {
                 Some(ErrorCode::UnknownTopicOrPartition)
             } else if is_internal(&name) {
                 Some(ErrorCode::InvalidTopicException)

@@ -3,6 +3,7 @@
 //! a topic is named by name and id.
 
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{Operation, ResourceType};
 use crate::cluster::{TopicsAction, TopicsOutcome, TopicsRequest, Waiter};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
@@ -41,15 +42,20 @@ impl Endpoint for DeleteTopics {
         let mut wanted = BTreeSet::new();
         for (name, id) in named {
             let name = if id.is_nil() { name } else { ctx.broker.cluster.topic_name(id) };
+            let sees = |name: &String| ctx.sees(Operation::Describe, ResourceType::Topic, name);
+            let is_hidden = !id.is_nil() && name.as_ref().is_some_and(|name| !sees(name));
             let code = match &name {
                 None => ErrorCode::UnknownTopicId,
+                Some(_) if is_hidden => ErrorCode::TopicAuthorizationFailed,
+                Some(name) if !ctx.may_topic(Operation::Delete, name) => ErrorCode::TopicAuthorizationFailed,
                 Some(name) if ctx.broker.image.read().topic(name).is_none() => ErrorCode::UnknownTopicOrPartition,
                 Some(name) => {
                     wanted.insert(name.clone());
                     ErrorCode::None
                 }
             };
-            results.push(result(name, id, code));
+            // Whoever knows only the id does not learn the name.
+            results.push(result(name.filter(|_| !is_hidden), id, code));
         }
         if wanted.is_empty() {
             return Reply::Now(DeleteTopicsResponse { responses: results, ..Default::default() });

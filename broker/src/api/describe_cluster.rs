@@ -52,8 +52,13 @@ impl Endpoint for DescribeCluster {
                 ..Default::default()
             })
         });
+        let mut cluster_authorized_operations = i32::MIN;
+        if request.include_cluster_authorized_operations {
+            cluster_authorized_operations = ctx.rights().cluster_operations();
+        }
         Reply::Now(DescribeClusterResponse {
             endpoint_type: BROKERS,
+            cluster_authorized_operations,
             cluster_id: ctx.broker.cluster.cluster_id().unwrap_or_default(),
             controller_id: image.controller().map_or(-1, |controller| controller.0),
             brokers: brokers.collect(),

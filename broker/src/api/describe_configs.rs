@@ -2,8 +2,10 @@
 //! documentation (KIP-133, 226, 569). UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION, and INVALID_REQUEST for
 //! another broker than this. Loggers are those of the rooms, with the level they started with.
 
+use super::access::Rights;
 use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{CLUSTER_NAME, Operation, ResourceType};
 use crate::broker::Broker;
 use crate::cluster::{Entity, Waiter, topic_name};
 use crate::config::Kind;
@@ -32,13 +34,14 @@ impl Endpoint for DescribeConfigs {
             topics.map(|one| ("topics".to_owned(), one.resource_name.clone())).collect()
         };
         if known.is_empty() {
-            return Reply::Now(respond(ctx.broker, request, ctx.version));
+            return Reply::Now(respond((ctx.broker, ctx.rights()), request, ctx.version));
         }
         // The settings of topics that this broker holds no replica of are not known; those of others may be old.
         let ticket: Ticket<DescribeConfigsRequest> = ctx.ticket();
         let broker = ctx.broker.clone();
+        let rights = ctx.rights();
         let go_on = Waiter::new(move |()| {
-            let response = respond(&broker, request, ticket.version());
+            let response = respond((&broker, rights), request, ticket.version());
             ticket.answer(&response);
         });
         let now = ctx.now;
@@ -47,9 +50,13 @@ impl Endpoint for DescribeConfigs {
     }
 }
 
-fn respond(broker: &Broker, request: DescribeConfigsRequest, version: i16) -> DescribeConfigsResponse {
-    let view =
-        View { version, with_synonyms: request.include_synonyms, with_documentation: request.include_documentation };
+fn respond(
+    (broker, rights): (&Broker, Rights),
+    request: DescribeConfigsRequest,
+    version: i16,
+) -> DescribeConfigsResponse {
+    let (with_synonyms, with_documentation) = (request.include_synonyms, request.include_documentation);
+    let view = View { version, with_synonyms, with_documentation, rights };
     let results = request.resources.into_iter().map(|resource| view.describe(broker, resource)).collect();
     DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }
 }
@@ -59,6 +66,7 @@ struct View {
     version: i16,
     with_synonyms: bool,
     with_documentation: bool,
+    rights: Rights,
 }
 
 impl View {
@@ -71,6 +79,12 @@ impl View {
             ..DescribeConfigsResult::default()
         };
         let found = match result.resource_type {
+            TOPIC if !self.may(ResourceType::Topic, &result.resource_name) => {
+                Err(refused(&ResourceError::TopicForbidden))
+            }
+            kind if kind != TOPIC && !self.may(ResourceType::Cluster, CLUSTER_NAME) => {
+                Err(refused(&ResourceError::ClusterForbidden))
+            }
             BROKER_LOGGER => loggers(broker, &result.resource_name),
             kind => described(broker, kind, &result.resource_name)
                 .map(|settings| settings.into_iter().map(|one| self.row(one)).collect()),
@@ -87,6 +101,10 @@ impl View {
             result.configs.retain(|config| asked.contains(&config.name));
         }
         result
+    }
+
+    fn may(&self, kind: ResourceType, name: &str) -> bool {
+        self.rights.sees(Operation::DescribeConfigs, kind, name)
     }
 
     fn row(&self, setting: Described) -> DescribeConfigsResourceResult {

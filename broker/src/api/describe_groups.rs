@@ -3,14 +3,12 @@
 
 use super::error::text;
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::{Operation, ResourceType};
 use crate::group::{Described, DescribedMember, Description, GroupError};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::describe_groups::DescribedGroup;
 use common::kafka::messages::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroupMember};
 use std::ops::RangeInclusive;
-
-/// Bits of the operations that a group has: read, delete, describe.
-pub(super) const ALL_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8;
 
 /// See the top of the file.
 pub struct DescribeGroups;
@@ -22,10 +20,15 @@ impl Endpoint for DescribeGroups {
     fn handle(ctx: &Context<'_>, request: DescribeGroupsRequest) -> Reply<DescribeGroupsResponse> {
         let mut groups = Vec::with_capacity(request.groups.len().min(1024));
         for group_id in request.groups {
+            if !ctx.may(Operation::Describe, ResourceType::Group, &group_id) {
+                let error_code = ErrorCode::GroupAuthorizationFailed.code();
+                groups.push(DescribedGroup { error_code, group_id, ..DescribedGroup::default() });
+                continue;
+            }
             let found = ctx.broker.with_groups(ctx.now, |groups, io| groups.describe(&group_id, io));
             let mut group = described(group_id, found, ctx.version);
             if request.include_authorized_operations && group.error_code == 0 {
-                group.authorized_operations = ALL_OPERATIONS;
+                group.authorized_operations = ctx.rights().operations(ResourceType::Group, &group.group_id);
             }
             groups.push(group);
         }

@@ -2,7 +2,9 @@
 //! is (KIP-827). By directory: KAFKA_STORAGE_ERROR for one that failed. Replicas that move between directories are not
 //! there: nothing is ever a future replica.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::Operation;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::describe_log_dirs::{
     DescribeLogDirsPartition, DescribeLogDirsRequest, DescribeLogDirsResponse, DescribeLogDirsResult,
@@ -18,6 +20,10 @@ pub struct DescribeLogDirs;
 impl Endpoint for DescribeLogDirs {
     type Request = DescribeLogDirsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=4;
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Describe, |_, code| DescribeLogDirsResponse {
+        error_code: code.code(),
+        ..Default::default()
+    });
 
     fn handle(ctx: &Context<'_>, request: DescribeLogDirsRequest) -> Reply<DescribeLogDirsResponse> {
         let wanted: Option<BTreeSet<(String, i32)>> = request.topics.map(|topics| {

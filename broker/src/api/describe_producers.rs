@@ -2,6 +2,7 @@
 //! Errors by partition: UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER.
 
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::Operation;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::describe_producers::{PartitionResponse, ProducerState, TopicResponse};
 use common::kafka::messages::{DescribeProducersRequest, DescribeProducersResponse};
@@ -24,6 +25,10 @@ impl Endpoint for DescribeProducers {
 }
 
 fn describe(ctx: &Context<'_>, topic: &str, partition_index: i32) -> PartitionResponse {
+    if !ctx.may_topic(Operation::Read, topic) {
+        let error_code = ErrorCode::TopicAuthorizationFailed.code();
+        return PartitionResponse { partition_index, error_code, ..Default::default() };
+    }
     let producers = match ctx.broker.replicas.get(topic, partition_index) {
         Some(held) => held.producers().ok_or(ErrorCode::NotLeaderOrFollower),
         None if ctx.broker.image.read().partition(topic, partition_index).is_some() => {

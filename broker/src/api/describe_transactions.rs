@@ -2,6 +2,7 @@
 //! id: INVALID_REQUEST (empty), NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS, TRANSACTIONAL_ID_NOT_FOUND.
 
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::{Operation, ResourceType};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::describe_transactions::{TopicData, TransactionState};
 use common::kafka::messages::{DescribeTransactionsRequest, DescribeTransactionsResponse};
@@ -22,10 +23,15 @@ impl Endpoint for DescribeTransactions {
 }
 
 fn describe(ctx: &Context<'_>, transactional_id: String) -> TransactionState {
+    if !ctx.may(Operation::Describe, ResourceType::TransactionalId, &transactional_id) {
+        let error_code = ErrorCode::TransactionalIdAuthorizationFailed.code();
+        return TransactionState { error_code, transactional_id, ..Default::default() };
+    }
     match ctx.broker.with_transactions(ctx.now, |txns, io| txns.describe(&transactional_id, io)) {
         Ok(value) => {
             let mut topics: BTreeMap<String, Vec<i32>> = BTreeMap::new();
-            for (topic, partition) in value.places {
+            let sees = |topic: &str| ctx.sees(Operation::Describe, ResourceType::Topic, topic);
+            for (topic, partition) in value.places.into_iter().filter(|(topic, _)| sees(topic)) {
                 topics.entry(topic).or_default().push(partition);
             }
             TransactionState {

@@ -1,7 +1,9 @@
 //! DescribeUserScramCredentials (50, KIP-554), version 0: which SCRAM credentials users have, with their iterations and
 //! nothing else. RESOURCE_NOT_FOUND for a user without any, DUPLICATE_RESOURCE for one named twice.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::Operation;
 use crate::access::sanitize::{desanitize, sanitize};
 use crate::broker::Broker;
 use crate::config::describe::Texts;
@@ -20,6 +22,9 @@ pub struct DescribeUserScramCredentials;
 impl Endpoint for DescribeUserScramCredentials {
     type Request = DescribeUserScramCredentialsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=0;
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Describe, |_, code| {
+        DescribeUserScramCredentialsResponse { error_code: code.code(), ..Default::default() }
+    });
 
     fn handle(
         ctx: &Context<'_>,

@@ -3,8 +3,10 @@
 //! INVALID_TOPIC_EXCEPTION, PREFERRED_LEADER_NOT_AVAILABLE, ELIGIBLE_LEADERS_NOT_AVAILABLE. Answers when the elections stand
 //! in ZooKeeper.
 
+use super::access::Access;
 use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::Operation;
 use crate::cluster::image::TopicImage;
 use crate::cluster::{ElectionError, ElectionKind, ElectionOutcome, Waiter};
 use common::kafka::error::ErrorCode;
@@ -22,6 +24,10 @@ type Outcomes = BTreeMap<(String, i32), ElectionOutcome>;
 impl Endpoint for ElectLeaders {
     type Request = ElectLeadersRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=2;
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Alter, |_, code| ElectLeadersResponse {
+        error_code: code.code(),
+        ..Default::default()
+    });
 
     fn handle(ctx: &Context<'_>, request: ElectLeadersRequest) -> Reply<ElectLeadersResponse> {
         let kind = match request.election_type {

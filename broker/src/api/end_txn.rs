@@ -4,8 +4,10 @@
 //! Errors: INVALID_REQUEST, INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED (INVALID_PRODUCER_EPOCH before version 2),
 //! CONCURRENT_TRANSACTIONS, INVALID_TXN_STATE, NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE.
 
+use super::access::Access;
 use super::error::of_txn;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{Operation, ResourceType};
 use crate::txn::{EndInput, Io, Producer, Transactions, TxnError};
 use common::kafka::messages::{EndTxnRequest, EndTxnResponse};
 use std::ops::RangeInclusive;
@@ -21,6 +23,12 @@ pub struct EndTxn;
 impl Endpoint for EndTxn {
     type Request = EndTxnRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=5;
+    const ACCESS: Access<Self::Request> = Access::Of(
+        Operation::Write,
+        ResourceType::TransactionalId,
+        |request| &request.transactional_id,
+        |_, code| EndTxnResponse { error_code: code.code(), ..Default::default() },
+    );
 
     fn handle(ctx: &Context<'_>, request: EndTxnRequest) -> Reply<EndTxnResponse> {
         let ticket: Ticket<EndTxnRequest> = ctx.ticket();

@@ -242,6 +242,7 @@ impl From<PieceError> for ErrorCode {
     fn from(error: PieceError) -> ErrorCode {
         match error {
             PieceError::UnknownTopicId => ErrorCode::UnknownTopicId,
+            PieceError::Forbidden => ErrorCode::TopicAuthorizationFailed,
             PieceError::Read(error) => error.into(),
         }
     }
@@ -327,6 +328,8 @@ impl From<&ResourceError> for ErrorCode {
             ResourceError::UnknownTopic(_) => ErrorCode::UnknownTopicOrPartition,
             ResourceError::InvalidRequest(_) => ErrorCode::InvalidRequest,
             ResourceError::InvalidConfig(_) => ErrorCode::InvalidConfig,
+            ResourceError::ClusterForbidden => ErrorCode::ClusterAuthorizationFailed,
+            ResourceError::TopicForbidden => ErrorCode::TopicAuthorizationFailed,
             ResourceError::NotWritten(_) => ErrorCode::UnknownServerError,
         }
     }

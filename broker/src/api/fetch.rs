@@ -9,8 +9,8 @@
 //! before version 10). A preferred read replica (KIP-392) is never named; replicas do serve consumers that ask them.
 
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::Operation;
 use crate::broker::Broker;
-use crate::cluster::image::Image;
 use crate::leaders::{CurrentLeader, current_leader};
 use crate::partition::fetch_session::{FetchKey, SessionRequest, Target, TopicKey, Wanted};
 use crate::partition::{FetchData, FetchOrder, FetchParams, FetchPiece, FetchResult, Isolation, Topics};
@@ -48,7 +48,8 @@ impl Endpoint for Fetch {
         let order = order(ctx, request);
         let answer =
             || Answer { broker: ctx.broker.clone(), listener: ctx.connection.listener.clone(), version: ctx.version };
-        let topics = Known(&ctx.broker.image);
+        let topics =
+            Known { ctx, is_broker: order.params.replica.is_some() && ctx.may_cluster(Operation::ClusterAction) };
         let result = ctx.broker.with_replicas(ctx.now, |replicas, effects| {
             let done = || -> Box<dyn FnOnce(FetchResult) + Send> {
                 let (ticket, answer) = (ctx.ticket::<FetchRequest>(), answer());
@@ -64,14 +65,20 @@ impl Endpoint for Fetch {
 }
 
 /// The topics that the controller told of.
-struct Known<'a>(&'a parking_lot::RwLock<Image>);
+struct Known<'a> {
+    ctx: &'a Context<'a>,
+    is_broker: bool,
+}
 
 impl Topics for Known<'_> {
     fn name(&self, id: &Uuid) -> Option<Arc<str>> {
-        self.0.read().topic_name(*id).map(Arc::from)
+        self.ctx.broker.image.read().topic_name(*id).map(Arc::from)
     }
     fn contains(&self, topic: &str, partition: i32) -> bool {
-        self.0.read().partition(topic, partition).is_some()
+        self.ctx.broker.image.read().partition(topic, partition).is_some()
+    }
+    fn may_read(&self, topic: &str) -> bool {
+        self.is_broker || self.ctx.may_topic(Operation::Read, topic)
     }
 }
 

@@ -1,7 +1,9 @@
 //! FindCoordinator (10), versions 0 to 6: KIP-98, 699 (several keys), 890, 932. COORDINATOR_NOT_AVAILABLE while the
 //! internal topic is being made or has no leader, and for share partitions, which nobody looks after; INVALID_REQUEST for a key type that does not exist or that the version does not have.
 
+use super::access::denied;
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::{Operation, ResourceType};
 use crate::group::{OFFSETS_TOPIC, partition_for};
 use crate::txn::TRANSACTION_TOPIC;
 use common::id::BrokerId;
@@ -55,6 +57,10 @@ fn locate(ctx: &Context<'_>, key_type: i8, key: &str) -> Result<(i32, String, i3
         SHARE if ctx.version >= 6 => return Err(ErrorCode::CoordinatorNotAvailable),
         _ => return Err(ErrorCode::InvalidRequest),
     };
+    let kind = if key_type == GROUP { ResourceType::Group } else { ResourceType::TransactionalId };
+    if !ctx.may(Operation::Describe, kind, key) {
+        return Err(denied(kind));
+    }
     let image = ctx.broker.image.read();
     let Some(count) = image.partition_count(topic) else {
         drop(image);

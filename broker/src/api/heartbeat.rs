@@ -1,7 +1,9 @@
 //! Heartbeat (12), versions 0 to 4: KIP-345. REBALANCE_IN_PROGRESS asks the member to join again; ILLEGAL_GENERATION,
 //! UNKNOWN_MEMBER_ID and FENCED_INSTANCE_ID tell it that it is out.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::{Operation, ResourceType};
 use crate::group::Sender;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{HeartbeatRequest, HeartbeatResponse};
@@ -13,6 +15,12 @@ pub struct Heartbeat;
 impl Endpoint for Heartbeat {
     type Request = HeartbeatRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=4;
+    const ACCESS: Access<Self::Request> = Access::Of(
+        Operation::Read,
+        ResourceType::Group,
+        |request| &request.group_id,
+        |_, code| HeartbeatResponse { error_code: code.code(), ..Default::default() },
+    );
 
     fn handle(ctx: &Context<'_>, request: HeartbeatRequest) -> Reply<HeartbeatResponse> {
         let sender = Sender {

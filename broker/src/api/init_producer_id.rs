@@ -10,6 +10,7 @@
 
 use super::error::of_txn;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{CLUSTER_NAME, Operation, ResourceType};
 use crate::producer_ids::{Done, NoProducerIds};
 use crate::txn::{InitInput, Io, Producer, Transactions, TxnError};
 use common::kafka::error::ErrorCode;
@@ -34,6 +35,10 @@ impl Endpoint for InitProducerId {
         match request.transactional_id.as_deref() {
             _ if has_id != has_epoch => return Reply::Now(refused(ErrorCode::InvalidRequest)),
             Some("") => return Reply::Now(refused(ErrorCode::InvalidRequest)),
+            Some(id) if !ctx.may(Operation::Write, ResourceType::TransactionalId, id) => {
+                return Reply::Now(refused(ErrorCode::TransactionalIdAuthorizationFailed));
+            }
+            None if !may_be_idempotent(ctx) => return Reply::Now(refused(ErrorCode::ClusterAuthorizationFailed)),
             Some(id) => {
                 let expected = has_id.then_some((request.producer_id, request.producer_epoch));
                 let timeout_ms = request.transaction_timeout_ms;
@@ -59,6 +64,12 @@ impl Endpoint for InitProducerId {
             None => Reply::Parked,
         }
     }
+}
+
+/// Who may write to anything may do so with a producer id (KIP-679).
+fn may_be_idempotent(ctx: &Context<'_>) -> bool {
+    ctx.sees(Operation::IdempotentWrite, ResourceType::Cluster, CLUSTER_NAME)
+        || ctx.may_some(Operation::Write, ResourceType::Topic)
 }
 
 fn respond_to_transactional(result: Result<Producer, TxnError>, version: i16) -> InitProducerIdResponse {

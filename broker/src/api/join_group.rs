@@ -2,7 +2,9 @@
 //! once with MEMBER_ID_REQUIRED, UNKNOWN_MEMBER_ID, INCONSISTENT_GROUP_PROTOCOL, INVALID_SESSION_TIMEOUT,
 //! GROUP_MAX_SIZE_REACHED, FENCED_INSTANCE_ID, INVALID_GROUP_ID or what the state of the coordinator asks for.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{Operation, ResourceType};
 use crate::group::{JoinInput, JoinResult, kept};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember};
@@ -14,6 +16,12 @@ pub struct JoinGroup;
 impl Endpoint for JoinGroup {
     type Request = JoinGroupRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=9;
+    const ACCESS: Access<Self::Request> = Access::Of(
+        Operation::Read,
+        ResourceType::Group,
+        |request| &request.group_id,
+        |_, code| JoinGroupResponse { error_code: code.code(), ..Default::default() },
+    );
 
     fn handle(ctx: &Context<'_>, request: JoinGroupRequest) -> Reply<JoinGroupResponse> {
         let ticket: Ticket<JoinGroupRequest> = ctx.ticket();

@@ -2,7 +2,9 @@
 //! when the topics' settings are known and the roles are taken. Errors: STALE_CONTROLLER_EPOCH, STALE_BROKER_EPOCH, and by
 //! partition STALE_CONTROLLER_EPOCH for an epoch that is not new, INCONSISTENT_TOPIC_ID, KAFKA_STORAGE_ERROR.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::Operation;
 use crate::broker::Broker;
 use crate::cluster::Waiter;
 use crate::partition::{NewState, StateError};
@@ -23,6 +25,10 @@ pub struct LeaderAndIsr;
 impl Endpoint for LeaderAndIsr {
     type Request = LeaderAndIsrRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=7;
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::ClusterAction, |_, code| LeaderAndIsrResponse {
+        error_code: code.code(),
+        ..Default::default()
+    });
 
     fn handle(ctx: &Context<'_>, request: LeaderAndIsrRequest) -> Reply<LeaderAndIsrResponse> {
         let ticket = ctx.ticket::<LeaderAndIsrRequest>();

@@ -1,7 +1,9 @@
 //! LeaveGroup (13), versions 0 to 5: KIP-345 (several members, static members by their instance id alone), 800. Each
 //! member has its own error; before version 3 the one member's error is that of the response.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::{Operation, ResourceType};
 use crate::group::Sender;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{LeaveGroupRequest, LeaveGroupResponse, MemberResponse};
@@ -13,6 +15,12 @@ pub struct LeaveGroup;
 impl Endpoint for LeaveGroup {
     type Request = LeaveGroupRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=5;
+    const ACCESS: Access<Self::Request> = Access::Of(
+        Operation::Read,
+        ResourceType::Group,
+        |request| &request.group_id,
+        |_, code| LeaveGroupResponse { error_code: code.code(), ..Default::default() },
+    );
 
     fn handle(ctx: &Context<'_>, request: LeaveGroupRequest) -> Reply<LeaveGroupResponse> {
         let of_member = |member_id, instance_id| Sender { member_id, instance_id, generation: -1 };

@@ -2,6 +2,7 @@
 //! broker; COORDINATOR_LOAD_IN_PROGRESS beside those already loaded.
 
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::{CLUSTER_NAME, Operation, ResourceType};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
 use std::ops::RangeInclusive;
@@ -18,10 +19,14 @@ impl Endpoint for ListGroups {
         let allows = |filter: &[String], value: &str| {
             filter.is_empty() || filter.iter().any(|allowed| allowed.eq_ignore_ascii_case(value))
         };
+        let sees_all = ctx.sees(Operation::Describe, ResourceType::Cluster, CLUSTER_NAME);
+        let sees = |group: &str| sees_all || ctx.sees(Operation::Describe, ResourceType::Group, group);
         let groups = groups
             .into_iter()
             .filter(|group| {
-                allows(&request.states_filter, group.state) && allows(&request.types_filter, group.group_type)
+                sees(&group.group_id)
+                    && allows(&request.states_filter, group.state)
+                    && allows(&request.types_filter, group.group_type)
             })
             .map(|group| ListedGroup {
                 group_id: group.group_id,

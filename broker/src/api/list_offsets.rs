@@ -7,6 +7,7 @@
 //! version does not know), INVALID_REQUEST (a partition named twice), KAFKA_STORAGE_ERROR.
 
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::Operation;
 use crate::partition::{Asker, FoundOffset, Isolation, OffsetQuery, ReadError};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::list_offsets::{
@@ -49,9 +50,12 @@ impl Endpoint for ListOffsets {
             }
         }
         let topics = request.topics.into_iter().map(|topic| {
+            let may_see = ctx.may_topic(Operation::Describe, &topic.name);
             let partitions = topic.partitions.iter().map(|partition| {
                 let is_twice = twice.contains(&(topic.name.clone(), partition.partition_index));
-                let found = if is_twice {
+                let found = if !may_see {
+                    Err(ErrorCode::TopicAuthorizationFailed)
+                } else if is_twice {
                     Err(ErrorCode::InvalidRequest)
                 } else {
                     find(ctx, &topic.name, partition, (isolation, only_leader))

@@ -1,7 +1,9 @@
 //! ListPartitionReassignments (46, KIP-455), version 0: moves under way, as the controller knows them. NOT_CONTROLLER
 //! elsewhere.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::Operation;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
     ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, OngoingPartitionReassignment,
@@ -15,6 +17,9 @@ pub struct ListPartitionReassignments;
 impl Endpoint for ListPartitionReassignments {
     type Request = ListPartitionReassignmentsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=0;
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Describe, |_, code| {
+        ListPartitionReassignmentsResponse { error_code: code.code(), ..Default::default() }
+    });
 
     fn handle(
         ctx: &Context<'_>,

@@ -3,6 +3,7 @@
 //! read.
 
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::{Operation, ResourceType};
 use crate::txn::Listed;
 use crate::txn::records::TxnState;
 use common::kafka::error::ErrorCode;
@@ -27,7 +28,8 @@ impl Endpoint for ListTransactions {
         };
         let is_wanted = |one: &Listed| {
             let states = &request.state_filters;
-            (states.is_empty() || states.iter().any(|state| state == one.state.name()))
+            ctx.sees(Operation::Describe, ResourceType::TransactionalId, &one.transactional_id)
+                && (states.is_empty() || states.iter().any(|state| state == one.state.name()))
                 && (request.producer_id_filters.is_empty() || request.producer_id_filters.contains(&one.producer_id))
                 && (request.duration_filter < 0
                     || ctx.now.wall.0.saturating_sub(one.start_timestamp) > request.duration_filter)

@@ -3,7 +3,9 @@
 //! LEADER_NOT_AVAILABLE while a new topic is on its way, INVALID_REPLICATION_FACTOR if it cannot be made. Per partition:
 //! LEADER_NOT_AVAILABLE, LISTENER_NOT_FOUND (version 6 on), REPLICA_NOT_AVAILABLE (version 0).
 
+use super::access::Rights;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{CLUSTER_NAME, Operation, ResourceType};
 use crate::cluster::image::{BrokerImage, Image, PartitionImage};
 use crate::cluster::{TopicsAction, TopicsOutcome, TopicsRequest, Waiter, topic_name};
 use crate::topics_on_demand::new_topic;
@@ -34,7 +36,7 @@ impl Endpoint for Metadata {
         }
         if let Some(names) = may_wait(ctx, &request) {
             let (broker, ticket) = (broker.clone(), ctx.ticket::<MetadataRequest>());
-            let (version, listener) = (ctx.version, ctx.connection.listener.clone());
+            let (version, listener, rights) = (ctx.version, ctx.connection.listener.clone(), ctx.rights());
             let answer = move |now: Now| {
                 let (mut response, missing) = {
                     let image = broker.image.read();
@@ -42,6 +44,7 @@ impl Endpoint for Metadata {
                     View { version, listener: &listener, brokers }.respond(&image, &request)
                 };
                 response.cluster_id = broker.cluster.cluster_id();
+                let missing = permit(&rights, &request, (&mut response, missing), version);
                 // Deleted meanwhile.
                 let unknown = |name| without_partitions(Some(name), Uuid::nil(), ErrorCode::UnknownTopicOrPartition);
                 response.topics.extend(missing.into_iter().map(unknown));
@@ -57,6 +60,7 @@ impl Endpoint for Metadata {
             View { version: ctx.version, listener: &ctx.connection.listener, brokers }.respond(&image, &request)
         };
         response.cluster_id = cluster_id;
+        let missing = permit(&ctx.rights(), &request, (&mut response, missing), ctx.version);
         let may_create = request.allow_auto_topic_creation && broker.config.auto_create_topics_enable;
         if !may_create {
             for name in missing {
@@ -68,8 +72,48 @@ impl Endpoint for Metadata {
             }
             return Reply::Now(response);
         }
+        let may_create_all = ctx.sees(Operation::Create, ResourceType::Cluster, CLUSTER_NAME);
+        let may_create = |name: &String| may_create_all || ctx.may_topic(Operation::Create, name);
+        let (missing, forbidden): (Vec<String>, Vec<String>) = missing.into_iter().partition(may_create);
+        response.topics.extend(forbidden.into_iter().map(hidden));
         create_missing(ctx, missing, response)
     }
+}
+
+/// A topic whose existence the client must not learn of.
+fn hidden(name: String) -> MetadataResponseTopic {
+    without_partitions(Some(name), Uuid::nil(), ErrorCode::TopicAuthorizationFailed)
+}
+
+/// Takes away what the client may not see, and tells what it may do where it asks (KIP-430). Gives the missing names that it may
+/// ask for.
+fn permit(
+    rights: &Rights,
+    request: &MetadataRequest,
+    (response, missing): (&mut MetadataResponse, Vec<String>),
+    version: i16,
+) -> Vec<String> {
+    let sees = |name: &str| rights.sees(Operation::Describe, ResourceType::Topic, name);
+    if request.topics.as_ref().is_none_or(|asked| version == 0 && asked.is_empty()) {
+        response.topics.retain(|topic| topic.name.as_deref().is_some_and(sees));
+    }
+    let by_id = request.topics.iter().flatten().any(|topic| !topic.topic_id.is_nil());
+    for topic in &mut response.topics {
+        let Some(name) = topic.name.clone() else { continue };
+        if !sees(&name) {
+            // An id is no secret, a name is.
+            let named = if by_id { (None, topic.topic_id) } else { (Some(name), Uuid::nil()) };
+            *topic = without_partitions(named.0, named.1, ErrorCode::TopicAuthorizationFailed);
+        } else if request.include_topic_authorized_operations {
+            topic.topic_authorized_operations = rights.operations(ResourceType::Topic, &name);
+        }
+    }
+    if request.include_cluster_authorized_operations {
+        response.cluster_authorized_operations = rights.cluster_operations();
+    }
+    let (missing, unseen): (Vec<String>, Vec<String>) = missing.into_iter().partition(|name| sees(name));
+    response.topics.extend(unseen.into_iter().map(hidden));
+    missing
 }
 
 /// The topics asked for, if there are other brokers that may lead them and all are known: then the answer may wait for news.

@@ -1,6 +1,8 @@
 //! The table of every Kafka API served: dispatch and the answer to ApiVersions derive from it. A handler gets a decoded
 //! request and returns its reply, or takes a ticket and lets a machine answer later. It never encodes, never sends.
 
+pub mod access;
+mod acl_words;
 pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;
 pub mod allocate_producer_ids;
@@ -12,11 +14,14 @@ pub mod api_versions;
 pub mod consumer_group_describe;
 pub mod consumer_group_heartbeat;
 pub mod controlled_shutdown;
+pub mod create_acls;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_acls;
 pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
+pub mod describe_acls;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
@@ -60,6 +65,7 @@ pub(crate) mod tests;
 use crate::broker::Broker;
 use crate::connection::ConnectionInfo;
 use crate::outbox::Outbox;
+use access::Access;
 use common::kafka::header::{self, RequestHeader};
 use common::kafka::messages::{FindCoordinatorRequest, MetadataRequest, ProduceRequest};
 use common::kafka::messages::{LeaderAndIsrRequest, Message, Request, StopReplicaRequest, UpdateMetadataRequest};
@@ -80,6 +86,8 @@ pub trait Endpoint {
     /// May requests behind it on its connection be handled while one is parked? Kafka never does it, and clients pipeline on
     /// the strength of that: a commit of offsets and, behind it, their fetch. So true only where nothing behind it can tell.
     const LETS_PASS: bool = false;
+    /// What the client must be permitted for the request as a whole.
+    const ACCESS: Access<Self::Request> = Access::ByNames;
     /// Decides and replies.
     fn handle(ctx: &Context<'_>, request: Self::Request) -> Reply<<Self::Request as Request>::Response>;
 }
@@ -246,6 +254,9 @@ pub const TABLE: &[Row] = &[
     row::<end_txn::EndTxn>(),
     row::<write_txn_markers::WriteTxnMarkers>(),
     row::<txn_offset_commit::TxnOffsetCommit>(),
+    row::<describe_acls::DescribeAcls>(),
+    row::<create_acls::CreateAcls>(),
+    row::<delete_acls::DeleteAcls>(),
     row::<describe_configs::DescribeConfigs>(),
     row::<alter_configs::AlterConfigs>(),
     row::<describe_log_dirs::DescribeLogDirs>(),
@@ -343,7 +354,11 @@ fn handle<E: Endpoint>(ctx: &Context<'_>, mut body: Reader) -> Handled {
             return Handled::Close(format!("{} version {}: {error}", <E::Request as Request>::NAME, ctx.version));
         }
     };
-    match E::handle(ctx, request) {
+    let reply = match E::ACCESS.refusal(ctx, &request) {
+        Some(refusal) => Reply::Now(refusal),
+        None => E::handle(ctx, request),
+    };
+    match reply {
         Reply::Now(response) => match encode::<E::Request>(ctx.correlation_id, ctx.version, &response) {
             Ok(frame) => Handled::Now(frame),
             Err(reason) => Handled::Close(reason),

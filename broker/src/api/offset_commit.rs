@@ -3,7 +3,9 @@
 //! OFFSET_METADATA_TOO_LARGE, the others share the group's error. Version 0, which Kafka keeps in ZooKeeper, is kept
 //! with all others here: nobody reads those znodes any more.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{Operation, ResourceType};
 use crate::cluster::image::Image;
 use crate::group::records::OffsetValue;
 use crate::group::{CommitInput, CommitResult, Place, Sender};
@@ -23,6 +25,9 @@ impl Endpoint for OffsetCommit {
     type Request = OffsetCommitRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=10;
 
+    const ACCESS: Access<Self::Request> =
+        Access::Of(Operation::Read, ResourceType::Group, |request| &request.group_id, refused);
+
     fn handle(ctx: &Context<'_>, mut request: OffsetCommitRequest) -> Reply<OffsetCommitResponse> {
         let mut response = OffsetCommitResponse::default();
         let mut offsets = Vec::new();
@@ -34,13 +39,17 @@ impl Endpoint for OffsetCommit {
                 if by_id {
                     topic.name = image.topic_name(topic.topic_id).unwrap_or_default().to_owned();
                 }
+                let may_read = topic.name.is_empty() || ctx.may_topic(Operation::Read, &topic.name);
                 let mut answered = OffsetCommitResponseTopic {
                     name: topic.name.clone(),
                     topic_id: topic.topic_id,
                     partitions: Vec::new(),
                 };
                 for partition in std::mem::take(&mut topic.partitions) {
-                    let error = check_partition(&image, &topic.name, partition.partition_index, by_id);
+                    let error = match may_read {
+                        true => check_partition(&image, &topic.name, partition.partition_index, by_id),
+                        false => ErrorCode::TopicAuthorizationFailed,
+                    };
                     answered.partitions.push(OffsetCommitResponsePartition {
                         partition_index: partition.partition_index,
                         error_code: error.code(),
@@ -73,6 +82,23 @@ impl Endpoint for OffsetCommit {
         ctx.broker.with_groups(ctx.now, |groups, io| groups.commit(input, waiter, io));
         Reply::Parked
     }
+}
+
+/// The same for every partition.
+fn refused(request: &OffsetCommitRequest, code: ErrorCode) -> OffsetCommitResponse {
+    let topics = request.topics.iter().map(|topic| OffsetCommitResponseTopic {
+        name: topic.name.clone(),
+        topic_id: topic.topic_id,
+        partitions: topic
+            .partitions
+            .iter()
+            .map(|partition| OffsetCommitResponsePartition {
+                partition_index: partition.partition_index,
+                error_code: code.code(),
+            })
+            .collect(),
+    });
+    OffsetCommitResponse { topics: topics.collect(), ..OffsetCommitResponse::default() }
 }
 
 fn check_partition(image: &Image, topic: &str, partition: i32, by_id: bool) -> ErrorCode {

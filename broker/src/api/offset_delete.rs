@@ -1,7 +1,9 @@
 //! OffsetDelete (47), version 0: KIP-496. Answered when the tombstones are replicated. GROUP_SUBSCRIBED_TO_TOPIC for what
 //! members read, UNKNOWN_TOPIC_OR_PARTITION for what does not exist; GROUP_ID_NOT_FOUND and NON_EMPTY_GROUP for all.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{Operation, ResourceType};
 use crate::group::{CommitResult, GroupError, Place};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
@@ -16,6 +18,12 @@ pub struct OffsetDelete;
 impl Endpoint for OffsetDelete {
     type Request = OffsetDeleteRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=0;
+    const ACCESS: Access<Self::Request> = Access::Of(
+        Operation::Delete,
+        ResourceType::Group,
+        |request| &request.group_id,
+        |_, code| OffsetDeleteResponse { error_code: code.code(), ..Default::default() },
+    );
 
     fn handle(ctx: &Context<'_>, request: OffsetDeleteRequest) -> Reply<OffsetDeleteResponse> {
         let mut places: Vec<Place> = Vec::new();
@@ -24,9 +32,16 @@ impl Endpoint for OffsetDelete {
             let image = ctx.broker.image.read();
             for topic in request.topics {
                 let mut partitions = Vec::with_capacity(topic.partitions.len());
+                let may_read = ctx.may_topic(Operation::Read, &topic.name);
                 for partition in topic.partitions {
-                    let is_known = image.partition(&topic.name, partition.partition_index).is_some();
-                    let error = if is_known { ErrorCode::None } else { ErrorCode::UnknownTopicOrPartition };
+                    let is_known = may_read && image.partition(&topic.name, partition.partition_index).is_some();
+                    let error = if !may_read {
+                        ErrorCode::TopicAuthorizationFailed
+                    } else if is_known {
+                        ErrorCode::None
+                    } else {
+                        ErrorCode::UnknownTopicOrPartition
+                    };
                     if is_known {
                         places.push((topic.name.clone(), partition.partition_index));
                     }

@@ -3,6 +3,7 @@
 //! Version 0, which Kafka reads from ZooKeeper, is answered like the others, as it is committed.
 
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::{Operation, ResourceType};
 use crate::group::{FetchResult, GroupError, Place};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
@@ -52,6 +53,10 @@ impl Endpoint for OffsetFetch {
 }
 
 fn fetch(ctx: &Context<'_>, mut group: OffsetFetchRequestGroup, require_stable: bool) -> OffsetFetchResponseGroup {
+    if !ctx.may(Operation::Describe, ResourceType::Group, &group.group_id) {
+        let error_code = ErrorCode::GroupAuthorizationFailed.code();
+        return OffsetFetchResponseGroup { group_id: group.group_id, error_code, ..Default::default() };
+    }
     let by_id = ctx.version >= 10;
     let mut unknown = Vec::new();
     if let (true, Some(topics)) = (by_id, &mut group.topics) {
@@ -61,6 +66,9 @@ fn fetch(ctx: &Context<'_>, mut group: OffsetFetchRequestGroup, require_stable: 
         }
         unknown = topics.extract_if(.., |topic| topic.name.is_empty()).collect();
     }
+    let sees = |name: &str| ctx.sees(Operation::Describe, ResourceType::Topic, name);
+    let forbidden: Vec<OffsetFetchRequestTopics> =
+        group.topics.iter_mut().flat_map(|topics| topics.extract_if(.., |topic| !sees(&topic.name))).collect();
     let places: Option<Vec<Place>> = group.topics.map(|topics| {
         let of_topic = |topic: OffsetFetchRequestTopics| {
             topic.partition_indexes.into_iter().map(move |partition| (topic.name.clone(), partition))
@@ -75,6 +83,11 @@ fn fetch(ctx: &Context<'_>, mut group: OffsetFetchRequestGroup, require_stable: 
     match result {
         Ok(offsets) => response.topics = by_topic(offsets),
         Err(error) => response.error_code = ErrorCode::from(error).code(),
+    }
+    // Who asks for all is not told of those it may not see.
+    response.topics.retain(|topic| sees(&topic.name));
+    if response.error_code == 0 {
+        response.topics.extend(forbidden.into_iter().map(hidden));
     }
     if by_id {
         let image = ctx.broker.image.read();
@@ -129,6 +142,15 @@ fn nothing(partition_index: i32, error_code: i16) -> OffsetFetchResponsePartitio
         committed_leader_epoch: -1,
         metadata,
         error_code,
+    }
+}
+
+fn hidden(topic: OffsetFetchRequestTopics) -> OffsetFetchResponseTopics {
+    let error_code = ErrorCode::TopicAuthorizationFailed.code();
+    OffsetFetchResponseTopics {
+        partitions: topic.partition_indexes.into_iter().map(|index| nothing(index, error_code)).collect(),
+        name: topic.name,
+        topic_id: topic.topic_id,
     }
 }
 

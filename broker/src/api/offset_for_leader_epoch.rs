@@ -5,6 +5,7 @@
 //! KAFKA_STORAGE_ERROR. An epoch that is not known gives epoch and offset -1.
 
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::{CLUSTER_NAME, Operation, ResourceType};
 use crate::partition::{Asker, ReadError};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::offset_for_leader_epoch::{
@@ -21,8 +22,16 @@ impl Endpoint for OffsetForLeaderEpoch {
     const VERSIONS: RangeInclusive<i16> = 0..=4;
 
     fn handle(ctx: &Context<'_>, request: OffsetForLeaderEpochRequest) -> Reply<OffsetForLeaderEpochResponse> {
+        let is_broker = ctx.sees(Operation::ClusterAction, ResourceType::Cluster, CLUSTER_NAME);
         let topics = request.topics.into_iter().map(|topic| {
-            let partitions = topic.partitions.iter().map(|asked| end(ctx, &topic.topic, asked)).collect();
+            let may_see = is_broker || ctx.may_topic(Operation::Describe, &topic.topic);
+            let refused = |asked: &OffsetForLeaderPartition| EpochEndOffset {
+                partition: asked.partition,
+                error_code: ErrorCode::TopicAuthorizationFailed.code(),
+                ..EpochEndOffset::default()
+            };
+            let one = |asked| if may_see { end(ctx, &topic.topic, asked) } else { refused(asked) };
+            let partitions = topic.partitions.iter().map(one).collect();
             OffsetForLeaderTopicResult { topic: topic.topic, partitions }
         });
         Reply::Now(OffsetForLeaderEpochResponse { topics: topics.collect(), ..OffsetForLeaderEpochResponse::default() })

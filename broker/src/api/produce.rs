@@ -11,6 +11,7 @@
 
 use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::leaders::{CurrentLeader, current_leader};
 use crate::log::{AppendOrigin, Verification};
@@ -154,16 +155,19 @@ fn sort(ctx: &Context<'_>, request: ProduceRequest) -> (Answer, Vec<Append>) {
     };
     let mut parts = Vec::new();
     let are_acks_valid = matches!(request.acks, -1..=1);
-    let has_id = request.transactional_id.is_some();
+    let may_use = |id: &str| ctx.may(Operation::Write, ResourceType::TransactionalId, id);
+    let has_id = request.transactional_id.as_deref().is_some_and(may_use);
     let image = ctx.broker.image.read();
     for topic in request.topic_data {
         let name = if ctx.version >= TOPIC_ID_FROM { image.topic_name(topic.topic_id) } else { Some(&*topic.name) };
         let name: Option<Arc<str>> = name.map(Arc::from);
+        let may_write = name.as_ref().is_none_or(|name| ctx.may_topic(Operation::Write, name));
         answer.topics.push((name.clone(), topic.name, topic.topic_id));
         let place = answer.topics.len() - 1;
         for PartitionProduceData { index, records } in topic.partition_data {
             let checked = match &name {
                 None => Err(ErrorCode::UnknownTopicId),
+                Some(_) if !may_write => Err(ErrorCode::TopicAuthorizationFailed),
                 Some(name) if image.partition(name, index).is_none() => Err(ErrorCode::UnknownTopicOrPartition),
                 Some(_) if !are_acks_valid => Err(ErrorCode::InvalidRequiredAcks),
                 Some(name) if is_internal(name) && ctx.client_id != Some(ADMIN_CLIENT_ID) => {

@@ -1,7 +1,9 @@
 //! StopReplica (5), versions 0 to 4: the controller takes replicas away, and with `delete` their files. Errors:
 //! STALE_CONTROLLER_EPOCH, STALE_BROKER_EPOCH, and by partition FENCED_LEADER_EPOCH, KAFKA_STORAGE_ERROR.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::Operation;
 use crate::broker::Broker;
 use crate::partition::{NO_EPOCH, Stop};
 use common::kafka::error::ErrorCode;
@@ -16,6 +18,10 @@ pub struct StopReplica;
 impl Endpoint for StopReplica {
     type Request = StopReplicaRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=4;
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::ClusterAction, |_, code| StopReplicaResponse {
+        error_code: code.code(),
+        ..Default::default()
+    });
 
     fn handle(ctx: &Context<'_>, request: StopReplicaRequest) -> Reply<StopReplicaResponse> {
         Reply::Now(apply(ctx.broker, request, ctx.now))

@@ -1,7 +1,9 @@
 //! SyncGroup (14), versions 0 to 5: KIP-345, 559. Answered when the leader's assignment is recorded, or at once with
 //! ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, REBALANCE_IN_PROGRESS, INCONSISTENT_GROUP_PROTOCOL, FENCED_INSTANCE_ID.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{Operation, ResourceType};
 use crate::group::{Sender, SyncInput, SyncResult, kept};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{SyncGroupRequest, SyncGroupResponse};
@@ -13,6 +15,12 @@ pub struct SyncGroup;
 impl Endpoint for SyncGroup {
     type Request = SyncGroupRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=5;
+    const ACCESS: Access<Self::Request> = Access::Of(
+        Operation::Read,
+        ResourceType::Group,
+        |request| &request.group_id,
+        |_, code| SyncGroupResponse { error_code: code.code(), ..Default::default() },
+    );
 
     fn handle(ctx: &Context<'_>, request: SyncGroupRequest) -> Reply<SyncGroupResponse> {
         if ctx.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {

@@ -7,6 +7,7 @@
 //! COORDINATOR_NOT_AVAILABLE before version 2, whose clients cannot bear it.
 
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::group::records::OffsetValue;
 use crate::group::{CommitInput, CommitResult, OFFSETS_TOPIC, Place, Sender, partition_for};
@@ -37,6 +38,12 @@ impl Endpoint for TxnOffsetCommit {
     const VERSIONS: RangeInclusive<i16> = 0..=5;
 
     fn handle(ctx: &Context<'_>, request: TxnOffsetCommitRequest) -> Reply<TxnOffsetCommitResponse> {
+        if !ctx.may(Operation::Write, ResourceType::TransactionalId, &request.transactional_id) {
+            return Reply::Now(refused(&request, ErrorCode::TransactionalIdAuthorizationFailed));
+        }
+        if !ctx.may(Operation::Read, ResourceType::Group, &request.group_id) {
+            return Reply::Now(refused(&request, ErrorCode::GroupAuthorizationFailed));
+        }
         let producer = (request.producer_id, request.producer_epoch);
         let (response, offsets) = sort(ctx, request.topics);
         if offsets.is_empty() {
@@ -126,6 +133,20 @@ impl Pending {
     }
 }
 
+/// The same for every partition.
+fn refused(request: &TxnOffsetCommitRequest, code: ErrorCode) -> TxnOffsetCommitResponse {
+    let mut response = TxnOffsetCommitResponse::default();
+    for topic in &request.topics {
+        let mut answered = TxnOffsetCommitResponseTopic { name: topic.name.clone(), ..Default::default() };
+        answered.partitions.extend(topic.partitions.iter().map(|partition| TxnOffsetCommitResponsePartition {
+            partition_index: partition.partition_index,
+            error_code: code.code(),
+        }));
+        response.topics.push(answered);
+    }
+    response
+}
+
 fn sort(
     ctx: &Context<'_>,
     topics: Vec<common::kafka::messages::txn_offset_commit::TxnOffsetCommitRequestTopic>,
@@ -135,10 +156,17 @@ fn sort(
     let image = ctx.broker.image.read();
     for topic in topics {
         let mut answered = TxnOffsetCommitResponseTopic { name: topic.name.clone(), ..Default::default() };
+        let may_read = ctx.may_topic(Operation::Read, &topic.name);
         for partition in topic.partitions {
             let index = partition.partition_index;
-            let is_known = image.partition(&topic.name, index).is_some();
-            let error = if is_known { ErrorCode::None } else { ErrorCode::UnknownTopicOrPartition };
+            let is_known = may_read && image.partition(&topic.name, index).is_some();
+            let error = if !may_read {
+                ErrorCode::TopicAuthorizationFailed
+            } else if is_known {
+                ErrorCode::None
+            } else {
+                ErrorCode::UnknownTopicOrPartition
+            };
             let partition_answer =
                 TxnOffsetCommitResponsePartition { partition_index: index, error_code: error.code() };
             answered.partitions.push(partition_answer);

@@ -1,7 +1,9 @@
 //! UpdateMetadata (6), versions 0 to 8: the controller tells which brokers live and which topics there are. Errors:
 //! STALE_CONTROLLER_EPOCH from an earlier controller, STALE_BROKER_EPOCH if it is meant for an earlier life of this broker.
 
+use super::access::Access;
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::Operation;
 use crate::broker::Broker;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{UpdateMetadataRequest, UpdateMetadataResponse};
@@ -15,6 +17,8 @@ pub struct UpdateMetadata;
 impl Endpoint for UpdateMetadata {
     type Request = UpdateMetadataRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=8;
+    const ACCESS: Access<Self::Request> =
+        Access::Cluster(Operation::ClusterAction, |_, code| UpdateMetadataResponse { error_code: code.code() });
 
     fn handle(ctx: &Context<'_>, request: UpdateMetadataRequest) -> Reply<UpdateMetadataResponse> {
         ctx.broker.isolation.heard(ctx.now.mono);

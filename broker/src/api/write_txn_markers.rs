@@ -7,6 +7,7 @@
 //! each marker of the request, in its order.
 
 use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::{CLUSTER_NAME, Operation, ResourceType};
 use crate::broker::Broker;
 use crate::group::OFFSETS_TOPIC;
 use crate::journal::StoreError;
@@ -32,10 +33,32 @@ impl Endpoint for WriteTxnMarkers {
     const VERSIONS: RangeInclusive<i16> = 0..=2;
 
     fn handle(ctx: &Context<'_>, request: WriteTxnMarkersRequest) -> Reply<WriteTxnMarkersResponse> {
+        if !ctx.sees(Operation::Alter, ResourceType::Cluster, CLUSTER_NAME)
+            && !ctx.may_cluster(Operation::ClusterAction)
+        {
+            return Reply::Now(refused(&request));
+        }
         let ticket: Ticket<WriteTxnMarkersRequest> = ctx.ticket();
         apply(ctx.broker, request, Box::new(move |response| ticket.answer(&response)), ctx.now);
         Reply::Parked
     }
+}
+
+fn refused(request: &WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
+    let error_code = ErrorCode::ClusterAuthorizationFailed.code();
+    let partition = |&partition_index: &i32| WritableTxnMarkerPartitionResult { partition_index, error_code };
+    let markers = request.markers.iter().map(|marker| WritableTxnMarkerResult {
+        producer_id: marker.producer_id,
+        topics: marker
+            .topics
+            .iter()
+            .map(|topic| WritableTxnMarkerTopicResult {
+                name: topic.name.clone(),
+                partitions: topic.partition_indexes.iter().map(partition).collect(),
+            })
+            .collect(),
+    });
+    WriteTxnMarkersResponse { markers: markers.collect() }
 }
 
 type Then = Box<dyn FnOnce(WriteTxnMarkersResponse) + Send>;

@@ -2,6 +2,7 @@
 //! those who wait. Carries nothing out.
 
 use super::{ClusterError, Settings};
+use crate::access::acl::{Entries, ResourcePattern};
 use crate::outbox::{PeerAddress, ZkCommand};
 use common::kafka::messages::{LeaderAndIsrRequest, StopReplicaRequest, UpdateMetadataRequest};
 
@@ -82,6 +83,13 @@ pub enum Effect {
         name: String,
         /// By key.
         settings: Settings,
+    },
+    /// This is the list of these resources now; an empty one is none.
+    AclsChanged {
+        /// Which.
+        resource: ResourcePattern,
+        /// All of it.
+        entries: Entries,
     },
     /// Keep this text on the disk, for `ClusterConfig::remembered_session` at the next start. It holds a password.
     RememberSession(String),

@@ -1,6 +1,7 @@
 //! This broker in the cluster: its ZooKeeper session, its registration, the settings kept there, and the controller when
 //! it is elected. Says what should be sent and to whom; sends nothing, and never touches a partition's log.
 
+mod acls;
 pub mod assignment;
 mod configs;
 mod controller;
@@ -16,6 +17,7 @@ pub mod topic_name;
 #[cfg(test)]
 mod tests;
 
+pub use acls::{AclChange, AclOutcome, Remove};
 pub use configs::{Entity, Settings};
 pub use controller::admin::{
     AdminError, CreatedTopic, NewPartitions, NewTopic, TopicsAction, TopicsOutcome, TopicsRequest,
@@ -28,6 +30,7 @@ pub use effect::{Answer, Effect, Waiter};
 use crate::config::BrokerConfig;
 use crate::outbox::{PeerError, ZkCommand, ZkInput};
 use crate::resources::ALL_BROKERS;
+use acls::Acls;
 use common::Rng;
 use common::id::BrokerId;
 use common::kafka::messages::{LeaderAndIsrResponse, StopReplicaResponse, UpdateMetadataResponse};
@@ -74,6 +77,8 @@ pub struct ClusterConfig {
     pub disk_past: DiskPast,
     /// `min.insync.replicas` for topics that do not set it.
     pub min_insync_replicas: i32,
+    /// Access control lists count (`authorizer.class.name`).
+    pub uses_acls: bool,
     /// `delete.topic.enable`.
     pub delete_topic_enable: bool,
     /// `unclean.leader.election.enable` for topics that do not set it.
@@ -120,6 +125,7 @@ impl ClusterConfig {
             remembered_session: None,
             disk_past: DiskPast::default(),
             min_insync_replicas: config.min_insync_replicas,
+            uses_acls: !config.authorizer_class_name.trim().is_empty(),
             delete_topic_enable: config.delete_topic_enable,
             unclean_leader_election: config.unclean_leader_election_enable,
             auto_leader_rebalance: config.auto_leader_rebalance_enable,
@@ -238,6 +244,7 @@ struct Core {
     rng: Rng,
     registry: Registry,
     configs: Configs,
+    acls: Acls,
     controller: Controller,
 }
 
@@ -373,6 +380,11 @@ impl Cluster {
         (now, effects): (Now, &mut Vec<Effect>),
     ) {
         self.with(now, effects, |core, io| core.configs.change(entity, settings, done, io));
+    }
+
+    /// Changes one access control list and tells all brokers; any broker may do so. `done` hears when it is written.
+    pub fn change_acls(&self, change: AclChange, done: Waiter<AclOutcome>, now: Now, effects: &mut Vec<Effect>) {
+        self.with(now, effects, |core, io| core.acls.change(change, done, io));
     }
 
     /// Runs `go_on` when the settings of these topics are known; they are before a topic's first LeaderAndIsr request, but
@@ -663,6 +675,7 @@ impl Core {
             rng,
             registry: Registry::new(),
             configs: Configs::default(),
+            acls: Acls::default(),
             controller: Controller::new(),
         }
     }
@@ -698,6 +711,7 @@ impl Core {
             io.store.forget_all();
             core.registry.on_session_over();
             core.configs.on_session_over(io);
+            core.acls.on_session_over(io);
             core.controller.on_session_over(io);
         });
     }
@@ -713,6 +727,15 @@ impl Core {
             },
             Ask::Config(ask) => {
                 if core.configs.on_answer(ask, result, io) {
+                    if io.config.uses_acls {
+                        core.acls.load(io);
+                    } else {
+                        core.registry.register(io);
+                    }
+                }
+            }
+            Ask::Acl(ask) => {
+                if core.acls.on_answer(ask, result, io) {
                     core.registry.register(io);
                 }
             }
@@ -724,6 +747,7 @@ impl Core {
         self.act(now, effects, |core, io| {
             core.registry.on_watch(event, io);
             core.configs.on_watch(event, io);
+            core.acls.on_watch(event, io);
             core.controller.on_watch(event, io);
         });
     }

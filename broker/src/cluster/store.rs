@@ -1,6 +1,7 @@
 //! Questions to ZooKeeper on their way: which machine asked, what it asked, and the requests in the words of the wire.
 //! A question whose connection broke is asked again on the next one; it never decides what an answer means.
 
+use super::acls::AclAsk;
 use super::configs::ConfigAsk;
 use super::controller::ControllerAsk;
 use super::registry::RegistryAsk;
@@ -16,6 +17,7 @@ pub(super) type ZkResult = Result<Response, ZkError>;
 pub(super) enum Ask {
     Registry(RegistryAsk),
     Config(ConfigAsk),
+    Acl(AclAsk),
     Controller(ControllerAsk),
     /// The answer matters to nobody.
     Nobody,
@@ -29,6 +31,11 @@ impl From<RegistryAsk> for Ask {
 impl From<ConfigAsk> for Ask {
     fn from(ask: ConfigAsk) -> Ask {
         Ask::Config(ask)
+    }
+}
+impl From<AclAsk> for Ask {
+    fn from(ask: AclAsk) -> Ask {
+        Ask::Acl(ask)
     }
 }
 impl From<ControllerAsk> for Ask {

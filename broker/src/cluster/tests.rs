@@ -55,6 +55,7 @@ pub(super) fn config(broker: i32) -> ClusterConfig {
         remembered_session: None,
         disk_past: DiskPast::default(),
         min_insync_replicas: 1,
+        uses_acls: false,
         delete_topic_enable: true,
         unclean_leader_election: false,
         auto_leader_rebalance: true,

@@ -9,6 +9,11 @@ pub trait Topics {
     fn name(&self, id: &Uuid) -> Option<Arc<str>>;
     /// True if there is such a partition, wherever it is.
     fn contains(&self, topic: &str, partition: i32) -> bool;
+    /// May who asks read it?
+    fn may_read(&self, topic: &str) -> bool {
+        let _ = topic;
+        true
+    }
 }
 
 /// A fetch request.
@@ -35,6 +40,9 @@ pub enum PieceError {
     /// No topic has this id.
     #[error("unknown topic id")]
     UnknownTopicId,
+    /// Who asks may not read it.
+    #[error("not permitted")]
+    Forbidden,
     /// It cannot be read here.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -70,6 +78,7 @@ impl Replicas {
         for target in context.targets(|id| topics.name(id)) {
             let error = match &target.topic {
                 None => PieceError::UnknownTopicId,
+                Some(topic) if !topics.may_read(topic) => PieceError::Forbidden,
                 Some(topic) if !topics.contains(topic, target.key.partition) => ReadError::UnknownPartition.into(),
                 Some(topic) => {
                     let topic_id = match target.key.topic {
