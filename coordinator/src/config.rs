@@ -111,6 +111,17 @@ pub struct QuorumTls {
     pub reloads: bool,
 }
 
+/// How servers prove to each other who they are, beside TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuorumSasl {
+    /// Who may dial this server (`quorum.auth.enableSasl`).
+    pub users: Option<Users>,
+    /// Nobody else may (`quorum.auth.serverRequireSasl`).
+    pub is_required: bool,
+    /// Name and password for dialling others (`quorum.auth.learnerRequireSasl`).
+    pub own: Option<(String, String)>,
+}
+
 /// The settings of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -164,6 +175,8 @@ pub struct Config {
     pub history: HistoryLimits,
     /// TLS between servers.
     pub quorum_tls: QuorumTls,
+    /// SASL between servers.
+    pub quorum_sasl: QuorumSasl,
     /// Clients may change the ensemble's membership (`reconfigEnabled`).
     pub reconfig_enabled: bool,
     /// A single server line means a server alone (`standaloneEnabled`, true unless set).
@@ -266,11 +279,8 @@ impl Config {
             local_sessions: is_true(&properties, "localSessionsEnabled")?,
             local_sessions_upgrading: is_true(&properties, "localSessionsUpgradingEnabled")?,
             history: history_limits(&properties)?,
-            quorum_tls: QuorumTls {
-                is_on: is_true(&properties, "sslQuorum")?,
-                accepts_both: is_true(&properties, "portUnification")?,
-                reloads: is_true(&properties, "sslQuorumReloadCertFiles")?,
-            },
+            quorum_tls: quorum_tls(&properties)?,
+            quorum_sasl: quorum_sasl(&properties, read)?,
             reconfig_enabled: is_true(&properties, "reconfigEnabled")?,
             standalone_enabled,
             dynamic_version: dynamic_version(&properties)?,
@@ -297,6 +307,57 @@ impl Config {
     pub fn allows_word(&self, word: &str) -> bool {
         word == "srvr" || self.four_letter_words.contains("*") || self.four_letter_words.contains(word)
     }
+}
+
+fn quorum_tls(properties: &Properties) -> Result<QuorumTls, PropertyError> {
+    Ok(QuorumTls {
+        is_on: is_true(properties, "sslQuorum")?,
+        accepts_both: is_true(properties, "portUnification")?,
+        reloads: is_true(properties, "sslQuorumReloadCertFiles")?,
+    })
+}
+
+/// The contexts `QuorumServer` and `QuorumLearner` of the JAAS file, or those that are named instead.
+fn quorum_sasl(properties: &Properties, read: ReadFile<'_>) -> Result<QuorumSasl, ConfigError> {
+    const ON: &str = "quorum.auth.enableSasl";
+    const DIALS: &str = "quorum.auth.learnerRequireSasl";
+    const REQUIRED: &str = "quorum.auth.serverRequireSasl";
+    const FILE: &str = "java.security.auth.login.config";
+    let (dials, is_required) = (is_true(properties, DIALS)?, is_true(properties, REQUIRED)?);
+    let without = |key: &str, needed: &str| properties.error(key, &format!("it needs {needed}=true")).into();
+    if !is_true(properties, ON)? {
+        let wrong = [(dials, DIALS), (is_required, REQUIRED)].into_iter().find(|(is_on, _)| *is_on);
+        return wrong.map_or(Ok(QuorumSasl::default()), |(_, key)| Err(without(key, ON)));
+    }
+    if is_required && !dials {
+        return Err(without(REQUIRED, DIALS));
+    }
+    let Some(path) = properties.get(FILE).map(|path| PathBuf::from(path.trim())) else {
+        return Err(properties.error(ON, &format!("the file with users and passwords is not named: {FILE}")).into());
+    };
+    let text = read(&path).map_err(|error| ConfigError::Unreadable { path: path.clone(), error })?;
+    let wrong = |problem: &str| properties.error(FILE, problem);
+    let contexts = common::jaas::parse_file(&text).map_err(|error| wrong(&error.to_string()))?;
+    let options = |key: &str, default: &str| {
+        let name = properties.get(key).map_or(default, str::trim);
+        let module = contexts.get(name).and_then(|modules| modules.first());
+        let module = module.ok_or_else(|| wrong(&format!("the file has no context {name}")))?;
+        if module.class.ends_with(".DigestLoginModule") {
+            return Ok(&module.options);
+        }
+        Err(wrong(&format!("{} of {name} is not served, DigestLoginModule is", module.class)))
+    };
+    let users = options("quorum.auth.server.saslLoginContext", "QuorumServer")?.iter();
+    let users = users.filter_map(|(key, password)| Some((key.strip_prefix("user_")?.to_owned(), password.clone())));
+    let own = match dials {
+        false => None,
+        true => {
+            let options = options("quorum.auth.learner.saslLoginContext", "QuorumLearner")?;
+            let named = options.get("username").cloned().zip(options.get("password").cloned());
+            Some(named.ok_or_else(|| wrong("the learner's context needs username and password"))?)
+        }
+    };
+    Ok(QuorumSasl { users: Some(Users::new(users.collect())), is_required, own })
 }
 
 fn history_limits(properties: &Properties) -> Result<HistoryLimits, PropertyError> {
@@ -345,6 +406,10 @@ fn sasl_users(properties: &Properties, read: ReadFile<'_>) -> Result<Option<User
     let section = properties.get("sasl.serverconfig").map_or("Server", str::trim);
     match jaas_users(&text, section) {
         Some(users) => Ok(Some(Users::new(users))),
+        // The file is the servers' alone.
+        None if is_true(properties, "quorum.auth.enableSasl")? && properties.get("sasl.serverconfig").is_none() => {
+            Ok(None)
+        }
         None => Err(properties.error(KEY, &format!("the file has no section {section}")).into()),
     }
 }
@@ -588,6 +653,11 @@ const KNOWN: &[&str] = &[
     "X509AuthenticationProvider.superUser",
     "audit.enable",
     "java.security.auth.login.config",
+    "quorum.auth.enableSasl",
+    "quorum.auth.learner.saslLoginContext",
+    "quorum.auth.learnerRequireSasl",
+    "quorum.auth.server.saslLoginContext",
+    "quorum.auth.serverRequireSasl",
     "sasl.serverconfig",
     "superUser",
     "admin.enableServer",
@@ -672,17 +742,54 @@ mod tests {
     use super::*;
 
     fn load(text: &str, my_id: Option<&str>) -> Result<(Config, Vec<String>), String> {
-        let read = |path: &Path| match path.to_str() {
+        let read = |path: &Path| {
+            match path.to_str() {
             Some("zoo.cfg") => Ok(text.to_owned()),
             Some("/d/myid") => my_id.map(str::to_owned).ok_or_else(|| io::ErrorKind::NotFound.into()),
+            Some("/d/jaas") => Ok("Server { org.Any required user_a=\"b\"; };\nQuorumServer { org.apache.zookeeper.server.auth.DigestLoginModule required\nuser_q=\"s\"; };\n\
+                 QuorumLearner { org.apache.zookeeper.server.auth.DigestLoginModule required username=\"q\" password=\"s\"; };\n\
+                 Kerberos { com.sun.security.auth.module.Krb5LoginModule required useKeyTab=\"true\"; };"
+                .to_owned()),
             Some("/d/dynamic") => Ok("server.1=a:1:2;3\nserver.2=b:1:2;4\nserver.3=c:1:2;5".to_owned()),
             _ => Err(io::ErrorKind::NotFound.into()),
+        }
         };
         Config::load(Path::new("zoo.cfg"), &read).map_err(|error| error.to_string())
     }
 
     fn check_error(text: &str, my_id: Option<&str>, expected: &str) {
         assert_eq!(load(text, my_id).map(|(_, warnings)| warnings), Err(expected.to_owned()), "{text}");
+    }
+
+    #[test]
+    fn servers_prove_who_they_are_as_zookeepers_settings_say() {
+        let check = |lines: &str, want: Result<(Option<&str>, bool, Option<&str>), &str>| {
+            let text = format!("dataDir=/d\nclientPort=1\njava.security.auth.login.config=/d/jaas\n{lines}");
+            let got = load(&text, None).map(|(config, _)| config.quorum_sasl);
+            match (got, want) {
+                (Ok(got), Ok((users, is_required, own))) => {
+                    let names = got.users.map(|users| users.keys().cloned().collect::<Vec<_>>().join(" "));
+                    assert_eq!(names.as_deref(), users, "{lines}");
+                    assert_eq!(got.is_required, is_required, "{lines}");
+                    assert_eq!(got.own.map(|(name, _)| name).as_deref(), own, "{lines}");
+                }
+                (Err(error), Err(want)) => assert!(error.contains(want), "{error} should contain {want}"),
+                (got, want) => panic!("{lines}: {got:?} is not {want:?}"),
+            }
+        };
+        let (on, dials, required) = (
+            "quorum.auth.enableSasl=true\n",
+            "quorum.auth.learnerRequireSasl=true\n",
+            "quorum.auth.serverRequireSasl=true\n",
+        );
+        check("", Ok((None, false, None)));
+        check(on, Ok((Some("q"), false, None)));
+        check(&format!("{on}{dials}"), Ok((Some("q"), false, Some("q"))));
+        check(&format!("{on}{dials}{required}"), Ok((Some("q"), true, Some("q"))));
+        check(dials, Err("it needs quorum.auth.enableSasl=true"));
+        check(&format!("{on}{required}"), Err("it needs quorum.auth.learnerRequireSasl=true"));
+        check(&format!("{on}quorum.auth.server.saslLoginContext=Other\n"), Err("no context Other"));
+        check(&format!("{on}quorum.auth.server.saslLoginContext=Kerberos\n"), Err("DigestLoginModule is"));
     }
 
     #[test]

@@ -486,7 +486,7 @@ impl Node {
             PeerBody::Commit(_) => {}
             // Of another term: whoever sent it will see that and send anew.
             PeerBody::Forward(_) | PeerBody::SnapshotChunk(_) => {}
-            PeerBody::Hello(_) => return Err(MessageError::Empty),
+            PeerBody::Hello(_) | PeerBody::Sasl(_) => return Err(MessageError::Empty),
         }
         Ok(())
     }

@@ -284,13 +284,24 @@ pub struct Hello {
     /// The server it believes to dial.
     #[prost(uint64, tag = "3")]
     pub to: u64,
+    /// It will prove who it is before it says more.
+    #[prost(bool, tag = "4")]
+    pub is_sasl: bool,
+}
+
+/// A step of the proof of who dials: the challenge, its answer, and that of who was dialled.
+#[derive(Clone, PartialEq, Eq, ::prost::Message)]
+pub struct Sasl {
+    /// DIGEST-MD5's.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub token: Bytes,
 }
 
 /// Everything that travels between servers.
 #[derive(Clone, PartialEq, Eq, ::prost::Message)]
 pub struct PeerMessage {
     /// What it is.
-    #[prost(oneof = "PeerBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(oneof = "PeerBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
     pub body: Option<PeerBody>,
 }
 
@@ -339,6 +350,9 @@ pub enum PeerBody {
     /// The sender's tree is wrong: it wants the leader's. Only the term counts.
     #[prost(message, tag = "14")]
     WantTree(DigestAt),
+    /// After the greeting.
+    #[prost(message, tag = "15")]
+    Sasl(Sasl),
 }
 
 impl PeerMessage {

@@ -1,5 +1,5 @@
-//! SASL DIGEST-MD5 (RFC 2831), the server's side, with the users of a JAAS file as ZooKeeper reads it. It changes no
-//! connection: it says what to answer and who was proved.
+//! SASL DIGEST-MD5 (RFC 2831), the server's side, with the users of a JAAS file as ZooKeeper reads it, and the other side for
+//! servers that dial each other. It changes no connection: it says what to answer and who was proved.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -78,22 +78,69 @@ fn verify(users: &BTreeMap<String, String>, nonce: &str, token: &[u8]) -> Result
         return Err(SaslError::Refused);
     }
     let password = users.get(user).ok_or(SaslError::Refused)?;
-    let mut secret = Md5::digest(format!("{user}:{realm}:{password}")).to_vec();
-    secret.extend_from_slice(format!(":{nonce}:{cnonce}").as_bytes());
-    if let Some(other) = fields.get("authzid") {
-        secret.extend_from_slice(format!(":{other}").as_bytes());
-    }
-    let secret = hex(&Md5::digest(secret));
-    let proof = |a2: String| {
-        let a2 = hex(&Md5::digest(a2));
-        hex(&Md5::digest(format!("{secret}:{nonce}:{count}:{cnonce}:{quality}:{a2}")))
-    };
-    let expected = proof(format!("AUTHENTICATE:{uri}"));
-    let differing = expected.bytes().zip(response.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
-    if expected.len() != response.len() || differing != 0 {
+    let secret = Secret { user, realm, password, nonce, cnonce };
+    let authzid = fields.get("authzid").map(String::as_str);
+    let expected = secret.proof(authzid, quality, &format!("AUTHENTICATE:{uri}"));
+    if !are_equal(&expected, response) {
         return Err(SaslError::Refused);
     }
-    Ok((format!("rspauth={}", proof(format!(":{uri}"))).into_bytes(), user.to_owned()))
+    let answer = secret.proof(authzid, quality, &format!(":{uri}"));
+    Ok((format!("rspauth={answer}").into_bytes(), user.to_owned()))
+}
+
+/// What both sides know and a listener does not.
+struct Secret<'a> {
+    user: &'a str,
+    realm: &'a str,
+    password: &'a str,
+    nonce: &'a str,
+    cnonce: &'a str,
+}
+
+impl Secret<'_> {
+    fn proof(&self, authzid: Option<&str>, quality: &str, a2: &str) -> String {
+        let Secret { user, realm, password, nonce, cnonce } = self;
+        let mut secret = Md5::digest(format!("{user}:{realm}:{password}")).to_vec();
+        secret.extend_from_slice(format!(":{nonce}:{cnonce}").as_bytes());
+        if let Some(other) = authzid {
+            secret.extend_from_slice(format!(":{other}").as_bytes());
+        }
+        let (secret, a2) = (hex(&Md5::digest(secret)), hex(&Md5::digest(a2)));
+        hex(&Md5::digest(format!("{secret}:{nonce}:00000001:{cnonce}:{quality}:{a2}")))
+    }
+}
+
+/// In a time that does not tell where they differ.
+fn are_equal(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+}
+
+/// The dialling server's side: its answer to a challenge, and what the other side must say then.
+///
+/// # Errors
+/// `Malformed` if the challenge is none.
+pub fn respond(
+    challenge: &[u8],
+    (user, password): (&str, &str),
+    cnonce: &str,
+) -> Result<(Vec<u8>, Vec<u8>), SaslError> {
+    const URI: &str = "zookeeper-quorum/zk-quorum-sasl-md5";
+    let fields = directives(std::str::from_utf8(challenge).map_err(|_| SaslError::Malformed)?)?;
+    let get = |key: &str| fields.get(key).map(String::as_str).ok_or(SaslError::Malformed);
+    let (realm, nonce) = (get("realm")?, get("nonce")?);
+    let secret = Secret { user, realm, password, nonce, cnonce };
+    let response = secret.proof(None, "auth", &format!("AUTHENTICATE:{URI}"));
+    let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+    let token = format!(
+        "charset=utf-8,username=\"{}\",realm=\"{}\",nonce=\"{}\",nc=00000001,cnonce=\"{}\",digest-uri=\"{URI}\",\
+         qop=auth,response={response}",
+        quoted(user),
+        quoted(realm),
+        quoted(nonce),
+        quoted(cnonce)
+    );
+    let wanted = format!("rspauth={}", secret.proof(None, "auth", &format!(":{URI}")));
+    Ok((token.into_bytes(), wanted.into_bytes()))
 }
 
 /// `key=value,key="value"`; a key that comes twice is refused.
@@ -212,6 +259,19 @@ mod tests {
         check(format!("{TOKEN},{TOKEN}"), Err(SaslError::Malformed));
         check("username=\"bob".to_owned(), Err(SaslError::Malformed));
         check(String::new(), Err(SaslError::Malformed));
+    }
+
+    #[test]
+    fn both_sides_agree() {
+        for (user, password, is_right) in [("bob", "bobsecret", true), ("bob", "guess", false), ("e\"v\\e", "x", false)]
+        {
+            let mut exchange = Exchange::default();
+            let (challenge, _) = exchange.step(&users(), b"", || "N".to_owned()).unwrap();
+            let (token, wanted) = respond(&challenge, (user, password), "C").unwrap();
+            let got = exchange.step(&users(), &token, || panic!("no second nonce"));
+            assert_eq!(got, if is_right { Ok((wanted, Some("bob".to_owned()))) } else { Err(SaslError::Refused) });
+        }
+        assert_eq!(respond(b"nonce=\"N\"", ("bob", "x"), "C"), Err(SaslError::Malformed));
     }
 
     #[test]

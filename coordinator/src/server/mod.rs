@@ -135,6 +135,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     );
     let listeners = ClientListeners::open(&config).await?;
     let peer_tls = PeerTls {
+        sasl: config.quorum_sasl.clone(),
         tls: tls::for_servers(&config)?,
         dials: config.quorum_tls.is_on,
         accepts_plain: config.quorum_tls.accepts_both,

@@ -5,9 +5,10 @@
 use super::link::Link;
 use super::tls::{self, Tls};
 use super::{Event, Events};
-use crate::config::Server;
-use crate::ensemble::message::{FRAME_HEADER_BYTES, Hello, PEER_PROTOCOL, PeerBody, PeerMessage};
+use crate::config::{QuorumSasl, Server};
+use crate::ensemble::message::{FRAME_HEADER_BYTES, Hello, PEER_PROTOCOL, PeerBody, PeerMessage, Sasl};
 use crate::node::Input;
+use crate::ops::sasl::{self, Exchange, Users};
 use bytes::{Bytes, BytesMut};
 use common::Rng;
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ const READ_BYTES: usize = 64 * 1024;
 const FRAME_LIMIT_BYTES: usize = 128 * 1024 * 1024;
 /// Time for a greeting, and for a connection to open.
 const GREETING: Duration = Duration::from_secs(3);
-/// What TLS has to say to a peer that dials.
+/// What TLS and SASL have to say to a peer that dials.
 const HANDSHAKE_BYTES: usize = 64 * 1024;
 /// First and longest pause between two attempts to dial.
 const PAUSE_MS: (u64, u64) = (20, 500);
@@ -49,9 +50,11 @@ impl PeerLink {
     }
 }
 
-/// TLS between servers as both sides need it.
+/// TLS and SASL between servers as both sides need it.
 #[derive(Clone, Default)]
 pub(super) struct PeerTls {
+    /// Who dials proves who he is.
+    pub(super) sasl: QuorumSasl,
     /// Certificates and who is trusted, if there is TLS at all.
     pub(super) tls: Option<Arc<Tls>>,
     /// Peers are dialled in TLS.
@@ -73,9 +76,9 @@ impl PeerTls {
     }
 
     async fn accepted(&self, stream: TcpStream) -> io::Result<Link> {
-        let Some(tls) = &self.tls else { return Ok(Link::new(stream, 0)) };
+        let Some(tls) = &self.tls else { return Ok(Link::new(stream, HANDSHAKE_BYTES)) };
         if self.accepts_plain && !tokio::time::timeout(GREETING, tls::begins_with_tls(&stream)).await?? {
-            return Ok(Link::new(stream, 0));
+            return Ok(Link::new(stream, HANDSHAKE_BYTES));
         }
         let link = Link::secured(stream, HANDSHAKE_BYTES, tls.accept().map_err(io::Error::other)?);
         tokio::time::timeout(GREETING, link.handshake(tls.turns())).await??;
@@ -92,8 +95,19 @@ async fn dial(mesh: (u64, PeerTls, Events), peer: Server, is_back: Arc<Notify>, 
         match opened {
             Ok(Ok(stream)) => {
                 let since = tokio::time::Instant::now();
-                match tls.dialled(&peer, stream).await {
-                    Ok(link) => send_until_broken(my_id, peer.id, link, &events).await,
+                let opened = async {
+                    let link = tls.dialled(&peer, stream).await?;
+                    greet(
+                        &link,
+                        Hello { protocol: PEER_PROTOCOL, from: my_id, to: peer.id, is_sasl: tls.sasl.own.is_some() },
+                    );
+                    if let Some(own) = &tls.sasl.own {
+                        tokio::time::timeout(GREETING, prove(&link, own, &mut rng)).await??;
+                    }
+                    io::Result::Ok(link)
+                };
+                match opened.await {
+                    Ok(link) => send_until_broken(peer.id, link, &events).await,
                     Err(error) => tracing::warn!(peer = peer.id, %error, "connection to peer was not opened"),
                 }
                 if since.elapsed() > Duration::from_secs(1) {
@@ -121,12 +135,55 @@ async fn dial(mesh: (u64, PeerTls, Events), peer: Server, is_back: Arc<Notify>, 
     }
 }
 
-async fn send_until_broken(my_id: u64, peer: u64, link: Link, events: &Events) {
+/// Says who dials.
+fn greet(link: &Link, hello: Hello) {
+    tell(link, PeerBody::Hello(hello));
+}
+
+fn tell(link: &Link, body: PeerBody) {
+    let mut bytes = BytesMut::new();
+    PeerMessage { body: Some(body) }.encode_frame(&mut bytes);
+    link.send(bytes.freeze());
+}
+
+/// The dialling side of SASL. The caller bounds the time.
+async fn prove(link: &Link, (user, password): &(String, String), rng: &mut Rng) -> io::Result<()> {
+    let mut buffer = BytesMut::new();
+    let challenge = sasl_token(link, &mut buffer).await?;
+    let cnonce: String = std::iter::repeat_with(|| rng.alphanumeric()).take(32).collect();
+    let (token, wanted) =
+        sasl::respond(&challenge, (user, password), &cnonce).map_err(|error| invalid(error.to_string()))?;
+    tell(link, PeerBody::Sasl(Sasl { token: token.into() }));
+    if sasl_token(link, &mut buffer).await? == wanted {
+        return Ok(());
+    }
+    Err(invalid("the server that was dialled does not know the password".to_owned()))
+}
+
+/// The side that is dialled: who it was. The caller bounds the time.
+async fn examine(link: &Link, buffer: &mut BytesMut, users: &Users) -> io::Result<String> {
+    // A nonce is worth no more than the chance to guess it.
+    let nonce = || std::iter::repeat_with(fastrand::alphanumeric).take(32).collect();
+    let mut exchange = Exchange::default();
+    let failed = |error: sasl::SaslError| invalid(format!("SASL: {error}"));
+    let (challenge, _) = exchange.step(users, b"", nonce).map_err(failed)?;
+    tell(link, PeerBody::Sasl(Sasl { token: challenge.into() }));
+    let answer = sasl_token(link, buffer).await?;
+    let (last, user) = exchange.step(users, &answer, nonce).map_err(failed)?;
+    tell(link, PeerBody::Sasl(Sasl { token: last.into() }));
+    user.ok_or_else(|| failed(sasl::SaslError::Unexpected))
+}
+
+async fn sasl_token(link: &Link, buffer: &mut BytesMut) -> io::Result<Bytes> {
+    match first_message(link, buffer).await? {
+        Some(PeerBody::Sasl(Sasl { token })) => Ok(token),
+        Some(_) => Err(invalid("no step of SASL".to_owned())),
+        None => Err(invalid("the other server ended the connection: is SASL on there, with this user?".to_owned())),
+    }
+}
+
+async fn send_until_broken(peer: u64, link: Link, events: &Events) {
     let link = Arc::new(PeerLink { peer, link });
-    let hello = Hello { protocol: PEER_PROTOCOL, from: my_id, to: peer };
-    let mut greeting = BytesMut::new();
-    PeerMessage { body: Some(PeerBody::Hello(hello)) }.encode_frame(&mut greeting);
-    link.send(greeting.freeze());
     if events.send(Event::Peer(Arc::clone(&link))).await.is_err() {
         return;
     }
@@ -197,7 +254,7 @@ pub(super) async fn accept(my_id: u64, tls: PeerTls, wakers: Wakers, listener: T
                 let (tls, events, wakers) = (tls.clone(), events.clone(), Arc::clone(&wakers));
                 tokio::spawn(async move {
                     let received = match tls.accepted(stream).await {
-                        Ok(link) => receive(my_id, &wakers, link, &events).await,
+                        Ok(link) => receive(my_id, (&wakers, &tls.sasl), link, &events).await,
                         Err(error) => Err(error),
                     };
                     if let Err(error) = received {
@@ -217,7 +274,7 @@ fn invalid(problem: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
-async fn receive(my_id: u64, wakers: &Wakers, link: Link, events: &Events) -> io::Result<()> {
+async fn receive(my_id: u64, (wakers, sasl): (&Wakers, &QuorumSasl), link: Link, events: &Events) -> io::Result<()> {
     let link = Arc::new(link);
     let mut buffer = BytesMut::new();
     let Ok(greeted) = tokio::time::timeout(GREETING, greeting(&link, &mut buffer)).await else {
@@ -230,6 +287,19 @@ async fn receive(my_id: u64, wakers: &Wakers, link: Link, events: &Events) -> io
             "greeting from server {} to server {} in protocol {}, this is server {my_id} in protocol {PEER_PROTOCOL}",
             hello.from, hello.to, hello.protocol
         )));
+    }
+    match (&sasl.users, hello.is_sasl) {
+        (Some(users), true) => {
+            let user = tokio::time::timeout(GREETING, examine(&link, &mut buffer, users)).await??;
+            tracing::debug!(peer = hello.from, user, "a server has proved who it is");
+        }
+        (None, true) => {
+            return Err(invalid("a server wants to prove who it is, and quorum.auth.enableSasl is off".to_owned()));
+        }
+        (_, false) if sasl.is_required => {
+            return Err(invalid(format!("server {} has not proved who it is", hello.from)));
+        }
+        (_, false) => {}
     }
     if let Some(is_back) = wakers.lock().expect("no holder panics").get(&hello.from) {
         is_back.notify_one();
@@ -257,15 +327,23 @@ async fn receive(my_id: u64, wakers: &Wakers, link: Link, events: &Events) -> io
 }
 
 async fn greeting(link: &Link, buffer: &mut BytesMut) -> io::Result<Option<Hello>> {
+    match first_message(link, buffer).await? {
+        Some(PeerBody::Hello(hello)) => Ok(Some(hello)),
+        Some(_) => Err(invalid("no greeting".to_owned())),
+        None => Ok(None),
+    }
+}
+
+/// The next message, of which there is one at a time in this part of the conversation; none if the other side is gone.
+async fn first_message(link: &Link, buffer: &mut BytesMut) -> io::Result<Option<PeerBody>> {
     loop {
         if whole_frames(buffer)? > 0 {
             let len = u32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]) as usize;
             let frame = buffer.split_to(FRAME_HEADER_BYTES + len).freeze().slice(FRAME_HEADER_BYTES..);
-            return match PeerMessage::parse(frame) {
-                Ok(PeerBody::Hello(hello)) => Ok(Some(hello)),
-                Ok(_) => Err(invalid("no greeting".to_owned())),
-                Err(error) => Err(invalid(error.to_string())),
-            };
+            return PeerMessage::parse(frame).map(Some).map_err(|error| invalid(error.to_string()));
+        }
+        if buffer.len() > HANDSHAKE_BYTES {
+            return Err(invalid("a greeting of that length is none".to_owned()));
         }
         buffer.reserve(READ_BYTES);
         if link.read(buffer).await? == 0 {
