@@ -113,7 +113,7 @@ impl Broker {
         let journal = InternalTopic { broker: self, name: TRANSACTION_TOPIC, effects: RefCell::default() };
         let mut io = txn::Io::new(&journal, now);
         let outcome = act(&self.transactions, &mut io);
-        let txn::Io { answers, orders, wake_at, .. } = io;
+        let txn::Io { answers, orders, wake_at, loads, .. } = io;
         work.extend(journal.effects.into_inner().into_iter().map(Work::Partition));
         work.extend(answers.into_iter().map(Work::Answer));
         if !orders.is_empty() {
@@ -123,7 +123,18 @@ impl Broker {
             self.transactions_due.bring_forward(at);
             self.outbox.wake_at(at);
         }
+        for (partition, leader_epoch) in loads {
+            self.load_transactions(partition, leader_epoch);
+        }
         outcome
+    }
+
+    /// As [`Self::load_groups`].
+    fn load_transactions(self: &Arc<Self>, partition: i32, leader_epoch: i32) {
+        let broker = self.clone();
+        self.outbox.run(Box::new(move |now| {
+            broker.with_transactions(now, |txns, io| txns.load(partition, leader_epoch, io));
+        }));
     }
 
     /// Reading a large partition must keep nobody waiting.
@@ -164,10 +175,7 @@ impl Broker {
             }
             Effect::BecameLeader { topic, partition, leader_epoch } if &*topic == TRANSACTION_TOPIC => {
                 if self.run_transactions(now, work, |txns, io| txns.on_leader(partition, leader_epoch, io)) {
-                    let broker = self.clone();
-                    self.outbox.run(Box::new(move |now| {
-                        broker.with_transactions(now, |txns, io| txns.load(partition, leader_epoch, io));
-                    }));
+                    self.load_transactions(partition, leader_epoch);
                 }
             }
             Effect::Resigned { topic, partition, leader_epoch } if &*topic == TRANSACTION_TOPIC => {

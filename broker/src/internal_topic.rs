@@ -69,8 +69,8 @@ impl Journal for InternalTopic<'_> {
         let max_bytes = u32::try_from(max_bytes).unwrap_or(u32::MAX);
         match self.broker.replicas.read(self.name, partition, offset, max_bytes) {
             Ok(records) => records.to_bytes().map_err(|_| StoreError::Storage),
-            Err(ReadError::Storage) => Err(StoreError::Storage),
-            Err(_) => Err(StoreError::NotLeader),
+            Err(ReadError::NotLeaderOrFollower | ReadError::UnknownPartition) => Err(StoreError::NotLeader),
+            Err(_) => Err(StoreError::Storage),
         }
     }
 

@@ -71,14 +71,35 @@ pub enum StoreError {
     FencedCoordinator,
 }
 
-/// Hands out the batches of a partition from its first offset to its end, or those before the first error of `each`. What
-/// cannot be read as a batch is handed out as an error with the offset it stands at or after. Checksums are not checked.
-pub(crate) fn read_batches<E: From<StoreError>>(
+/// Why what a partition of an internal topic tells is not known. To serve the part that could be read would take back what
+/// was acknowledged.
+#[derive(Debug, Error)]
+pub(crate) enum LoadError {
+    /// The log cannot be read, or is another broker's.
+    #[error(transparent)]
+    Log(#[from] StoreError),
+    /// The bytes are no batch, or its checksum is wrong.
+    #[error("the batch at or after offset {offset} cannot be read: {problem}")]
+    Batch {
+        /// Next offset to be read.
+        offset: i64,
+        /// What is wrong.
+        problem: BatchError,
+    },
+}
+
+/// A partition that could not be read is tried again after this: a disk does not heal sooner, and each attempt may read
+/// all of it.
+pub(crate) const LOAD_RETRY_MS: u64 = 10_000;
+
+/// Hands out the batches of a partition from its first offset to its end, their checksums checked. One that cannot be read,
+/// or that `each` finds an error in, ends it.
+pub(crate) fn read_batches(
     journal: &dyn Journal,
     partition: i32,
     max_bytes: usize,
-    mut each: impl FnMut(i64, Result<Batch, BatchError>) -> Result<(), E>,
-) -> Result<(), E> {
+    mut each: impl FnMut(&Batch) -> Result<(), BatchError>,
+) -> Result<(), LoadError> {
     let (mut offset, end) = journal.bounds(partition).ok_or(StoreError::NotLeader)?;
     while offset < end {
         let before = offset;
@@ -86,7 +107,11 @@ pub(crate) fn read_batches<E: From<StoreError>>(
             let next = batch.as_ref().map_or(offset, |batch| offset.max(batch.header.next_offset()));
             // The last batch of a chunk may be cut; the next chunk begins with it.
             if !matches!(batch, Err(BatchError::Truncated { .. }) if offset > before) {
-                each(offset, batch)?;
+                let taken = batch.and_then(|batch| {
+                    batch::check_crc(&batch.bytes)?;
+                    each(&batch)
+                });
+                taken.map_err(|problem| LoadError::Batch { offset, problem })?;
             }
             offset = next;
         }

@@ -8,30 +8,13 @@ use super::entry::{Group, Kind};
 use super::offsets::Offsets;
 use super::records::{GroupRecord, GroupValue};
 use super::turn::GroupSettings;
-use crate::journal::{DECOMPRESSED_BYTES, Journal, StoreError, read_batches};
+use crate::journal::{DECOMPRESSED_BYTES, Journal, LoadError, read_batches};
 use bytes::Bytes;
-use common::kafka::batch::{self, Batch, BatchError};
+use common::kafka::batch::{Batch, BatchError};
 use common::kafka::control::{ControlKind, control_kind};
 use common::time::Now;
 use std::collections::BTreeMap;
-use thiserror::Error;
 use tracing::warn;
-
-/// Why the groups of a partition are not known. To serve those that could be read would take committed offsets back.
-#[derive(Debug, Error)]
-pub(super) enum LoadError {
-    /// The log cannot be read, or is another broker's.
-    #[error(transparent)]
-    Log(#[from] StoreError),
-    /// The bytes are no batch, or its checksum is wrong.
-    #[error("the batch at or after offset {offset} cannot be read: {problem}")]
-    Batch {
-        /// Next offset to be read.
-        offset: i64,
-        /// What is wrong.
-        problem: BatchError,
-    },
-}
 
 /// What has been read so far.
 #[derive(Default)]
@@ -45,13 +28,7 @@ pub(super) struct Loaded {
 /// broker's, is passed over.
 pub(super) fn read_all(journal: &dyn Journal, partition: i32, max_bytes: usize) -> Result<Loaded, LoadError> {
     let mut loaded = Loaded::default();
-    read_batches(journal, partition, max_bytes, |offset, batch| {
-        let added = batch.and_then(|batch| {
-            batch::check_crc(&batch.bytes)?;
-            loaded.add_batch(&batch)
-        });
-        added.map_err(|problem| LoadError::Batch { offset, problem })
-    })?;
+    read_batches(journal, partition, max_bytes, |batch| loaded.add_batch(batch))?;
     Ok(loaded)
 }
 

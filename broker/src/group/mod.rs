@@ -25,6 +25,7 @@ pub use offsets::Place;
 pub use topics::{TopicShape, Topics};
 pub use turn::{Answer, GroupSettings, Journal, StoreError, Waiter};
 
+use crate::journal::{LOAD_RETRY_MS, LoadError};
 use crate::log::Verification;
 use bytes::Bytes;
 use classic::ClassicGroup;
@@ -32,7 +33,7 @@ use common::Rng;
 use common::kafka::control::TxnMarker;
 use common::time::{Millis, Now};
 use entry::{Group, Kind};
-use load::{LoadError, Loaded};
+use load::Loaded;
 use parking_lot::{ArcMutexGuard, Mutex, RawMutex, RwLock};
 use records::OffsetValue;
 use shard::{Removal, Shard, Stage};
@@ -279,10 +280,6 @@ impl<'a> Io<'a> {
     }
 }
 
-/// A partition that could not be read is tried again after this: a disk does not heal sooner, and each attempt may read
-/// all of it.
-const LOAD_RETRY_MS: u64 = 10_000;
-
 /// All groups this broker looks after.
 pub struct Groups {
     settings: GroupSettings,
@@ -340,13 +337,16 @@ impl Groups {
             }
         };
         // Nobody appends to it while it is loading.
-        let end = io.journal.bounds(partition).map_or(0, |(_, end)| end);
+        let Some((_, end)) = io.journal.bounds(partition) else { return };
+        let Some(high_watermark) = io.journal.high_watermark(partition) else { return };
         shard.loaded = Some((end, loaded));
-        let high_watermark = io.journal.high_watermark(partition).unwrap_or(i64::MAX);
         self.begin_serving(&mut shard, high_watermark, io);
     }
 
     fn begin_serving(&self, shard: &mut Shard, high_watermark: i64, io: &mut Io<'_>) {
+        if shard.stage != Stage::Loading {
+            return;
+        }
         let is_replicated = |(end, _): &mut (i64, Loaded)| *end <= high_watermark;
         let Some((_, loaded)) = shard.loaded.take_if(is_replicated) else { return };
         let (partition, epoch) = (shard.partition, shard.epoch);

@@ -385,7 +385,7 @@ impl Shard {
 
     /// This broker leads the partition no longer: everyone who waits is sent away.
     pub(super) fn unload(&mut self, settings: &GroupSettings, io: &mut Io<'_>) {
-        self.stage = Stage::Over;
+        (self.stage, self.loaded) = (Stage::Over, None);
         self.unawaited = 0;
         for pending in std::mem::take(&mut self.pending) {
             if let Then::Answer(waiter) = pending.then {

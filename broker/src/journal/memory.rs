@@ -18,6 +18,8 @@ pub(crate) struct MemoryJournal {
     pub(crate) refuses: Mutex<Option<StoreError>>,
     /// The high watermark, if it is held.
     pub(crate) held_at: Mutex<Option<i64>>,
+    /// After so many questions for its bounds another leads it.
+    pub(crate) lost_after: Mutex<Option<u32>>,
 }
 
 impl Journal for MemoryJournal {
@@ -43,6 +45,9 @@ impl Journal for MemoryJournal {
     }
 
     fn bounds(&self, _: i32) -> Option<(i64, i64)> {
+        if let Some(left) = &mut *self.lost_after.lock() {
+            *left = left.checked_sub(1)?;
+        }
         Some((0, *self.next.lock()))
     }
 
@@ -52,6 +57,6 @@ impl Journal for MemoryJournal {
     }
 
     fn high_watermark(&self, _: i32) -> Option<i64> {
-        *self.held_at.lock()
+        Some(self.held_at.lock().unwrap_or(*self.next.lock()))
     }
 }

@@ -2,24 +2,20 @@
 //! counts. Changes nothing that is being served.
 
 use super::records::{TxnRecord, TxnValue};
-use crate::journal::{DECOMPRESSED_BYTES, Journal, StoreError, read_batches};
+use crate::journal::{DECOMPRESSED_BYTES, Journal, LoadError, read_batches};
 use common::kafka::batch::{Batch, BatchError};
 use std::collections::BTreeMap;
 use tracing::warn;
 
-/// What the partition says of each id. An error of the log ends it; a record that cannot be read is passed over.
+/// What the partition says of each id. A batch that cannot be read ends it; a record that is not understood, which may be a
+/// newer broker's, is passed over.
 pub(super) fn read_all(
     journal: &dyn Journal,
     partition: i32,
     max_bytes: usize,
-) -> Result<BTreeMap<String, TxnValue>, StoreError> {
+) -> Result<BTreeMap<String, TxnValue>, LoadError> {
     let mut values = BTreeMap::new();
-    read_batches(journal, partition, max_bytes, |offset, batch| -> Result<(), StoreError> {
-        if let Err(error) = batch.and_then(|batch| add_batch(&batch, &mut values)) {
-            warn!(partition, offset, %error, "a batch of the transaction topic cannot be read");
-        }
-        Ok(())
-    })?;
+    read_batches(journal, partition, max_bytes, |batch| add_batch(batch, &mut values))?;
     Ok(values)
 }
 

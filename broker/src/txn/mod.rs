@@ -13,7 +13,7 @@ pub use state::Producer;
 
 use crate::config::BrokerConfig;
 use crate::group::partition_for;
-use crate::journal::{Answer, Journal, StoreError, Waiter};
+use crate::journal::{Answer, Journal, LOAD_RETRY_MS, LoadError, StoreError, Waiter};
 use common::time::{Millis, Now};
 use parking_lot::{ArcMutexGuard, Mutex, RawMutex, RwLock};
 use records::{Place, TxnState, TxnValue};
@@ -204,12 +204,14 @@ pub struct Io<'a> {
     pub orders: Vec<MarkerOrder>,
     /// When [`Transactions::tick`] has to be called at the latest, if the call made that earlier than it was.
     pub wake_at: Option<Millis>,
+    /// Partitions with their leader epochs for which [`Transactions::load`] is to be called, off this thread.
+    pub loads: Vec<(i32, i32)>,
 }
 
 impl<'a> Io<'a> {
     /// Nothing to carry out yet.
     pub fn new(journal: &'a dyn Journal, now: Now) -> Io<'a> {
-        Io { journal, now, fresh_id: None, answers: Vec::new(), orders: Vec::new(), wake_at: None }
+        Io { journal, now, fresh_id: None, answers: Vec::new(), orders: Vec::new(), wake_at: None, loads: Vec::new() }
     }
 
     fn answer<T: Send + 'static>(&mut self, waiter: Waiter<T>, value: T) {
@@ -284,23 +286,27 @@ impl Transactions {
     /// may not know must not get markers. Transactions whose end was decided get theirs then. May take
     /// long; requests hear meanwhile that the coordinator is loading.
     pub fn load(&self, partition: i32, epoch: i32, io: &mut Io<'_>) {
-        let loaded = match load::read_all(io.journal, partition, self.settings.load_buffer_bytes) {
-            Ok(loaded) => loaded,
-            Err(StoreError::NotLeader) => return,
-            Err(problem) => {
-                error!(partition, %problem, "transactions cannot be loaded");
-                return;
-            }
-        };
+        let loaded = load::read_all(io.journal, partition, self.settings.load_buffer_bytes);
         let Some(shard) = self.shards.read().get(&partition).cloned() else { return };
         let mut shard = shard.lock();
         if shard.epoch != epoch || shard.stage != Stage::Loading {
             return;
         }
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(LoadError::Log(StoreError::NotLeader)) => return,
+            Err(problem) => {
+                error!(partition, %problem, "transactions cannot be loaded; their producers are sent away until they can");
+                let retry_at = io.now.mono + LOAD_RETRY_MS;
+                shard.stage = Stage::Failed { retry_at };
+                return io.wake(Some(retry_at));
+            }
+        };
         // Nobody appends to it while it is loading.
-        let end = io.journal.bounds(partition).map_or(0, |(_, end)| end);
+        let Some((_, end)) = io.journal.bounds(partition) else { return };
+        let Some(high_watermark) = io.journal.high_watermark(partition) else { return };
         shard.loaded = Some((end, loaded));
-        shard.begin_serving(io.journal.high_watermark(partition).unwrap_or(i64::MAX), io);
+        shard.begin_serving(high_watermark, io);
         io.wake(shard.next_deadline());
     }
 
@@ -450,7 +456,7 @@ impl Transactions {
         let mut listed = Vec::new();
         for shard in shards {
             let shard = shard.lock();
-            if shard.stage == Stage::Loading {
+            if matches!(shard.stage, Stage::Loading | Stage::Failed { .. }) {
                 return Err(TxnError::Loading);
             }
             let known = shard.entries.iter().filter_map(|(id, entry)| Some((id, entry.value.as_ref()?)));
@@ -498,7 +504,7 @@ impl Transactions {
         match shard.stage {
             Stage::Serving => Ok(shard),
             Stage::Loading => Err(TxnError::Loading),
-            Stage::Over => Err(TxnError::NotCoordinator),
+            Stage::Failed { .. } | Stage::Over => Err(TxnError::NotCoordinator),
         }
     }
 }

@@ -18,11 +18,17 @@ const RETRY_MS: u64 = 100;
 /// Tombstones in one batch: far below the smallest sensible `max.message.bytes`, however long the ids.
 const TOMBSTONES_PER_BATCH: usize = 500;
 
-/// Loading -> Serving when the partition is read and all of it is replicated; Over from both when another broker leads it.
+/// Loading -> Serving when the partition is read and all of it is replicated, Loading -> Failed when it cannot be, and
+/// Failed -> Loading to try again; Over from all when another broker leads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Loading,
     Serving,
+    /// The partition could not be read.
+    Failed {
+        /// When to try again.
+        retry_at: Millis,
+    },
     /// Taken out of the table; whoever still holds it must not put anything in.
     Over,
 }
@@ -109,6 +115,9 @@ impl Shard {
 
     /// If all that was read is replicated, what was decided before is brought to its end.
     pub(super) fn begin_serving(&mut self, high_watermark: i64, io: &mut Io<'_>) {
+        if self.stage != Stage::Loading {
+            return;
+        }
         let Some((_, values)) = self.loaded.take_if(|(end, _)| *end <= high_watermark) else { return };
         let (partition, epoch) = (self.partition, self.epoch);
         match values.len() {
@@ -294,8 +303,10 @@ impl Shard {
 
     /// When [`Shard::tick`] has something to do at the earliest.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
-        if self.stage != Stage::Serving {
-            return None;
+        match self.stage {
+            Stage::Serving => {}
+            Stage::Failed { retry_at } => return Some(retry_at),
+            Stage::Loading | Stage::Over => return None,
         }
         let mut waiting = self.pending.range(self.unawaited..);
         let waiting = waiting.find(|pending| pending.then.is_some()).map(|pending| pending.deadline);
@@ -304,10 +315,15 @@ impl Shard {
     }
 
     pub(super) fn tick(&mut self, io: &mut Io<'_>) {
-        if self.stage != Stage::Serving {
-            return;
-        }
         let now = io.now.mono;
+        match self.stage {
+            Stage::Serving => {}
+            Stage::Failed { retry_at } if retry_at <= now => {
+                self.stage = Stage::Loading;
+                return io.loads.push((self.partition, self.epoch));
+            }
+            Stage::Failed { .. } | Stage::Loading | Stage::Over => return,
+        }
         while self.retries.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, id)) = self.retries.pop_first() else { break };
             let completing = self.entries.get(&id).and_then(|entry| entry.completing.as_ref());
@@ -383,7 +399,7 @@ impl Shard {
 
     /// This broker leads the partition no longer: everyone who waits is sent away.
     pub(super) fn unload(&mut self, io: &mut Io<'_>) {
-        self.stage = Stage::Over;
+        (self.stage, self.loaded) = (Stage::Over, None);
         self.unawaited = 0;
         for pending in std::mem::take(&mut self.pending) {
             if let Some(then) = pending.then {

@@ -111,6 +111,9 @@ impl Bench {
             self.say(format!("markers {word} {id}/{epoch} c{by} v{version} {places}"));
             self.orders.push(order);
         }
+        for (partition, epoch) in io.loads {
+            self.call(|txns, io| txns.load(partition, epoch, io));
+        }
     }
 
     fn say(&self, text: String) {
@@ -148,6 +151,15 @@ impl Bench {
             "refuse" => {
                 let errors = [StoreError::NotLeader, StoreError::NotEnoughReplicas, StoreError::TooLarge];
                 *self.log.refuses.lock() = errors.into_iter().find(|error| format!("{error:?}") == words.0[1]);
+            }
+            "lose" => *self.log.lost_after.lock() = Some(words.0[1].parse().unwrap()),
+            // A bit of the last record turns, and back the next time.
+            "rot" => {
+                let mut batches = self.log.batches.lock();
+                let (_, last) = batches.last_mut().unwrap();
+                let mut bytes = last.to_vec();
+                *bytes.last_mut().unwrap() ^= 1;
+                *last = bytes.into();
             }
             "resign" => self.call(|txns, io| txns.on_resigned(0, Some(9), io)),
             "reload" => {
@@ -527,5 +539,31 @@ fn markers_are_tried_until_they_are_written() {
          fenced
          wait 1000
          describe => PrepareCommit 100/0 t-0",
+    );
+}
+
+#[test]
+fn a_leader_that_is_deposed_while_it_reads_serves_nothing() {
+    check(
+        "init => 100/0
+         lose 1
+         reload
+         describe => Loading",
+    );
+}
+
+#[test]
+fn a_log_that_cannot_be_read_is_not_served_in_part() {
+    check(
+        "init => 100/0
+         init id=b => 101/0
+         rot
+         reload
+         describe => NotCoordinator
+         init => NotCoordinator
+         rot
+         wait 10000
+         describe => Empty 100/0
+         init => 100/1",
     );
 }

@@ -67,7 +67,8 @@ impl Case<'_> {
         let online = |&broker: &i32| self.is_online(broker);
         let leader_stays = self.is_replica(state.leader)
             && self.mirror.can_stay(state.leader, self.topic, self.number)
-            && !is_less_than_it_was(self.mirror, state);
+            && !is_less_than_it_was(self.mirror, state)
+            && self.partition.ended_epoch != Some(state.leader_epoch);
         if leader_stays && self.mirror.shutting_down.contains(&state.leader) {
             return self.leave_shutting_down_leader(state);
         }
@@ -99,10 +100,13 @@ impl Case<'_> {
                 let then = noted.and_then(|noted| noted.isr.get(&broker).copied());
                 trust(self.mirror, broker, then).is_some_and(|found| found >= least)
             };
-            replicas.iter().copied().find(|broker| {
+            let can_lead = |broker: &i32| {
                 let is_in_sync = state.isr.contains(broker) || mutants::is_on("elected-out-of-sync");
                 is_in_sync && self.is_online(*broker) && is_trusted(*broker)
-            })
+            };
+            // The next life of the leader comes last.
+            let other = replicas.iter().find(|broker| **broker != state.leader && can_lead(broker));
+            other.or_else(|| replicas.iter().find(|broker| can_lead(broker))).copied()
         };
         let write = |leader: i32| {
             let isr = state.isr.iter().copied().filter(|broker| self.is_online(*broker)).collect();
@@ -375,6 +379,14 @@ mod tests {
             let case = Case { min_isr, ..case(&mirror, &partition, None) };
             assert_eq!(outcome(case.judge()), expected, "{min_isr:?}");
         }
+    }
+
+    #[test]
+    fn the_next_life_of_a_leader_begins_a_new_epoch() {
+        let ended = |isr: &[i32], epoch| PartitionMirror { ended_epoch: Some(epoch), ..partition(&[1, 2, 3], 1, isr) };
+        check(&[1, 2, 3], &[], ended(&[1, 2, 3], 5), Some((2, &[1, 2, 3])));
+        check(&[1, 2, 3], &[], ended(&[1], 5), Some((1, &[1])));
+        check(&[1, 2, 3], &[], ended(&[1, 2, 3], 4), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::cluster::json::{
 };
 use crate::cluster::store::{ANY_VERSION, Ask, ZkResult, children, exists, get, set};
 use crate::cluster::{Io, paths};
+use common::mutants;
 use common::zk::{EventType, Response, WatcherEvent, ZkError};
 use std::collections::BTreeSet;
 use tracing::{debug, info, warn};
@@ -156,7 +157,20 @@ impl Reign {
             deletion.broker_gone(broker);
         }
         self.tell_brokers();
+        self.end_leaderships_of(broker);
         self.look_at_replicas_of(broker);
+    }
+
+    fn end_leaderships_of(&mut self, broker: i32) {
+        if mutants::is_on("next-life-leads-on") {
+            return;
+        }
+        for tp in self.mirror.partitions_on(broker) {
+            let Some(partition) = self.mirror.partition_mut(&tp) else { continue };
+            if let Some(state) = partition.state.as_ref().filter(|state| state.leader == broker) {
+                partition.ended_epoch = Some(state.leader_epoch);
+            }
+        }
     }
 
     pub(super) fn on_topics(&mut self, result: ZkResult, io: &mut Io<'_>) {

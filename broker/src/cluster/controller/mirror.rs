@@ -39,6 +39,9 @@ pub(crate) struct PartitionMirror {
     pub(crate) is_busy: bool,
     /// Proposals that wait for that.
     pub(crate) proposals: VecDeque<IsrProposal>,
+    /// The leader epoch whose leader has ended, though its broker may be back. The next life does not go on leading in it:
+    /// it may have lost records that the others have, and knows nothing of what its earlier life asked for.
+    pub(crate) ended_epoch: Option<i32>,
     /// The replicas were told of the reassignment under way, with a leader epoch of its own.
     pub(crate) reassignment_begun: bool,
     /// Replicas that left the assignment and are to delete their log.

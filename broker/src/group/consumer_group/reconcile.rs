@@ -2,6 +2,7 @@
 //! member keeps its epoch until it has given up what others shall have. Changes nothing.
 
 use crate::group::consumer_records::{CurrentValue, MemberState, Partitions};
+use common::mutants;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -50,8 +51,9 @@ impl Goal<'_> {
         for topic in topics {
             let target = self.target.get(topic).unwrap_or(&none);
             let before = current.assigned.get(topic).unwrap_or(&none);
-            let (taken, free): (BTreeSet<i32>, BTreeSet<i32>) =
-                target.difference(before).partition(|number| (self.is_taken)(*topic, **number));
+            let (taken, free): (BTreeSet<i32>, BTreeSet<i32>) = target
+                .difference(before)
+                .partition(|number| (self.is_taken)(*topic, **number) && !mutants::is_on("given-before-released"));
             waits |= !taken.is_empty();
             put(&mut assigned, topic, before & target);
             put(&mut revoking, topic, before - target);
