@@ -31,6 +31,10 @@ const fn compaction(name: &'static str, breaks: &'static str) -> Mutant {
     Mutant { name, breaks, plan: Plan::compaction }
 }
 
+const fn groups(name: &'static str, breaks: &'static str) -> Mutant {
+    Mutant { name, breaks, plan: Plan::groups }
+}
+
 /// All that the simulated cluster finds by itself, under faults drawn from the seed.
 pub const ALL: &[Mutant] = &[
     zk("ack-before-fsync", "a follower acknowledges entries that its disk does not have yet"),
@@ -54,6 +58,9 @@ pub const ALL: &[Mutant] = &[
     kafka("read-beyond-high-watermark", "consumers see records that are not replicated"),
     kafka("sequence-not-checked", "the sequence of an idempotent producer is not looked at"),
     kafka("producers-not-kept", "a log forgets its producers"),
+    kafka("next-life-leads-on", "a leader that comes back at once goes on leading in its epoch"),
+    groups("generation-not-checked", "members of an earlier generation commit offsets"),
+    groups("given-before-released", "a partition is given to a member while another has it (KIP-848)"),
     txn("txn-epoch-not-checked", "a transaction's coordinator obeys producers that were fenced"),
     txn("stable-is-high-watermark", "consumers of committed records see those of open transactions"),
     txn("aborted-not-told", "consumers of committed records are not told which were aborted"),

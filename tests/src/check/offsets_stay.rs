@@ -5,7 +5,8 @@ use crate::sim::world::Micros;
 
 /// Checks every offset that was read against every commit.
 pub fn check(history: &History) -> Result<(), String> {
-    history.offsets.iter().try_for_each(|seen| check_one(&history.commits, seen))
+    history.offsets.iter().try_for_each(|seen| check_one(&history.commits, seen))?;
+    history.new_group.offsets.iter().try_for_each(|seen| check_one(&history.new_group.commits, seen))
 }
 
 /// An offset may be read if it was committed, and not surely overwritten before it was asked for: a commit whose outcome

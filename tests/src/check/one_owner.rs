@@ -1,6 +1,7 @@
-//! In a generation of a group each partition has one owner, and a generation that is over commits nothing.
+//! In a generation of a group each partition has one owner, and a generation that is over commits nothing. In a group of the
+//! new protocol nobody commits to a partition that another has been given since.
 
-use crate::sim::history::{CommitOutcome, History};
+use crate::sim::history::{Commit, CommitOutcome, Held, History, NewGroup};
 use common::id::TopicPartition;
 use std::collections::BTreeMap;
 
@@ -24,13 +25,38 @@ pub fn check(history: &History) -> Result<(), String> {
             return Err(format!("accepted in a generation that was over: {commit:?} after {later:?}"));
         }
     }
+    check_new(&history.new_group)
+}
+
+/// A partition is given to another only when its owner has given it up or is no member any more; one that does not know
+/// that yet is refused.
+fn check_new(group: &NewGroup) -> Result<(), String> {
+    let mut by_partition: BTreeMap<&TopicPartition, Vec<&Held>> = BTreeMap::new();
+    for held in &group.held {
+        by_partition.entry(&held.partition).or_default().push(held);
+    }
+    for commit in group.commits.iter().filter(|commit| commit.outcome == CommitOutcome::Done) {
+        let held = by_partition.get(&commit.partition).map_or(&[][..], Vec::as_slice);
+        check_commit(commit, held)?;
+    }
     Ok(())
+}
+
+fn check_commit(commit: &Commit, held: &[&Held]) -> Result<(), String> {
+    let covers = |held: &Held| held.from <= commit.asked && held.until.is_none_or(|until| commit.asked <= until);
+    let own = held.iter().filter(|held| held.member == commit.member && covers(held)).max_by_key(|held| held.from);
+    let Some(own) = own else { return Err(format!("accepted from who does not have the partition: {commit:?}")) };
+    let is_given = |other: &Held| other.member != commit.member && own.from < other.from && other.from < commit.asked;
+    match held.iter().find(|other| is_given(other)) {
+        Some(other) => Err(format!("accepted from who has the partition no longer: {commit:?} after {other:?}")),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::history::{Assigned, Commit};
+    use crate::sim::history::Assigned;
     use crate::sim::world::Micros;
     use std::collections::BTreeSet;
 
@@ -64,6 +90,33 @@ mod tests {
             let assigned = shares.iter().cloned().chain(extra).collect();
             let history = History { assigned, commits, ..History::default() };
             assert_eq!(check(&history).is_ok(), is_right, "{:?}", history.commits);
+        }
+    }
+
+    #[test]
+    fn who_has_lost_a_partition_commits_nothing() {
+        let held = |member: &str, from: Micros, until: Option<Micros>| Held {
+            member: member.to_owned(),
+            partition: TopicPartition::new("t", 0),
+            from,
+            until,
+        };
+        for (holders, commits, is_right) in [
+            (
+                vec![held("a", 1, Some(10)), held("b", 12, None)],
+                vec![commit("a", 1, 0, 9), commit("b", 2, 0, 13)],
+                true,
+            ),
+            // It has given the partition up, and commits all the same.
+            (vec![held("a", 1, Some(10)), held("b", 12, None)], vec![commit("a", 1, 0, 11)], false),
+            // It does not know that another has it.
+            (vec![held("a", 1, None), held("b", 12, None)], vec![commit("a", 1, 0, 13)], false),
+            (vec![held("a", 1, Some(20)), held("b", 12, None)], vec![commit("a", 1, 0, 11)], true),
+            (vec![held("a", 1, Some(5)), held("b", 6, Some(8)), held("a", 9, None)], vec![commit("a", 3, 0, 11)], true),
+        ] {
+            let new_group = NewGroup { commits, held: holders, ..NewGroup::default() };
+            let history = History { new_group, ..History::default() };
+            assert_eq!(check(&history).is_ok(), is_right, "{:?}", history.new_group);
         }
     }
 }

@@ -120,6 +120,8 @@ pub struct History {
     pub offsets: Vec<OffsetSeen>,
     /// What group members were given.
     pub assigned: Vec<Assigned>,
+    /// The group of the new protocol.
+    pub new_group: NewGroup,
     /// Ids that idempotent producers got.
     pub producer_ids: BTreeSet<i64>,
     /// Every transaction that was begun.
@@ -224,6 +226,30 @@ pub struct Commit {
     pub answered: Option<Micros>,
     /// What it was.
     pub outcome: CommitOutcome,
+}
+
+/// What members of a group of the new protocol did.
+#[derive(Clone, Debug, Default)]
+pub struct NewGroup {
+    /// What they committed, or tried to; their generation is the member's epoch.
+    pub commits: Vec<Commit>,
+    /// Committed offsets that they read.
+    pub offsets: Vec<OffsetSeen>,
+    /// What they had.
+    pub held: Vec<Held>,
+}
+
+/// A partition that a member of a group of the new protocol had.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The member's id.
+    pub member: String,
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// When it began to commit there, at the earliest.
+    pub from: Micros,
+    /// When it gave the partition up, or heard that it is no member any more.
+    pub until: Option<Micros>,
 }
 
 /// A committed offset that was read.

@@ -36,6 +36,8 @@ pub struct Plan {
     pub consumers: u64,
     /// Members of a consumer group.
     pub members: u64,
+    /// Members of a consumer group of the new protocol.
+    pub new_members: u64,
     /// What they write and read.
     pub topics: Topics,
     /// Clients that write in transactions; from the third on they share transactional ids.
@@ -65,6 +67,7 @@ impl Plan {
             producers: 0,
             consumers: 0,
             members: 0,
+            new_members: 0,
             transactors: 0,
             compacts: false,
             moves: false,
@@ -81,6 +84,7 @@ impl Plan {
             producers: 2,
             consumers: 1,
             members: 2,
+            new_members: 0,
             topics: Topics { topics: vec![("a".to_owned(), 2), ("b".to_owned(), 1)], replication_factor: 3 },
             transactors: 0,
             transactional: Topics { topics: vec![("t".to_owned(), 3)], replication_factor: 3 },
@@ -96,6 +100,11 @@ impl Plan {
     /// A whole cluster whose clients write in transactions.
     pub fn transactions() -> Plan {
         Plan { producers: 1, members: 0, transactors: 3, ..Plan::whole() }
+    }
+
+    /// A whole cluster with groups of both protocols.
+    pub fn groups() -> Plan {
+        Plan { producers: 1, members: 3, new_members: 3, ..Plan::whole() }
     }
 
     /// A whole cluster with a compacted topic.
@@ -131,12 +140,15 @@ impl Plan {
         plan
     }
 
-    /// As [`Plan::of_seed`], and in every second seed transactions, in every fourth a compacted topic, and an administrator who
+    /// As [`Plan::of_seed`], and in every second seed transactions, in every second a group of the new protocol, in every fourth a compacted topic, and an administrator who
     /// moves partitions where there are more than three brokers.
     pub fn wide_of_seed(seed: u64) -> Plan {
         let (mut plan, mut rng) = (Plan::of_seed(seed), Rng::with_seed(seed ^ 0x81de));
         if rng.bool() {
             plan.transactors = rng.u64(2..=4);
+        }
+        if rng.bool() {
+            plan.new_members = rng.u64(2..=3);
         }
         plan.moves = plan.brokers > 3;
         if rng.u32(..4) == 0 { plan.with_compaction() } else { plan }
@@ -152,7 +164,7 @@ impl Plan {
         if self.compacts {
             all.topics.extend(Plan::compacted().topics);
         }
-        if self.transactors > 0 || self.members > 0 {
+        if self.transactors > 0 || self.members > 0 || self.new_members > 0 {
             all.topics.push((OFFSETS_TOPIC.to_owned(), INTERNAL_PARTITIONS));
         }
         all
@@ -169,7 +181,9 @@ impl Plan {
              log.segment.bytes=16384\nlog.cleaner.backoff.ms=2000\n\
              log.index.size.max.bytes=4096\nlog.index.interval.bytes=512\nreplica.lag.time.max.ms=3000\n\
              replica.high.watermark.checkpoint.interval.ms=1000\nlog.flush.offset.checkpoint.interval.ms=5000\n\
-             auto.create.topics.enable=false\ngroup.initial.rebalance.delay.ms=200\nleader.imbalance.check.interval.seconds=10\n",
+             auto.create.topics.enable=false\ngroup.consumer.min.session.timeout.ms=6000\n\
+             group.consumer.session.timeout.ms=6000\ngroup.consumer.min.heartbeat.interval.ms=500\n\
+             group.consumer.heartbeat.interval.ms=500\ngroup.initial.rebalance.delay.ms=200\nleader.imbalance.check.interval.seconds=10\n",
             connect.join(",")
         )
     }
@@ -278,6 +292,9 @@ impl Run {
         }
         for number in 1..=plan.members {
             world.add(&format!("m{number}"), kafka(number, Duty::Join));
+        }
+        for number in 1..=plan.new_members {
+            world.add(&format!("n{number}"), kafka(number, Duty::JoinNew));
         }
         if plan.compacts {
             world.add("pc1", compacted_client(plan, 1, Duty::Upsert));
@@ -521,9 +538,11 @@ fn answers(world: &World) -> Vec<u64> {
             _ => {}
         }
     }
-    if kafka_clients(world).any(|client| client.commits().is_some()) {
-        answers.push(kafka_clients(world).filter_map(KafkaClient::commits).sum());
+    let mut commits: BTreeMap<&str, u64> = BTreeMap::new();
+    for (group, count) in kafka_clients(world).filter_map(KafkaClient::commits) {
+        *commits.entry(group).or_default() += count;
     }
+    answers.extend(commits.into_values());
     answers
 }
 

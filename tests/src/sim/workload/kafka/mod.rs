@@ -5,6 +5,7 @@ pub mod administrator;
 mod committed;
 pub mod consumer;
 pub mod member;
+pub mod new_member;
 pub mod producer;
 pub mod transactor;
 pub mod wire;
@@ -20,9 +21,11 @@ use common::kafka::messages::{MetadataRequest, MetadataResponse, Request};
 use common::time::Millis;
 use consumer::{Consumer, Reads};
 use member::Member;
+use new_member::NewMember;
 use producer::Producer;
 use std::collections::BTreeMap;
 use transactor::Transactor;
+use uuid::Uuid;
 use wire::{Answered, Correlation, Wire};
 
 const WAKE: u64 = 1;
@@ -58,6 +61,8 @@ pub enum Duty {
     VerifyCommitted,
     /// Is in a consumer group.
     Join,
+    /// Is in a consumer group of the new protocol.
+    JoinNew,
     /// Reads everything from the beginning when all is over.
     Verify,
 }
@@ -90,6 +95,8 @@ pub(crate) struct Cluster {
     brokers: BTreeMap<i32, String>,
     /// Leaders and their epochs.
     leaders: BTreeMap<TopicPartition, (i32, i32)>,
+    /// Names by id, from version 10 of Metadata on.
+    topic_ids: BTreeMap<Uuid, String>,
     metadata: Option<Correlation>,
     metadata_at: Millis,
     metadata_version: i16,
@@ -156,6 +163,9 @@ impl Cluster {
                 is_whole = false;
                 continue;
             };
+            if !topic.topic_id.is_nil() {
+                self.topic_ids.insert(topic.topic_id, name.clone());
+            }
             for partition in topic.partitions {
                 let key = TopicPartition::new(name.clone(), partition.partition_index);
                 let known = self.leaders.get(&key).map_or(-1, |(_, epoch)| *epoch);
@@ -188,6 +198,7 @@ enum Work {
     Produce(Producer),
     Consume(Consumer),
     Join(Member),
+    JoinNew(NewMember),
     Transact(Transactor),
     Administer(Administrator),
 }
@@ -207,14 +218,16 @@ impl KafkaClient {
             bootstrap: bootstrap.to_vec(),
             brokers: BTreeMap::new(),
             leaders: BTreeMap::new(),
+            topic_ids: BTreeMap::new(),
             metadata: None,
             metadata_at: Millis(0),
-            // From version 7 on leaders have epochs, without which an idempotent producer is lost.
-            metadata_version: ctx.core.rng.i16(7..=12),
+            // From version 7 on leaders have epochs, without which an idempotent producer is lost; from 10 on topics have ids.
+            metadata_version: ctx.core.rng.i16(if *duty == Duty::JoinNew { 10..=12 } else { 7..=12 }),
         };
         let work = match duty {
             Duty::Produce { is_idempotent } => Work::Produce(Producer::new(&cluster, *is_idempotent, ctx)),
             Duty::Join => Work::Join(Member::new()),
+            Duty::JoinNew => Work::JoinNew(NewMember::new(ctx)),
             Duty::Consume => Work::Consume(Consumer::new(&cluster, Reads::All, ctx)),
             Duty::Verify => Work::Consume(Consumer::new(&cluster, Reads::AllAtLast, ctx)),
             Duty::Upsert => Work::Produce(Producer::new(&cluster, true, ctx)),
@@ -241,6 +254,7 @@ impl KafkaClient {
                     Work::Produce(producer) => producer.answered(answer, &mut self.cluster, ctx),
                     Work::Consume(consumer) => consumer.answered(answer, &mut self.cluster, ctx),
                     Work::Join(member) => member.answered(answer, &mut self.cluster, ctx),
+                    Work::JoinNew(member) => member.answered(answer, &mut self.cluster, ctx),
                     Work::Administer(administrator) => administrator.answered(answer, ctx),
                     Work::Transact(transactor) => transactor.answered(answer, &mut self.cluster, ctx),
                 }
@@ -251,6 +265,7 @@ impl KafkaClient {
             Work::Produce(producer) => producer.step(&mut self.cluster, ctx),
             Work::Consume(consumer) => consumer.step(&mut self.cluster, ctx),
             Work::Join(member) => member.step(&mut self.cluster, ctx),
+            Work::JoinNew(member) => member.step(&mut self.cluster, ctx),
             Work::Administer(administrator) => administrator.step(&mut self.cluster, ctx),
             Work::Transact(transactor) => transactor.step(&mut self.cluster, ctx),
         }
@@ -262,13 +277,17 @@ impl KafkaClient {
             Work::Produce(producer) => producer.is_idle = true,
             Work::Transact(transactor) => transactor.is_idle = true,
             Work::Administer(administrator) => administrator.fall_silent(&self.cluster),
-            Work::Consume(_) | Work::Join(_) => {}
+            Work::Consume(_) | Work::Join(_) | Work::JoinNew(_) => {}
         }
     }
 
-    /// Commits acknowledged, if it is in a group.
-    pub fn commits(&self) -> Option<u64> {
-        if let Work::Join(member) = &self.work { Some(member.commits) } else { None }
+    /// The group and the commits acknowledged, if it is in one.
+    pub fn commits(&self) -> Option<(&'static str, u64)> {
+        match &self.work {
+            Work::Join(member) => Some((member::GROUP, member.commits)),
+            Work::JoinNew(member) => Some((new_member::NEW_GROUP, member.commits)),
+            _ => None,
+        }
     }
 
     /// What was acknowledged, each number of its own kind: batches in each partition, if it is a producer; transactions.
@@ -276,7 +295,7 @@ impl KafkaClient {
         match &self.work {
             Work::Produce(producer) => producer.acknowledged(),
             Work::Transact(transactor) => vec![transactor.ended],
-            Work::Consume(_) | Work::Join(_) | Work::Administer(_) => Vec::new(),
+            Work::Consume(_) | Work::Join(_) | Work::JoinNew(_) | Work::Administer(_) => Vec::new(),
         }
     }
 
