@@ -17,7 +17,7 @@ const TWICE_EVERY: u64 = 20;
 /// Runs that leaving out faults may take.
 const MINIMIZE_RUNS: usize = 300;
 
-const USAGE: &str = "there are --seeds N --first-seed S --jobs N --coordinators --wide --only FAULT,FAULT,... --minimize --story \
+const USAGE: &str = "there are --seeds N --first-seed S --jobs N --coordinators --only FAULT,FAULT,... --minimize --story \
                      --events --log FILTER";
 
 struct Options {
@@ -28,16 +28,11 @@ struct Options {
     detail: Detail,
     only: Option<BTreeSet<usize>>,
     has_coordinators_alone: bool,
-    is_wide: bool,
 }
 
 impl Options {
     fn plan(&self, seed: u64) -> Plan {
-        let plan = match (self.has_coordinators_alone, self.is_wide) {
-            (true, _) => Plan::coordinators(),
-            (_, true) => Plan::wide_of_seed(seed),
-            _ => Plan::of_seed(seed),
-        };
+        let plan = if self.has_coordinators_alone { Plan::coordinators() } else { Plan::of_seed(seed) };
         Plan { detail: self.detail, only: self.only.clone(), ..plan }
     }
 
@@ -46,9 +41,6 @@ impl Options {
         let mut extra = String::new();
         if self.has_coordinators_alone {
             extra += " --coordinators";
-        }
-        if self.is_wide {
-            extra += " --wide";
         }
         if let Some(only) = only {
             let numbers: Vec<String> = only.iter().map(usize::to_string).collect();
@@ -68,7 +60,6 @@ fn options() -> Result<Options, String> {
         detail: Detail::Hash,
         only: None,
         has_coordinators_alone: false,
-        is_wide: false,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -81,7 +72,6 @@ fn options() -> Result<Options, String> {
             "--first-seed" => options.first_seed = number(words.next())?,
             "--jobs" => options.jobs = number(words.next())?.max(1),
             "--coordinators" => options.has_coordinators_alone = true,
-            "--wide" => options.is_wide = true,
             "--only" => {
                 let list = words.next().ok_or("--only needs numbers of faults")?;
                 let numbers = list.split(',').filter(|number| !number.is_empty()).map(str::parse);
