@@ -912,6 +912,27 @@ fn an_unreachable_brokers_leaderships_move_before_its_session_ends() {
     assert!(world.zk.exists("/brokers/ids/2"));
 }
 
+#[test]
+fn a_lost_answer_to_many_writes_leaves_no_old_picture_of_any() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create("t", &[&[2, 3], &[3, 2], &[1, 2]]);
+    world.crash(2);
+    world.zk.lose_answer_after(0);
+    let (now, mut effects) = (world.now, Vec::new());
+    world.member(1).core.act(now, &mut effects, |core, io| core.controller.on_unreachable(2, io));
+    world.member(1).effects.extend(effects);
+    world.run();
+    // It answers the controller again before that knows what became of its writes.
+    world.member(2).is_up = true;
+    world.pass(1_000);
+    world.member(1).core.store.ask_again();
+    world.run();
+    for (partition, leader) in [(0, 3), (1, 3), (2, 1)] {
+        let state = world.state("t", partition);
+        world.check("t", partition, leader, state.leader_epoch, &state.isr);
+    }
+}
+
 impl World {
     /// These brokers see the process of another end.
     fn see_gone(&mut self, seeing: &[i32], gone: i32) {

@@ -4,7 +4,7 @@
 use super::faults::{self, Faults};
 use super::trace::Detail;
 use super::workload::kafka::{COMPACTED, Duty, KafkaClient, Topics};
-use super::world::{Host, Micros, Program, Role, SECOND, World};
+use super::world::{Host, Micros, Program, Role, SECOND, Store, World};
 use crate::check::ephemerals::Ephemerals;
 use crate::check::logs_match::LogsMatch;
 use crate::check::one_leader::OneLeader;
@@ -498,6 +498,11 @@ impl Run {
     pub fn outcome(self, result: Result<(), String>) -> Outcome {
         let is_undecided = self.is_undecided;
         let core = self.world.core;
+        for machine in &core.machines {
+            if let Store::Disk(disk) = &machine.store {
+                disk.forget();
+            }
+        }
         Outcome {
             is_undecided,
             violation: result.err(),

@@ -172,18 +172,20 @@ impl Reign {
         if self.is_deposed() {
             return;
         }
+        // The answer to a first attempt may have been lost with the connection: then all of the batch stands there.
+        let may_stand = matches!(problem, ZkError::BadVersion | ZkError::NoNode);
         for (index, write) in writes.into_iter().enumerate() {
             if index != at {
                 match write.cause {
                     Cause::Isr { .. } => self.writes.push(write),
-                    Cause::Decision => self.look_again(&write.tp, false, io),
+                    Cause::Decision => self.look_again(&write.tp, may_stand, io),
                 }
                 continue;
             }
             if let Cause::Isr { request } = write.cause {
                 self.judge_again(request, &write);
             }
-            if matches!(problem, ZkError::BadVersion | ZkError::NoNode) {
+            if may_stand {
                 info!(topic = write.tp.0, partition = write.tp.1, %problem, "the state was changed by another");
                 self.look_again(&write.tp, true, io);
             } else {
