@@ -351,6 +351,9 @@ impl Broker {
         };
         throttles.leading.set_limit(limit(LEADING));
         throttles.following.set_limit(limit(FOLLOWING));
+        let rate = "replica.alter.log.dirs.io.max.bytes.per.second";
+        let rate = layers.own.get(rate).or_else(|| layers.for_all.get(rate));
+        self.replicas.set_move_rate(rate.and_then(|rate| rate.trim().parse().ok()));
         let configs = topics
             .iter()
             .filter_map(|(topic, settings)| Some((topic.clone(), self.topic_log_config(topic, settings)?)));

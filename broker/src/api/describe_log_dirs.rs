@@ -1,6 +1,6 @@
 //! DescribeLogDirs (35, KIP-113), versions 0 to 4: what lies in each log directory of this broker, and how much room there
-//! is (KIP-827). By directory: KAFKA_STORAGE_ERROR for one that failed. Replicas that move between directories are not
-//! there: nothing is ever a future replica.
+//! is (KIP-827). A replica that moves between directories is in both, in the one that it moves to as a future replica with
+//! the offsets that are still to be copied. By directory: KAFKA_STORAGE_ERROR for one that failed.
 
 use super::access::Access;
 use super::{Context, Endpoint, Reply};
@@ -49,10 +49,21 @@ impl Endpoint for DescribeLogDirs {
                 offset_lag: (view.high_watermark - view.end_offset).max(0),
                 is_future_key: false,
             };
-            let topics = by_dir.entry(view.log_dir).or_default();
-            match topics.last_mut() {
-                Some(last) if last.name == name => last.partitions.push(described),
-                _ => topics.push(DescribeLogDirsTopic { name, partitions: vec![described] }),
+            let future = partition.future_view().map(|future| {
+                let described = DescribeLogDirsPartition {
+                    partition_index,
+                    partition_size: i64::try_from(future.size_bytes).unwrap_or(i64::MAX),
+                    offset_lag: future.offset_lag,
+                    is_future_key: true,
+                };
+                (future.log_dir, described)
+            });
+            for (dir, described) in [(view.log_dir, described)].into_iter().chain(future) {
+                let topics = by_dir.entry(dir).or_default();
+                match topics.last_mut() {
+                    Some(last) if last.name == name => last.partitions.push(described),
+                    _ => topics.push(DescribeLogDirsTopic { name: name.clone(), partitions: vec![described] }),
+                }
             }
         }
         let results = replicas.log_dirs().into_iter().map(|(path, is_failed)| {

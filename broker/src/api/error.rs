@@ -11,6 +11,7 @@ use crate::group::GroupError;
 use crate::log::AppendError;
 use crate::log::producers::ProducerError;
 use crate::partition::fetch_session::SessionError;
+use crate::partition::moving::MoveError;
 use crate::partition::{DeleteError, PieceError, ProduceError, ReadError, StateError};
 use crate::producer_ids::NoProducerIds;
 use crate::resources::ResourceError;
@@ -24,6 +25,16 @@ pub(super) fn text(text: impl Into<String>) -> Option<String> {
     let mut text = text.into();
     text.truncate(text.floor_char_boundary(STRING_MAX_BYTES));
     Some(text)
+}
+
+impl From<MoveError> for ErrorCode {
+    fn from(error: MoveError) -> ErrorCode {
+        match error {
+            MoveError::UnknownDir => ErrorCode::LogDirNotFound,
+            MoveError::Storage => ErrorCode::KafkaStorageError,
+            MoveError::NotHeld => ErrorCode::ReplicaNotAvailable,
+        }
+    }
 }
 
 impl From<StateError> for ErrorCode {

@@ -9,6 +9,7 @@ pub mod allocate_producer_ids;
 pub mod alter_configs;
 pub mod alter_partition;
 pub mod alter_partition_reassignments;
+pub mod alter_replica_log_dirs;
 pub mod alter_user_scram_credentials;
 pub mod api_versions;
 pub mod consumer_group_describe;
@@ -259,6 +260,7 @@ pub const TABLE: &[Row] = &[
     row::<delete_acls::DeleteAcls>(),
     row::<describe_configs::DescribeConfigs>(),
     row::<alter_configs::AlterConfigs>(),
+    row::<alter_replica_log_dirs::AlterReplicaLogDirs>(),
     row::<describe_log_dirs::DescribeLogDirs>(),
     row::<sasl_authenticate::SaslAuthenticate>(),
     row::<create_partitions::CreatePartitions>(),

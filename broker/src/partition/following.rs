@@ -109,6 +109,7 @@ impl Partition {
         if leader_start > state.log.log_end_offset() {
             tracing::warn!(topic = &*self.topic, partition = self.index, leader_start, "log starts anew");
             state.log.truncate_fully_and_start_at(leader_start).map_err(|error| follow_error(&error))?;
+            state.truncate_future(0)?;
             state.set_high_watermark(leader_start);
         }
         Ok(state.position())
@@ -147,6 +148,7 @@ impl Partition {
             );
         }
         state.log.truncate_to(to).map_err(|error| follow_error(&error))?;
+        state.truncate_future(to)?;
         if to < high_watermark {
             state.set_high_watermark(to);
         }
@@ -195,6 +197,12 @@ fn follow_error(error: &LogError) -> FollowError {
 }
 
 impl State {
+    /// What is cut from the log is cut from the one that is to take its place.
+    fn truncate_future(&mut self, to: i64) -> Result<(), FollowError> {
+        let Some(future) = &mut self.future else { return Ok(()) };
+        future.log.truncate_to(to).map(drop).map_err(|error| follow_error(&error))
+    }
+
     fn position(&self) -> Position {
         Position { offset: self.log.log_end_offset(), epoch: self.log.latest_epoch() }
     }

@@ -7,6 +7,7 @@ pub mod follower;
 mod following;
 pub mod isr;
 mod leading;
+pub mod moving;
 mod past;
 mod replicas;
 mod serving;
@@ -35,6 +36,7 @@ use crate::log::{AbortedTxn, AppendError, Log, LogConfig, LogError};
 use fetch_session::Wanted;
 use follower::{FetchAsk, OffsetsAsk};
 use isr::{InSync, LagRule};
+use moving::FutureLog;
 use throttle::{ThrottleWindow, Throttles};
 use waiting::{ParkedDelete, ParkedFetch, ParkedProduce, Waiters};
 
@@ -437,6 +439,7 @@ pub fn is_internal(topic: &str) -> bool {
 struct Opened {
     log: Log,
     log_dir: PathBuf,
+    future: Option<FutureLog>,
     topic_id: Option<Uuid>,
     /// From the checkpoint; 0 if it names none.
     high_watermark: i64,
@@ -453,6 +456,10 @@ struct State {
     first_dirty_offset: Option<i64>,
     /// The log directory that holds it.
     log_dir: PathBuf,
+    /// The log that is to take the place of this one.
+    future: Option<FutureLog>,
+    /// Counts the logs that took another's place: what was begun with one is not to be finished with the next.
+    log_number: u64,
     /// The directory failed: nothing is read or written any more.
     is_offline: bool,
     /// Deleted: late callers that still hold the partition find nobody.
@@ -502,7 +509,7 @@ pub struct PartitionView {
 
 impl Partition {
     fn new(topic: Arc<str>, index: i32, shared: Arc<Shared>, opened: Opened) -> Partition {
-        let Opened { log, log_dir, topic_id, high_watermark, first_dirty_offset } = opened;
+        let Opened { log, log_dir, future, topic_id, high_watermark, first_dirty_offset } = opened;
         let rule = LagRule { local: shared.settings.broker, max_lag_ms: shared.settings.lag_time_max_ms };
         let state = State {
             high_watermark: high_watermark.clamp(log.log_start_offset(), log.log_end_offset()),
@@ -510,6 +517,8 @@ impl Partition {
             topic_id,
             first_dirty_offset,
             log_dir,
+            future,
+            log_number: 0,
             is_offline: false,
             is_gone: false,
             leader: None,
@@ -571,7 +580,11 @@ impl Partition {
 
     /// Puts other settings in force.
     fn set_config(&self, config: &LogConfig) {
-        self.state.lock().log.update_config(config.clone());
+        let mut state = self.state.lock();
+        state.log.update_config(config.clone());
+        if let Some(future) = &mut state.future {
+            future.log.update_config(config.clone());
+        }
     }
 
     fn is_leader(&self, state: &State) -> bool {

@@ -2,7 +2,7 @@
 //! due with time. Each partition has its own lock; nothing is done for all of them on the way of a request.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use common::Rng;
 use common::id::TopicPartition;
@@ -155,6 +155,8 @@ pub struct Replicas {
     /// Held while checkpoint files are replaced, and while all logs are closed.
     pub(super) checkpointing: Mutex<()>,
     broker_epoch: AtomicI64,
+    /// Bytes in a second for moves between log directories; `u64::MAX` for as many as can be.
+    pub(super) move_rate: AtomicU64,
 }
 
 impl Replicas {
@@ -180,7 +182,10 @@ impl Replicas {
             topics.entry(topic).or_default().insert(partition, held);
         }
         let sessions = Arc::new(FetchSessions::new(settings.fetch_session_slots, Rng::with_seed(rng.u64(..))));
-        let chores = Chores::new(settings, now.mono);
+        let mut chores = Chores::new(settings, now.mono);
+        if topics.values().flat_map(BTreeMap::values).any(|partition| partition.future_view().is_some()) {
+            chores.wake(Chore::Moves, now.mono);
+        }
         Ok(Replicas {
             topics: RwLock::new(topics),
             configs: RwLock::new(topic_configs),
@@ -193,6 +198,7 @@ impl Replicas {
             isr_queue: Mutex::default(),
             chores: Mutex::new(chores),
             broker_epoch: AtomicI64::new(-1),
+            move_rate: AtomicU64::new(u64::MAX),
             shared,
         })
     }

@@ -9,6 +9,7 @@ use common::id::TopicPartition;
 use common::time::{Millis, Now};
 use thiserror::Error;
 
+use super::moving::{COMPLETE_FILE, FutureLog};
 use super::past::{self, DirPast, Kept};
 use super::{Opened, Shared};
 use crate::cluster::json::DiskPast;
@@ -69,7 +70,6 @@ struct LogDir {
 }
 
 /// All directories of `log.dirs`.
-#[derive(Debug)]
 pub(super) struct LogDirs {
     dirs: Vec<LogDir>,
     /// Directories of deleted partitions, and when they may be removed.
@@ -80,7 +80,14 @@ pub(super) struct LogDirs {
     is_kept: bool,
     /// Each has its `meta.properties`.
     is_claimed: bool,
+    /// Where partitions are to be made that may come.
+    preferred: BTreeMap<TopicPartition, PathBuf>,
+    /// Found at the start, until each is given to its partition.
+    futures: Vec<(TopicPartition, FutureLog)>,
 }
+
+/// A reassignment names no more replicas for a broker than it can hold.
+const PREFERRED_MAX: usize = 100_000;
 
 /// A partition found at the start.
 pub(super) struct Loaded {
@@ -110,6 +117,8 @@ impl LogDirs {
             past: DiskPast::default(),
             is_kept: false,
             is_claimed: false,
+            preferred: BTreeMap::new(),
+            futures: Vec::new(),
         };
         let mut pasts = Vec::new();
         let mut all: BTreeMap<TopicPartition, Loaded> = BTreeMap::new();
@@ -138,8 +147,50 @@ impl LogDirs {
         if dirs.dirs.iter().all(|dir| dir.is_failed) {
             return Err(StorageError::NoneUsable);
         }
+        dirs.give_futures(shared.disk.as_ref(), &mut all)?;
         dirs.past = past::combine(&pasts, shared.disk.memory_id().as_deref());
         Ok((dirs, all.into_values().collect()))
+    }
+
+    /// Replicas that were moving when the broker stopped move on. One whose old log is gone and whose new one has everything
+    /// is where it was going to; any other new log without an old one is of no use, unless its old one is in a directory
+    /// that failed.
+    fn give_futures(
+        &mut self,
+        disk: &dyn Disk,
+        all: &mut BTreeMap<TopicPartition, Loaded>,
+    ) -> Result<(), StorageError> {
+        for (partition, mut future) in std::mem::take(&mut self.futures) {
+            if let Some(held) = all.get_mut(&partition) {
+                // It may have been complete; now the old log goes on.
+                let _ = disk.remove_file(&future.log.dir().join(COMPLETE_FILE));
+                if held.opened.future.is_none() {
+                    self.take_place_in(&future.log_dir);
+                    held.opened.future = Some(future);
+                }
+                continue;
+            }
+            let mark = future.log.dir().join(COMPLETE_FILE);
+            let is_complete = disk.read(&mark, 1).is_ok();
+            let Some(name) = dir_name(&partition.topic, partition.partition).filter(|_| is_complete) else {
+                tracing::warn!(dir = %future.log.dir().display(), "a move without the log it came from, left alone");
+                continue;
+            };
+            future.log.rename_dir(future.log_dir.join(name))?;
+            disk.remove_file(&future.log.dir().join(COMPLETE_FILE)).map_err(LogError::io("remove", &mark))?;
+            let FutureLog { log, log_dir } = future;
+            self.take_place_in(&log_dir);
+            let topic_id = log.topic_id()?;
+            let high_watermark = log.log_start_offset();
+            let opened = Opened { log, log_dir, future: None, topic_id, high_watermark, first_dirty_offset: None };
+            tracing::info!(
+                topic = partition.topic,
+                partition = partition.partition,
+                "the move to another log directory is complete"
+            );
+            all.insert(partition.clone(), Loaded { partition, opened });
+        }
+        Ok(())
     }
 
     fn load_dir(
@@ -172,6 +223,12 @@ impl LogDirs {
                 self.deleted.push((now.mono, dir));
                 continue;
             }
+            if let Some(partition) = parse_future_dir_name(&entry.name) {
+                let start = OpenState { clean_shutdown: checkpointed.clean_shutdown.is_some(), ..NOTHING_KNOWN };
+                let log = Log::open(disk.clone(), dir, config(&partition.topic), start, now)?;
+                self.futures.push((partition, FutureLog { log, log_dir: path.to_owned() }));
+                continue;
+            }
             let Some(partition) = parse_dir_name(&entry.name) else {
                 tracing::warn!(dir = %dir.display(), "not the directory of a partition, left alone");
                 continue;
@@ -181,17 +238,36 @@ impl LogDirs {
             let topic_id = log.topic_id()?;
             let high_watermark = checkpointed.high_watermarks.get(&partition).copied().unwrap_or(0);
             let first_dirty_offset = checkpointed.compacted.get(&partition).copied();
-            let opened = Opened { log, log_dir: path.to_owned(), topic_id, high_watermark, first_dirty_offset };
+            let opened =
+                Opened { log, log_dir: path.to_owned(), future: None, topic_id, high_watermark, first_dirty_offset };
             loaded.push(Loaded { partition, opened });
         }
         Ok((loaded, past))
     }
 
-    /// The directory for a new partition: the usable one with the fewest. `None` if none is left.
-    pub(super) fn take_place(&mut self) -> Option<PathBuf> {
-        let dir = self.dirs.iter_mut().filter(|dir| !dir.is_failed).min_by_key(|dir| dir.partitions)?;
-        dir.partitions += 1;
-        Some(dir.path.clone())
+    /// The directory for a new partition: the one that was asked for, or the usable one with the fewest. `None` if none is
+    /// left.
+    pub(super) fn take_place(&mut self, (topic, partition): (&str, i32)) -> Option<PathBuf> {
+        let preferred = self.preferred.remove(&TopicPartition::new(topic, partition));
+        let usable = || self.dirs.iter().filter(|dir| !dir.is_failed);
+        let asked_for = usable().find(|dir| preferred.as_ref() == Some(&dir.path));
+        let path = asked_for.or_else(|| usable().min_by_key(|dir| dir.partitions))?.path.clone();
+        self.take_place_in(&path);
+        Some(path)
+    }
+
+    /// A partition comes into this directory.
+    pub(super) fn take_place_in(&mut self, log_dir: &Path) {
+        if let Some(dir) = self.dirs.iter_mut().find(|dir| dir.path == log_dir) {
+            dir.partitions += 1;
+        }
+    }
+
+    /// If the partition comes, it is to be made in this directory.
+    pub(super) fn prefer(&mut self, (topic, partition): (&str, i32), log_dir: &Path) {
+        if self.preferred.len() < PREFERRED_MAX {
+            self.preferred.insert(TopicPartition::new(topic, partition), log_dir.to_owned());
+        }
     }
 
     /// A partition of this directory is gone; its files, if renamed to `deleted`, may be removed at `at`.
@@ -323,6 +399,23 @@ pub(super) fn dir_name(topic: &str, partition: i32) -> Option<String> {
     (is_name && !matches!(topic, "." | "..") && partition >= 0).then(|| format!("{topic}-{partition}"))
 }
 
+/// What is known of a log without checkpoints.
+const NOTHING_KNOWN: OpenState =
+    OpenState { clean_shutdown: false, recovery_point: 0, log_start_offset: 0, compacted_to: 0 };
+
+/// The directory of a log that is to take another's place, `topic-3.<32 hex digits>-future`; the topic is cut so that the
+/// name stays within 255 bytes.
+pub(super) fn future_dir_name(topic: &str, partition: i32, rng: &mut common::Rng) -> String {
+    let tail = format!("-{partition}.{:032x}-future", rng.u128(..));
+    let keep = topic.len().min(255_usize.saturating_sub(tail.len()));
+    format!("{}{tail}", &topic[..keep])
+}
+
+fn parse_future_dir_name(name: &str) -> Option<TopicPartition> {
+    let (of, id) = name.strip_suffix("-future")?.rsplit_once('.')?;
+    (id.len() == 32).then(|| parse_dir_name(of))?
+}
+
 /// `topic-3` is partition 3 of `topic`; anything that no partition can be named is `None`.
 fn parse_dir_name(name: &str) -> Option<TopicPartition> {
     let (topic, partition) = name.rsplit_once('-')?;
@@ -405,6 +498,7 @@ mod tests {
             ("orders-0", Some(("orders", 0))),
             ("a-b-12", Some(("a-b", 12))),
             ("orders-0-future", None),
+            ("orders-0.0123456789abcdef0123456789abcdef-future", None),
             ("orders-+1", None),
             ("-1", None),
             ("orders-", None),
@@ -414,5 +508,8 @@ mod tests {
             let expected = expected.map(|(topic, partition)| TopicPartition::new(topic, partition));
             assert_eq!(parse_dir_name(name), expected, "{name}");
         }
+        let name = future_dir_name("a.b-c", 7, &mut common::Rng::with_seed(1));
+        assert_eq!(parse_future_dir_name(&name), Some(TopicPartition::new("a.b-c", 7)), "{name}");
+        assert_eq!(parse_future_dir_name("orders-0-future"), None);
     }
 }

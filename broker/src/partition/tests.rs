@@ -945,3 +945,121 @@ fn a_log_directory_that_is_removed_is_offline_and_the_others_serve() {
         assert!(node.replicas.get(TOPIC, 1).unwrap().leader_epoch_if_leader().is_some());
     }
 }
+
+/// Has broker `id` move its replica to its other log directory.
+fn move_away(world: &mut World, id: i32) -> PathBuf {
+    let from = world.view(id).log_dir;
+    let node = world.nodes.get_mut(&id).unwrap();
+    let (to, _) = node.replicas.log_dirs().into_iter().find(|(dir, _)| *dir != from).unwrap();
+    let begun = node.replicas.move_to_dir((TOPIC, 0), &to, world.now, &mut node.effects);
+    assert_eq!(begun, Ok(()));
+    to
+}
+
+#[test]
+fn a_replica_moves_to_another_log_directory_while_it_serves() {
+    for (leader, mover) in [(1, 1), (1, 2)] {
+        let mut world = World::new(&[1, 2], 2);
+        assert_eq!(world.leader, leader);
+        let before: Vec<String> = (0..50).map(|number| format!("value {number}")).collect();
+        for value in &before {
+            world.ack(1, &[value]);
+        }
+        world.nodes.get_mut(&mover).unwrap().replicas.set_move_rate(Some(1000));
+        let to = move_away(&mut world, mover);
+        world.pass(150);
+        let future = world.partition(mover).future_view().expect("a slow move takes its time");
+        assert!(future.log_dir == to && future.offset_lag > 0, "{future:?}");
+        world.ack(1, &["during"]);
+        world.nodes.get_mut(&mover).unwrap().replicas.set_move_rate(None);
+        world.pass(2_000);
+        assert_eq!(world.partition(mover).future_view(), None);
+        assert_eq!(world.view(mover).log_dir, to);
+        world.ack(1, &["after"]);
+        let mut expected: Vec<&str> = before.iter().map(String::as_str).collect();
+        expected.extend(["during", "after"]);
+        assert_eq!(values(&world.content(mover)), expected);
+        for clean in [true, false] {
+            world.restart(mover, clean);
+            world.pass(1_000);
+            assert_eq!(values(&world.content(mover)), expected, "after a restart, clean: {clean}");
+            assert_eq!(world.view(mover).log_dir, to);
+        }
+        let mut dirs = vec![to.parent().unwrap().join("a"), to.parent().unwrap().join("b")];
+        dirs.retain(|dir| *dir != to);
+        world.pass(100_000);
+        let names = StdDisk.read_dir(&dirs[0]).unwrap().into_iter().filter(|entry| entry.is_dir);
+        assert_eq!(names.map(|entry| entry.name).collect::<Vec<_>>(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_move_goes_on_after_a_restart() {
+    for clean in [true, false] {
+        let mut world = World::new(&[1], 1);
+        for number in 0..50 {
+            world.ack(1, &[&format!("value {number}")]);
+        }
+        let content = world.content(1);
+        world.nodes[&1].replicas.set_move_rate(Some(1000));
+        let to = move_away(&mut world, 1);
+        world.pass(150);
+        let lag = world.partition(1).future_view().unwrap().offset_lag;
+        assert!(lag > 0 && lag < 50, "{lag}");
+        world.restart(1, clean);
+        assert!(world.view(1).log_dir != to);
+        world.pass(1_000);
+        assert_eq!((world.view(1).log_dir, world.content(1)), (to, content), "clean: {clean}");
+    }
+}
+
+/// The broker ends after the old log went and before the new one has its name.
+#[test]
+fn a_move_that_was_complete_is_completed_at_the_start() {
+    let mut world = World::new(&[1], 1);
+    world.ack(1, &["one", "two"]);
+    let content = world.content(1);
+    let to = move_away(&mut world, 1);
+    world.pass(1_000);
+    assert_eq!(world.view(1).log_dir, to);
+    let id = "0123456789abcdef0123456789abcdef";
+    let (dir, future) = (to.join(format!("{TOPIC}-0")), to.join(format!("{TOPIC}-0.{id}-future")));
+    let node = world.nodes.remove(&1).unwrap();
+    drop(node.replicas);
+    std::fs::rename(&dir, &future).unwrap();
+    std::fs::write(future.join(".complete"), b"").unwrap();
+    let replicas = world.open(1, &node.dir);
+    world.nodes.insert(1, Node { replicas, ..node });
+    world.leader_epoch += 1;
+    world.announce();
+    assert_eq!((world.view(1).log_dir, world.content(1)), (to, content));
+    assert!(dir.is_dir() && !dir.join(".complete").exists());
+}
+
+#[test]
+fn moves_that_cannot_be_are_refused() {
+    let mut world = World::new(&[1], 1);
+    let node = world.nodes.get_mut(&1).unwrap();
+    let dirs: Vec<PathBuf> = node.replicas.log_dirs().into_iter().map(|(dir, _)| dir).collect();
+    let mut ask = |topic: &str, dir: &Path| node.replicas.move_to_dir((topic, 0), dir, world.now, &mut node.effects);
+    assert_eq!(ask(TOPIC, Path::new("/nowhere")), Err(moving::MoveError::UnknownDir));
+    // One that is not here will be made there.
+    let other = dirs.iter().max().unwrap();
+    for (topic, dir) in [("new", other), ("newer", other), ("newest", other)] {
+        assert_eq!(ask(topic, dir), Err(moving::MoveError::NotHeld));
+    }
+    for topic in ["new", "newer", "newest"] {
+        let new = NewState { topic: topic.into(), topic_id: Uuid::nil(), is_new: true, ..world.state() };
+        world.tell(1, &new);
+        assert_eq!(world.nodes[&1].replicas.get(topic, 0).unwrap().view().log_dir, *other);
+    }
+    // To where it is, or back before it is there: nothing is left of it.
+    let at = world.view(1).log_dir;
+    world.nodes[&1].replicas.set_move_rate(Some(1));
+    world.ack(1, &["one"]);
+    move_away(&mut world, 1);
+    assert!(world.partition(1).future_view().is_some());
+    let node = world.nodes.get_mut(&1).unwrap();
+    assert_eq!(node.replicas.move_to_dir((TOPIC, 0), &at, world.now, &mut node.effects), Ok(()));
+    assert_eq!((world.partition(1).future_view(), world.view(1).log_dir), (None, at));
+}

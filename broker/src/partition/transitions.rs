@@ -3,7 +3,7 @@
 
 use super::follower::Key;
 use super::*;
-use crate::log::OpenState;
+use crate::log::{OpenState, remove_deleted_dir};
 use common::mutants;
 
 /// What the controller wants of one partition.
@@ -211,6 +211,12 @@ impl Partition {
         state.is_gone = true;
         state.leader = None;
         state.in_sync.clear();
+        if let Some(mut future) = state.future.take() {
+            let removed = future.log.delete(rng).and_then(|dir| remove_deleted_dir(self.shared.disk.as_ref(), &dir));
+            if let Err(error) = removed {
+                tracing::warn!(topic = &*self.topic, partition = self.index, %error, "files of a move remain");
+            }
+        }
         let deleted = state.log.delete(rng).map_err(|error| {
             self.note_failure(state, &error, woken);
             StateError::Storage
@@ -222,6 +228,9 @@ impl Partition {
     pub(super) fn go_offline(&self, log_dir: &std::path::Path, woken: &mut Woken) -> bool {
         let mut guard = self.state.lock();
         let state = &mut *guard;
+        if state.future.as_ref().is_some_and(|future| future.log_dir == log_dir) {
+            state.future = None;
+        }
         if state.is_offline || state.log_dir != log_dir {
             return false;
         }
@@ -290,7 +299,7 @@ impl Replicas {
             if dirs.has_failed() && !new.is_new {
                 return Err(StateError::Storage);
             }
-            dirs.take_place().ok_or(StateError::Storage)?
+            dirs.take_place((&new.topic, new.partition)).ok_or(StateError::Storage)?
         };
         let dir = log_dir.join(name);
         let config = self.configs.read().as_ref().and_then(|configs| configs.get(&*new.topic).cloned());
@@ -304,7 +313,7 @@ impl Replicas {
             StateError::Storage
         })?;
         let topic_id = log.topic_id().unwrap_or_default();
-        let opened = Opened { log, log_dir, topic_id, high_watermark: 0, first_dirty_offset: None };
+        let opened = Opened { log, log_dir, future: None, topic_id, high_watermark: 0, first_dirty_offset: None };
         let partition = Arc::new(Partition::new(new.topic.clone(), new.partition, self.shared.clone(), opened));
         let mut topics = self.topics.write();
         topics.entry(new.topic.clone()).or_default().insert(new.partition, partition.clone());

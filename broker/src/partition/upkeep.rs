@@ -30,6 +30,8 @@ pub enum Chore {
     Compaction,
     /// Removes files of deleted partitions.
     Removal,
+    /// Copies replicas that move to another log directory.
+    Moves,
 }
 
 impl Chore {
@@ -53,7 +55,7 @@ impl Chore {
             Chore::Retention => settings.retention_check_ms,
             Chore::Producers => settings.producer_expiration_check_ms,
             Chore::Compaction => settings.compaction_check_ms,
-            Chore::Removal => settings.delete_delay_ms,
+            Chore::Removal | Chore::Moves => settings.delete_delay_ms,
         }
     }
 }
@@ -73,6 +75,11 @@ impl Chores {
         };
         let due = Chore::REGULAR.into_iter().filter(|chore| *chore != Chore::Compaction || settings.compacts);
         Chores { shrink: start + settings.lag_time_max_ms / 2, due: due.map(|chore| (chore, first(chore))).collect() }
+    }
+
+    /// Has a chore done soon that is not regular.
+    pub(super) fn wake(&mut self, chore: Chore, at: Millis) {
+        self.due.insert(chore, at);
     }
 
     fn next(&self) -> Millis {
@@ -100,25 +107,28 @@ impl Partition {
     /// Makes records durable without holding the lock while the disk works: all of them if `flush.ms` says so, otherwise
     /// those of segments that are full.
     fn flush(&self, now: Now, woken: &mut Woken) {
-        let work = {
+        let (work, number) = {
             let mut state = self.state.lock();
             if state.is_offline || state.is_gone {
                 return;
             }
             let only_rolled = !state.log.is_flush_due(now);
-            state.log.start_flush(only_rolled)
+            (state.log.start_flush(only_rolled), state.log_number)
         };
         let done = work.and_then(|work| {
             if let Some(work) = &work {
                 work.run()?;
-                self.state.lock().log.finish_flush(work);
+                let mut state = self.state.lock();
+                if state.log_number == number {
+                    state.log.finish_flush(work);
+                }
             }
             Ok(())
         });
         if let Err(error) = done {
             let state = self.state.lock();
-            // Deleted meanwhile: its directory has another name.
-            if !state.is_gone {
+            // Deleted or moved meanwhile: its directory has another name.
+            if !state.is_gone && state.log_number == number {
                 self.note_failure(&state, &error, woken);
             }
         }
@@ -137,18 +147,19 @@ impl Partition {
 
     /// Compacts the log; its lock is free while segments are read and written.
     fn compact(&self, max_map_bytes: usize, now: Now, woken: &mut Woken) {
-        let compacted = {
+        let (compacted, number) = {
             let mut state = self.state.lock();
-            if state.is_offline || state.is_gone {
+            // What is being copied stays as it is.
+            if state.is_offline || state.is_gone || state.future.is_some() {
                 return;
             }
             let found = state.log.compaction_state(state.first_dirty_offset, state.high_watermark, now);
-            found.and_then(|found| state.log.start_compaction(found, now))
+            (found.and_then(|found| state.log.start_compaction(found, now)), state.log_number)
         };
         let compacted = compacted.and_then(|compaction| compaction.map(|begun| begun.run(max_map_bytes)).transpose());
         let mut state = self.state.lock();
-        // Deleted meanwhile: its directory has another name.
-        if state.is_offline || state.is_gone {
+        // Deleted or moved meanwhile: its directory has another name.
+        if state.is_offline || state.is_gone || state.log_number != number {
             return;
         }
         let done = match compacted {
@@ -204,6 +215,9 @@ impl Partition {
         let mut state = self.state.lock();
         if !state.is_offline && !state.is_gone {
             state.log.close()?;
+            if let Some(future) = &mut state.future {
+                future.log.close()?;
+            }
             state.is_gone = true;
         }
         Ok(state.log.suspected_gap().is_none() || mutants::is_on("hole-forgotten-at-stop"))
@@ -236,6 +250,7 @@ impl Replicas {
     pub fn do_chore(&self, chore: Chore, now: Now, effects: &mut Vec<Effect>) {
         let mut woken = Woken::default();
         let is_open = !self.control.lock().is_closed;
+        let mut go_on = None;
         if is_open {
             match chore {
                 Chore::HighWatermarks => {
@@ -263,9 +278,15 @@ impl Replicas {
                     let due = self.dirs.lock().take_removable(now.mono);
                     due.iter().for_each(|dir| storage::remove_deleted(self.shared.disk.as_ref(), dir));
                 }
+                Chore::Moves => go_on = self.move_on(now, &mut woken, effects),
             }
         }
-        if chore != Chore::Removal {
+        if chore == Chore::Moves {
+            if let Some(at) = go_on {
+                self.chores.lock().wake(Chore::Moves, at);
+                effects.push(Effect::WakeAt(at));
+            }
+        } else if chore != Chore::Removal {
             let at = now.mono + chore.every_ms(&self.shared.settings);
             self.chores.lock().due.insert(chore, at);
             effects.push(Effect::WakeAt(at));
