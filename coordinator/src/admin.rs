@@ -64,6 +64,15 @@ pub enum AdminRequest {
         /// Where the request came from.
         remote: IpAddr,
     },
+    /// Another tree for the ensemble; its outcome is the server's to tell if the answer is [`AdminBody::Restoring`].
+    Restore {
+        /// As for a snapshot.
+        authorization: Option<String>,
+        /// From where.
+        remote: IpAddr,
+        /// As [`crate::tree::Tree::snapshot`] makes it; none to hear whether it would be taken.
+        snapshot: Option<bytes::Bytes>,
+    },
     /// Does the process work at all? That it answers is the answer.
     Live,
     /// Would a client be served here?
@@ -90,6 +99,8 @@ pub enum AdminBody {
     Text(String),
     /// The snapshot may be taken.
     Snapshot,
+    /// The ensemble is given the tree.
+    Restoring,
 }
 
 /// What a command changes.
@@ -147,6 +158,8 @@ pub(crate) fn answer(request: &AdminRequest, report: Report<'_>, standing: Stand
             return json_reply(200, json!({"command": "snapshot", "error": NOT_SERVING}));
         }
         AdminRequest::Snapshot { .. } => return AdminReply { status: 200, body: AdminBody::Snapshot },
+        // The node has its own answers to the others.
+        AdminRequest::Restore { .. } => return json_reply(200, json!({"command": "restore", "error": NOT_SERVING})),
         AdminRequest::Live => return json_reply(200, json!({"status": "live"})),
         AdminRequest::Ready => return ready(report.status, standing),
         AdminRequest::Metrics => {
@@ -247,8 +260,7 @@ fn content(
         }
         "voting_view" => voting_view(config),
         "watchers" => watchers(lists),
-        // What stands in its way is in docs/zookeeper.md.
-        "restore" => json!({"error": "restore is not supported: stop the servers and use castellan import-zookeeper"}),
+        "restore" => json!({"error": "restore is asked of the leader, by POST, with a snapshot as content"}),
         "watch_summary" => {
             let (connections, paths, watches) = status.watches_summary;
             json!({"num_connections": connections, "num_paths": paths, "num_total_watches": watches})
@@ -446,4 +458,9 @@ fn zabstate(config: &Config, status: &Status) -> Value {
         "zab_counter": status.zxid & 0xffff_ffff,
         "zabstate": if status.mode.is_some() { "broadcast" } else { "election" },
     })
+}
+
+/// The answer when the ensemble has taken the tree.
+pub(crate) fn restored(zxid: i64) -> AdminReply {
+    json_reply(200, json!({"command": "restore", "error": null, "last_zxid": zxid}))
 }

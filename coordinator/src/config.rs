@@ -661,6 +661,7 @@ const KNOWN: &[&str] = &[
     "sasl.serverconfig",
     "superUser",
     "admin.enableServer",
+    "admin.restore.enabled",
     "admin.snapshot.enabled",
     "admin.rateLimiterIntervalInMS",
     "admin.serverAddress",

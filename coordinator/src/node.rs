@@ -269,6 +269,9 @@ pub struct Node {
     standing: Standing,
     /// When the last snapshot was asked for.
     snapshot_at: Option<Millis>,
+    restore_at: Option<Millis>,
+    /// The transaction that put another tree in the place of the last one, until it is told.
+    restored: Option<i64>,
     facts: Facts,
     started_at: Millis,
     ticked_at: Millis,
@@ -333,6 +336,8 @@ impl Node {
             announced: (0, None),
             standing: Standing::default(),
             snapshot_at: None,
+            restore_at: None,
+            restored: None,
             facts: Facts::default(),
             started_at: now.mono,
             ticked_at: now.mono,
@@ -610,6 +615,9 @@ impl Node {
         }
         let mut has_proposed = false;
         while let Some(lead) = self.lead.as_mut().filter(|lead| !lead.is_idle()) {
+            if lead.must_settle() && self.ensemble.applied_position().index < self.ensemble.last_index() {
+                break;
+            }
             if !self.ensemble.may_propose() || (lead.is_reconfig_next() && !self.reconfigure(now)) {
                 break;
             }

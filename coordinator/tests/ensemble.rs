@@ -8,6 +8,7 @@ mod world;
 use bytes::Bytes;
 use common::zk::records::CreateMode;
 use common::zk::{Request, Response, ZkError};
+use coordinator::admin::AdminRequest;
 use world::*;
 
 #[test]
@@ -310,5 +311,66 @@ fn a_server_whose_tree_differs_from_the_majority_takes_theirs() {
         let last = world.new_client(wrong);
         world.answer(last, create("/z", b"", CreateMode::Persistent)).unwrap();
         world.run_until("trees are the same", |world| world.digests().len() == 1);
+    }
+}
+
+#[test]
+fn a_restored_tree_is_every_servers_and_outlives_a_restart() {
+    for seed in 0..10 {
+        let mut world = World::new(seed);
+        let client = world.new_client(1);
+        for path in ["/a", "/kept", "/kept/below"] {
+            world.answer(client, create(path, b"old", CreateMode::Persistent)).unwrap();
+        }
+        let leader = world.leader().unwrap();
+        let snapshot = Bytes::from(world.servers[&leader].node.as_ref().unwrap().tree().snapshot());
+        let version = -1;
+        world.answer(client, Request::SetData { path: "/a".into(), data: Some("new".into()), version }).unwrap();
+        world.answer(client, Request::Delete { path: "/kept/below".into(), version }).unwrap();
+        world.answer(client, create("/made-since", b"", CreateMode::Persistent)).unwrap();
+        world.run(2_000);
+        let before = world.digests();
+        // Requests before it, among them some of other servers, and behind it.
+        let others: Vec<u64> = SERVERS.into_iter().map(|server| world.new_client(server)).collect();
+        for number in 0..20 {
+            for other in &others {
+                world.ask(*other, create(&format!("/x{other}-{number}"), b"", CreateMode::Persistent));
+            }
+        }
+        for server in SERVERS {
+            let snapshot = Some(snapshot.clone());
+            let request =
+                AdminRequest::Restore { authorization: Some("ip".into()), remote: [10, 0, 0, 1].into(), snapshot };
+            let now = world.clock();
+            let node = world.servers.get_mut(&server).unwrap().node.as_mut().unwrap();
+            let reply = node.admin(&request, now);
+            assert_eq!(reply.status, if server == leader { 200 } else { 503 }, "{reply:?}");
+        }
+        world.run(3_000);
+        for round in 0..2 {
+            assert_eq!(world.digests().len(), 1, "seed {seed}: all have the same tree");
+            assert!(world.digests().first() > before.first(), "seed {seed}: zxids do not go back");
+            let reader = world.new_client(2);
+            let children = world.children(reader, "/");
+            // What was asked behind it may be there, nothing that was done before it.
+            assert!(
+                children.contains(&"kept".to_owned()) && !children.contains(&"made-since".to_owned()),
+                "{children:?}"
+            );
+            assert_eq!(world.children(reader, "/kept"), ["below"]);
+            match world.answer(reader, Request::GetData { path: "/a".into(), watch: false }) {
+                Ok(Response::GetData { data, stat }) => assert_eq!((data, stat.version), (Some("old".into()), 0)),
+                other => panic!("{other:?}"),
+            }
+            world.answer(reader, create(&format!("/after-{round}"), b"", CreateMode::Persistent)).unwrap();
+            world.run(2_000);
+            for server in SERVERS {
+                world.crash(server);
+            }
+            for server in SERVERS {
+                world.start(server);
+            }
+            world.run(3_000);
+        }
     }
 }

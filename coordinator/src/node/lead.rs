@@ -8,7 +8,7 @@ use crate::ensemble::membership::Membership;
 use crate::ensemble::message::Forward;
 use crate::tree::pending::{Pending, PrepareRequest, PrepareSettings};
 use crate::tree::session::Expiry;
-use crate::tree::txn::{CloseSession, Origin, Refusal, Txn, TxnBody};
+use crate::tree::txn::{CloseSession, Origin, Refusal, Restore, Txn, TxnBody};
 use crate::tree::write::{DeleteWrite, Write, WriteBody};
 use crate::tree::{CONFIG_PATH, Tree};
 use bytes::{Bytes, BytesMut};
@@ -56,6 +56,8 @@ pub(super) struct Lead {
     queue: VecDeque<(Option<Origin>, Request)>,
     proposals: VecDeque<Proposal>,
     next_outlived: Millis,
+    /// What was proposed last takes the place of the tree.
+    has_restored: bool,
     /// The text last written to the znode of the configuration.
     described: Option<String>,
     outlived_every_ms: u64,
@@ -80,6 +82,7 @@ impl Lead {
             queue: VecDeque::new(),
             proposals: VecDeque::new(),
             described: None,
+            has_restored: false,
             next_outlived: now.mono + number("znode.container.checkIntervalMs", OUTLIVED_EVERY_MS).max(1),
             outlived_every_ms: number("znode.container.checkIntervalMs", OUTLIVED_EVERY_MS).max(1),
             never_used_ms: i64::try_from(number("znode.container.maxNeverUsedIntervalMs", 0)).unwrap_or(i64::MAX),
@@ -107,6 +110,17 @@ impl Lead {
     /// True if what waits first changes the membership.
     pub(super) fn is_reconfig_next(&self) -> bool {
         self.queue.front().is_some_and(|(_, request)| is_reconfig(request))
+    }
+
+    /// An operator's tree is to take the place of the ensemble's.
+    pub(super) fn push_restore(&mut self, snapshot: Bytes) {
+        self.push_own(0, WriteBody::Restore(Restore { snapshot }));
+    }
+
+    /// True if what waits first, or what was proposed last, takes the place of the tree: requests before it are to be
+    /// applied first, and those behind it are judged by what it brings.
+    pub(super) fn must_settle(&self) -> bool {
+        self.has_restored || self.queue.front().is_some_and(|(_, request)| is_restore(request))
     }
 
     /// Takes what waits first.
@@ -197,9 +211,11 @@ impl Lead {
     pub(super) fn next_proposal(&mut self, tree: &Tree, now: Now) -> (Bytes, Vec<Txn>) {
         let mut bytes = BytesMut::new();
         let mut txns = Vec::with_capacity(self.queue.len());
+        self.has_restored = self.queue.front().is_some_and(|(_, request)| is_restore(request));
         self.last_time = now.wall.0.max(self.last_time);
         while bytes.len() < PROPOSAL_BYTES {
-            if self.is_reconfig_next() {
+            let is_alone = self.has_restored || self.must_settle();
+            if self.is_reconfig_next() || (is_alone && !txns.is_empty()) {
                 break;
             }
             let Some((origin, request)) = self.queue.pop_front() else { break };
@@ -257,6 +273,10 @@ impl Lead {
             Some(_) => {}
         }
     }
+}
+
+fn is_restore(request: &Request) -> bool {
+    matches!(&request.write, Some(Write { body: Some(WriteBody::Restore(_)) }))
 }
 
 fn is_reconfig(request: &Request) -> bool {

@@ -162,6 +162,19 @@ impl Node {
             waiter = None;
         }
         self.tell_clients(txn, &applied, waiter, now);
+        if matches!(txn.body, Some(TxnBody::Restore(_))) && applied.result.is_ok() {
+            self.tree_restored(txn.zxid, now);
+        }
+    }
+
+    /// Another tree stands where the last one stood: nothing of what clients were told or wait for holds.
+    fn tree_restored(&mut self, zxid: i64, now: Now) {
+        tracing::warn!(zxid = format_args!("{zxid:#x}"), znodes = self.tree.nodes_count(), "the tree was restored");
+        self.restored = Some(zxid);
+        self.clients.close_all();
+        if let Some(lead) = &mut self.lead {
+            lead.restart_clocks(&self.tree, now.mono);
+        }
     }
 
     /// Lets the store follow, and cuts the log behind what it has.

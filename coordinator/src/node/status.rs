@@ -110,7 +110,8 @@ impl Node {
         if let AdminRequest::Snapshot { authorization, remote } = request
             && is_serving
         {
-            if let Some(refused) = self.refuse_snapshot(authorization.as_deref(), *remote, now.mono) {
+            let refused = self.refuse_stranger("snapshot", authorization.as_deref(), *remote);
+            if let Some(refused) = refused.or_else(|| self.refuse_haste("snapshot", self.snapshot_at, now.mono)) {
                 return refused;
             }
             self.snapshot_at = Some(now.mono);
@@ -118,6 +119,11 @@ impl Node {
             let mut writes = Vec::new();
             self.store_tree(now.mono, &mut writes);
             self.unsent.append(&mut writes);
+        }
+        if let AdminRequest::Restore { authorization, remote, snapshot } = request
+            && is_serving
+        {
+            return self.begin_restore(authorization.as_deref(), *remote, snapshot.clone(), now.mono);
         }
         match admin::effect(request) {
             Some(admin::Effect::ResetConnections) => self.clients.reset_counters(),
@@ -135,11 +141,50 @@ impl Node {
         admin::answer(request, self.report(&status, &lists), standing)
     }
 
-    /// As ZooKeeper: who shows to be somebody, and may do everything with the root, may have the tree, now and then.
-    fn refuse_snapshot(&self, authorization: Option<&str>, remote: IpAddr, now: Millis) -> Option<AdminReply> {
-        const COMMAND: &str = "snapshot";
+    /// Lets the leader put another tree in the place of the ensemble's. [`Node::take_restored`] says when it is done.
+    fn begin_restore(
+        &mut self,
+        authorization: Option<&str>,
+        remote: IpAddr,
+        snapshot: Option<bytes::Bytes>,
+        now: Millis,
+    ) -> AdminReply {
+        const COMMAND: &str = "restore";
+        if let Some(refused) = self.refuse_stranger(COMMAND, authorization, remote) {
+            return refused;
+        }
+        let leader = self.ensemble.leader().unwrap_or_default();
+        let Some(lead) = self.lead.as_mut().filter(|_| self.ensemble.may_propose()) else {
+            return admin::refused(
+                COMMAND,
+                503,
+                Some(&format!("Server {leader} leads the ensemble: restore is asked of it")),
+            );
+        };
+        if self.restore_at.is_some_and(|last| now - last <= interval_ms(&self.config)) {
+            return admin::refused(COMMAND, 429, None);
+        }
+        if let Some(snapshot) = snapshot {
+            self.restore_at = Some(now);
+            lead.push_restore(snapshot);
+        }
+        AdminReply { status: 200, body: admin::AdminBody::Restoring }
+    }
+
+    /// The transaction that has restored the tree since the last call.
+    pub fn take_restored(&mut self) -> Option<i64> {
+        self.restored.take()
+    }
+
+    /// As ZooKeeper: who shows to be somebody, and may do everything with the root, may have the tree or give another.
+    fn refuse_stranger(
+        &self,
+        command: &'static str,
+        authorization: Option<&str>,
+        remote: IpAddr,
+    ) -> Option<AdminReply> {
         let Some(authorization) = authorization else {
-            return Some(admin::refused(COMMAND, 401, Some("Auth info is missing for the command")));
+            return Some(admin::refused(command, 401, Some("Auth info is missing for the command")));
         };
         let settings = &self.settings.connection.acl;
         let ids = match authorization.trim_end_matches(' ').split(' ').collect::<Vec<_>>()[..] {
@@ -148,21 +193,23 @@ impl Node {
             _ => Vec::new(),
         };
         if ids.is_empty() {
-            return Some(admin::refused(COMMAND, 401, Some("Not authenticated")));
+            return Some(admin::refused(command, 401, Some("Not authenticated")));
         }
         let root = self.tree.node("/").expect("the root is always there");
         let permits = |perms| acl::permits(settings, self.tree.acl(root), perms, &ids);
         if ![acl::READ, acl::WRITE, acl::CREATE, acl::DELETE, acl::ADMIN].into_iter().all(permits) {
-            return Some(admin::refused(COMMAND, 403, Some("Not authorized")));
+            return Some(admin::refused(command, 403, Some("Not authorized")));
         }
-        let is_off = self.config.properties.get("admin.snapshot.enabled").is_some_and(|value| value.trim() == "false");
-        if is_off {
-            return Some(admin::refused(COMMAND, 503, Some("Snapshot command is disabled")));
-        }
-        let setting = self.config.properties.get("admin.rateLimiterIntervalInMS");
-        let interval_us = setting.and_then(|value| value.trim().parse().ok()).unwrap_or(SNAPSHOT_INTERVAL_US);
-        let is_early = self.snapshot_at.is_some_and(|last| now - last <= interval_us / 1000);
-        is_early.then(|| admin::refused(COMMAND, 429, None))
+        let is_off = self.config.properties.get(&format!("admin.{command}.enabled"));
+        let is_off = is_off.is_some_and(|value| value.trim() == "false");
+        let error = if command == "snapshot" { "Snapshot command is disabled" } else { "Restore command is disabled" };
+        is_off.then(|| admin::refused(command, 503, Some(error)))
+    }
+
+    /// Now and then, not more often.
+    fn refuse_haste(&self, command: &'static str, last: Option<Millis>, now: Millis) -> Option<AdminReply> {
+        let is_early = last.is_some_and(|last| now - last <= interval_ms(&self.config));
+        is_early.then(|| admin::refused(command, 429, None))
     }
 
     fn report<'a>(&'a self, status: &'a Status, lists: &'a Lists) -> Report<'a> {
@@ -272,4 +319,9 @@ impl Node {
         let owners = self.tree.ephemeral_owners();
         lists.ephemerals = owners.map(|(session, paths)| (session, paths.map(str::to_owned).collect())).collect();
     }
+}
+
+fn interval_ms(config: &crate::config::Config) -> u64 {
+    let setting = config.properties.get("admin.rateLimiterIntervalInMS");
+    setting.and_then(|value| value.trim().parse().ok()).unwrap_or(SNAPSHOT_INTERVAL_US) / 1000
 }

@@ -3,9 +3,11 @@
 
 use super::disk::{DiskError, SnapshotBytes, Turn};
 use super::{Event, Events};
-use crate::admin::{AdminBody, AdminReply, AdminRequest, COMMANDS};
+use crate::admin::{AdminBody, AdminReply, AdminRequest, COMMANDS, refused};
 use crate::config::Config;
+use crate::zookeeper_data::{Compression, DataError, Import};
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -20,6 +22,11 @@ use tokio::sync::{Semaphore, oneshot};
 const ADMIN_PORT: u16 = 8080;
 /// Port of the Prometheus provider if none is set.
 const METRICS_PORT: u16 = 7000;
+
+/// The longest snapshot that is restored: it is one entry of the log, which every server keeps in memory for a while.
+const RESTORE_BYTES: usize = 32 * 1024 * 1024;
+/// How long who restores waits for the ensemble.
+const RESTORE_TIME: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// The class that ZooKeeper loads for Prometheus.
 const PROMETHEUS: &str = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";
@@ -91,7 +98,7 @@ fn admin_router(url: &str, events: Events) -> Router {
     Router::new()
         .route(if url.is_empty() { "/" } else { url }, get(links.clone()))
         .route(&format!("{url}/"), get(links))
-        .route(&format!("{url}/{{name}}"), get(command))
+        .route(&format!("{url}/{{name}}"), get(command).post(restore))
         .route("/livez", get(|State(events): State<Events>| ask(events, AdminRequest::Live)))
         .route("/readyz", get(|State(events): State<Events>| ask(events, AdminRequest::Ready)))
         .with_state(events)
@@ -147,6 +154,53 @@ async fn snapshot(events: Events, arguments: &BTreeMap<String, String>, request:
     (headers, kind, Bytes::from_owner(bytes)).into_response()
 }
 
+/// Another tree for all servers: a snapshot of ZooKeeper as content. The snapshot is put together apart, so that the node
+/// meets only trees that are whole.
+async fn restore(
+    State(events): State<Events>,
+    Path(name): Path<String>,
+    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    content: Body,
+) -> Response {
+    if !matches!(name.as_str(), "restore" | "rest") {
+        return StatusCode::METHOD_NOT_ALLOWED.into_response();
+    }
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let remote = remote.ip().to_canonical();
+    let request = |snapshot| AdminRequest::Restore { authorization: authorization.clone(), remote, snapshot };
+    // Who may not is not read.
+    match put(&events, request(None), None).await {
+        Some((reply, _)) if reply.body != AdminBody::Restoring => return shown(reply),
+        Some(_) => {}
+        None => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+    let Ok(content) = axum::body::to_bytes(content, RESTORE_BYTES).await else {
+        let error = format!("a snapshot of more than {RESTORE_BYTES} bytes is for castellan import-zookeeper");
+        return shown(refused("restore", 413, Some(&error)));
+    };
+    if content.is_empty() {
+        return StatusCode::BAD_REQUEST.into_response();
+    }
+    let read = tokio::task::spawn_blocking(move || {
+        let tree = Import::from_snapshot(&content, Compression::None, 0)?.into_tree()?;
+        Ok::<Bytes, DataError>(tree.snapshot().into())
+    });
+    let snapshot = match read.await {
+        Ok(Ok(snapshot)) => snapshot,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "what is to be restored is no snapshot");
+            return shown(refused("restore", 500, Some(&error.to_string())));
+        }
+        Err(_) => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    };
+    match tokio::time::timeout(RESTORE_TIME, put(&events, request(Some(snapshot)), None)).await {
+        Ok(Some((reply, _))) => shown(reply),
+        Ok(None) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        Err(_) => shown(refused("restore", 500, Some("it is not known whether the ensemble has taken the tree"))),
+    }
+}
+
 async fn metrics(State(events): State<Events>) -> Response {
     ask(events, AdminRequest::Metrics).await
 }
@@ -167,7 +221,7 @@ async fn put(events: &Events, request: AdminRequest, turn: Option<Turn>) -> Opti
 
 fn shown(AdminReply { status, body }: AdminReply) -> Response {
     let (kind, text) = match body {
-        AdminBody::Snapshot => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        AdminBody::Snapshot | AdminBody::Restoring => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         AdminBody::Json(value) => ("application/json", format!("{value:#}")),
         AdminBody::Text(text) => ("text/plain; version=0.0.4; charset=utf-8", text),
     };

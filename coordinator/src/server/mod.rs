@@ -14,13 +14,13 @@ mod peer;
 mod socket;
 mod tls;
 
-use crate::admin::AdminBody;
+use crate::admin::{AdminBody, AdminReply, AdminRequest};
 use crate::config::Config;
 use crate::ensemble::EnsembleError;
 use crate::node::{Input, Node, NodeError, Output, TICK_MS};
 use crate::store::StoreWrite;
 use crate::tree::watch::ConnectionId;
-use admin::Question;
+use admin::{Question, Snapshot};
 use bytes::Bytes;
 use common::Rng;
 use common::time::{Millis, Now, WallMillis};
@@ -179,6 +179,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         disk,
         snapshots: Vec::new(),
         syncs: VecDeque::new(),
+        restores: Vec::new(),
         pace: Pace::default(),
         stores: Vec::new(),
         clients: HashMap::new(),
@@ -188,13 +189,17 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     };
     let outcome = main_loop.run(queue, stop).await;
     tasks.abort_all();
+    close(main_loop.disk, &outcome);
+    outcome
+}
+
+fn close(disk: Disk, outcome: &Result<(), ServerError>) {
     if matches!(outcome, Err(ServerError::Disk(_))) {
         // What failed is to be told now. Closing a store of which a write failed may end the process instead.
-        std::mem::forget(main_loop.disk);
+        std::mem::forget(disk);
     } else {
-        main_loop.disk.close();
+        disk.close();
     }
-    outcome
 }
 
 /// The ports for clients, bound and not served yet.
@@ -302,6 +307,8 @@ struct Loop {
     snapshots: Vec<SnapshotReply>,
     /// Writes that are to be durable and are not yet: number and when they were handed over.
     syncs: VecDeque<(u64, Instant)>,
+    /// Who waits for a tree to be restored.
+    restores: Vec<oneshot::Sender<(AdminReply, Option<Snapshot>)>>,
     pace: Pace,
     /// What is to be done to the store when everything else is carried out.
     stores: Vec<Output>,
@@ -357,6 +364,11 @@ impl Loop {
             for reply in self.snapshots.drain(..) {
                 self.disk.snapshot(reply);
             }
+            if let Some(zxid) = self.node.take_restored() {
+                for answer in self.restores.drain(..) {
+                    let _ = answer.send((crate::admin::restored(zxid), None));
+                }
+            }
             if stopping.is_some_and(|until| !self.node.is_needed() || tokio::time::Instant::now() >= until) {
                 return Ok(());
             }
@@ -403,7 +415,13 @@ impl Loop {
                         self.snapshots.push((made, turn));
                         Some(snapshot)
                     }
-                    (AdminBody::Snapshot | AdminBody::Json(_) | AdminBody::Text(_), _) => None,
+                    (AdminBody::Restoring, _)
+                        if matches!(&request, AdminRequest::Restore { snapshot: Some(_), .. }) =>
+                    {
+                        self.restores.push(answer);
+                        return Ok(None);
+                    }
+                    (AdminBody::Snapshot | AdminBody::Restoring | AdminBody::Json(_) | AdminBody::Text(_), _) => None,
                 };
                 // Who asked may be gone.
                 let _ = answer.send((reply, snapshot));

@@ -55,6 +55,11 @@ impl History {
         History { limits, ..History::default() }
     }
 
+    /// How much is kept.
+    pub fn limits(&self) -> HistoryLimits {
+        self.limits
+    }
+
     /// True if anything is kept at all.
     pub fn is_on(&self) -> bool {
         self.limits.count > 0 && self.limits.bytes > 0

@@ -245,6 +245,8 @@ impl Prepare<'_> {
             WriteBody::SetAcl(set) => self.set_acl(set),
             WriteBody::Check(check) => self.check(check),
             WriteBody::Config(text) => self.config(text),
+            // Proposed when nothing is under way, and nothing is until it is applied.
+            WriteBody::Restore(restore) => Ok(TxnBody::Restore(restore)),
             WriteBody::CreateIfNotExists(create) => match self.create(create) {
                 Err(Refusal::NodeExists) => Ok(TxnBody::Check(Check::default())),
                 decided => decided,

@@ -7,8 +7,8 @@ use prost::Message;
 
 use super::acl::Acl;
 use super::session::Session;
-use super::txn::Refusal;
-use super::{Dirty, Node, QUOTA_PATH, Tree, join, split};
+use super::txn::{Outcome, Refusal};
+use super::{CONFIG_PATH, Dirty, Node, QUOTA_PATH, Tree, join, split};
 
 /// Before the path in the key of a znode.
 const NODE_KEY: u8 = b'n';
@@ -343,6 +343,33 @@ impl Tree {
             entries.push((take_block(&mut rest)?, take_block(&mut rest)?));
         }
         Tree::load(entries)
+    }
+
+    /// Puts another tree in the place of this one, whatever was there. Sessions that live go on, with those of the other tree
+    /// (whose clients are gone, so that they expire); what the ensemble says of itself stays.
+    pub(super) fn restore(&mut self, snapshot: &[u8]) -> Result<Outcome, Refusal> {
+        let mut tree = Tree::from_snapshot(snapshot).map_err(|_| Refusal::Malformed)?;
+        for (id, session) in self.sessions() {
+            tree.add_session(id, session.timeout_ms, &session.password);
+        }
+        if let Some(config) = self.node(CONFIG_PATH) {
+            tree.change(CONFIG_PATH, |node, _| {
+                node.data.clone_from(&config.data);
+                (node.mzxid, node.mtime, node.version) = (config.mzxid, config.mtime, config.version);
+            });
+        }
+        // What was there and is no more is to be removed from the store.
+        let mut changed = std::mem::take(&mut self.dirty);
+        for keys in [&*self, &tree] {
+            let paths = Walk { left: vec![("/".to_owned(), &keys.root)] };
+            changed.extend(paths.map(|(path, _)| Dirty::Node(path.into())));
+            changed.extend(keys.sessions().map(|(id, _)| Dirty::Session(id)));
+        }
+        tree.dirty = changed;
+        tree.zxid = self.zxid;
+        tree.keep_history(self.history().limits());
+        *self = tree;
+        Ok(Outcome::Done)
     }
 
     fn stored_node(&self, node: &Node) -> Vec<u8> {

@@ -26,7 +26,7 @@ pub struct Txn {
     #[prost(int32, tag = "5")]
     pub cxid: i32,
     /// What changes; none changes nothing but still takes its zxid.
-    #[prost(oneof = "TxnBody", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19")]
+    #[prost(oneof = "TxnBody", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")]
     pub body: Option<TxnBody>,
 }
 
@@ -74,6 +74,17 @@ pub enum TxnBody {
     /// A refused request: nothing changes, and the answer comes in its turn.
     #[prost(message, tag = "19")]
     Error(ErrorTxn),
+    /// Another tree takes the place of this one; sessions that live go on.
+    #[prost(message, tag = "20")]
+    Restore(Restore),
+}
+
+/// A whole tree.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Restore {
+    /// As [`Tree::snapshot`] makes it.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub snapshot: Bytes,
 }
 
 /// Parameters of a new session.
@@ -342,6 +353,7 @@ impl Tree {
                 closed_session = Some(txn.session);
                 Ok(Outcome::SessionClosed)
             }
+            Some(TxnBody::Restore(restore)) => self.restore(&restore.snapshot),
             Some(body) => self.apply_step(txn, body, &mut events),
         };
         self.set_zxid(txn.zxid);
@@ -385,8 +397,8 @@ impl Tree {
                 failed.codes.iter().map(|code| (*code != 0).then(|| Refusal::from_number(*code))).collect(),
             )),
             TxnBody::Error(error) => Err(Refusal::from_number(error.code)),
-            // Sessions begin and end only as a transaction of their own.
-            TxnBody::CreateSession(_) | TxnBody::CloseSession(_) => Err(Refusal::Malformed),
+            // These come only as a transaction of their own.
+            TxnBody::CreateSession(_) | TxnBody::CloseSession(_) | TxnBody::Restore(_) => Err(Refusal::Malformed),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::acl::Acl;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Write {
     /// What to change. None (written by a newer version) is refused.
-    #[prost(oneof = "WriteBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
+    #[prost(oneof = "WriteBody", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17")]
     pub body: Option<WriteBody>,
 }
 
@@ -64,6 +64,9 @@ pub enum WriteBody {
     /// Another membership of the ensemble; what comes of it is for the ensemble's leader to say, not for the tree.
     #[prost(message, tag = "16")]
     Reconfig(ReconfigWrite),
+    /// Another tree, which an operator gives to the leader; no client can ask for it.
+    #[prost(message, tag = "17")]
+    Restore(super::txn::Restore),
 }
 
 /// A znode to make, as asked.

@@ -174,7 +174,7 @@ impl Alone {
         let reply = self.node.admin(&AdminRequest::Command { name: name.to_owned(), arguments }, self.clock());
         match reply.body {
             AdminBody::Json(value) => value,
-            other @ (AdminBody::Text(_) | AdminBody::Snapshot) => panic!("{other:?}"),
+            other @ (AdminBody::Text(_) | AdminBody::Snapshot | AdminBody::Restoring) => panic!("{other:?}"),
         }
     }
 }

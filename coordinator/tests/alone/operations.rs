@@ -230,6 +230,37 @@ fn a_snapshot_is_for_who_may_do_everything() {
 }
 
 #[test]
+fn a_tree_is_restored_for_who_may_do_everything() {
+    let mut alone = busy();
+    let snapshot = alone.node.tree().snapshot();
+    let ask = |alone: &mut Alone, authorization: Option<&str>, snapshot: Option<Vec<u8>>, status: u16| {
+        let authorization = authorization.map(str::to_owned);
+        let snapshot = snapshot.map(Into::into);
+        let request = AdminRequest::Restore { authorization, remote: [10, 0, 0, 1].into(), snapshot };
+        let reply = alone.node.admin(&request, alone.clock());
+        assert_eq!(reply.status, status, "{request:?}: {reply:?}");
+        alone.pass(20);
+        alone.node.take_restored()
+    };
+    let client = alone.client();
+    alone.create(client, "/since", CreateMode::Persistent);
+    let digest = alone.node.tree().digest();
+    ask(&mut alone, None, Some(snapshot.clone()), 401);
+    ask(&mut alone, Some("digest"), Some(snapshot.clone()), 401);
+    // Only to hear whether it would be taken; and one that is none is refused by the tree itself.
+    assert_eq!(ask(&mut alone, Some("ip"), None, 200), None);
+    assert_eq!(ask(&mut alone, Some("ip"), Some(b"nonsense".to_vec()), 200), None);
+    assert_eq!(alone.node.tree().digest(), digest);
+    alone.pass(400);
+    assert_eq!(ask(&mut alone, Some("ip"), Some(snapshot.clone()), 200), Some(alone.node.tree().zxid()));
+    ask(&mut alone, Some("ip"), Some(snapshot.clone()), 429);
+    assert!(alone.lines[&client].is_closed, "nothing holds of what it was told");
+    assert!(alone.node.tree().node("/since").is_none());
+    let mut alone = Alone::new("admin.restore.enabled=false\n");
+    ask(&mut alone, Some("ip"), Some(snapshot), 503);
+}
+
+#[test]
 fn probes_and_metrics() {
     let mut alone = busy();
     let clock = alone.clock();
