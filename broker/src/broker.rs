@@ -20,6 +20,7 @@ use crate::partition::throttle::ThrottledReplicas;
 use crate::partition::{Replicas, StorageError};
 use crate::peers::Peers;
 use crate::producer_ids::ProducerIds;
+use crate::quota::Quotas;
 use crate::resources::ALL_BROKERS;
 use crate::shutdown::Stage;
 use crate::suspects::Suspects;
@@ -105,6 +106,8 @@ pub struct Broker {
     pub transactions: Transactions,
     /// Who may do what; `None`: everybody everything.
     pub authorizer: Option<Authorizer>,
+    /// How much clients may have.
+    pub quotas: Quotas,
     pub(crate) txn_questions: Questions,
     /// Features that all live brokers serve.
     pub(crate) features: Features,
@@ -140,6 +143,7 @@ impl Broker {
         let groups = Groups::new(GroupSettings::of(&config), rng.fork());
         let transactions = Transactions::new(txn::Settings::of(&config));
         let peers = Peers::new(outbox.clone(), format!("broker-{}", config.broker_id));
+        let quotas = Quotas::new(&config);
         let (image, stage, config) = (RwLock::default(), Mutex::default(), Arc::new(config));
         let current = RwLock::new(config.clone());
         let producer_ids = ProducerIds::new();
@@ -156,6 +160,7 @@ impl Broker {
             groups,
             transactions,
             authorizer,
+            quotas,
             txn_questions: Questions::default(),
             features: Features::default(),
             stage,
@@ -322,6 +327,7 @@ impl Broker {
         if kind == "brokers" && (name == ALL_BROKERS || name == self.config.broker_id.to_string()) {
             return self.apply_settings();
         }
+        self.quotas.set(kind, name, settings);
         if kind == "topics" {
             let config = self.topic_log_config(name, settings);
             self.replicas.set_topic_config(name, config);

@@ -23,6 +23,7 @@ pub mod partition;
 pub mod peers;
 mod producer_blocks;
 pub mod producer_ids;
+pub mod quota;
 mod replication;
 mod resources;
 #[cfg(feature = "server")]

@@ -23,6 +23,9 @@ const SOURCE_TOPIC: i8 = 1;
 const SOURCE_STATIC_BROKER: i8 = 4;
 const SOURCE_DEFAULT: i8 = 5;
 
+/// First version whose clients wait and try again by themselves when partitions are made too fast (KIP-599).
+const STRICT_FROM: i16 = 6;
+
 /// See the top of the file.
 pub struct CreateTopics;
 
@@ -41,6 +44,7 @@ impl Endpoint for CreateTopics {
         let mut configs: BTreeMap<String, TopicConfig> = BTreeMap::new();
         let mut wanted = Vec::new();
         let mut seen = BTreeSet::new();
+        let mut waits = Waits { is_strict: ctx.version >= STRICT_FROM && !request.validate_only, ms: 0 };
         for topic in request.topics {
             let name = topic.name.clone();
             if !seen.insert(name.clone()) {
@@ -56,7 +60,7 @@ impl Endpoint for CreateTopics {
                 results.insert(name.clone(), failed(&name, ErrorCode::TopicAuthorizationFailed, message));
                 continue;
             }
-            match check(ctx.broker, topic) {
+            match check(ctx.broker, topic).and_then(|found| may_make(ctx, &mut waits, found)) {
                 Ok((topic, config)) => {
                     configs.insert(name, config);
                     wanted.push(topic);
@@ -83,7 +87,7 @@ impl Endpoint for CreateTopics {
             }
             // In the order of the request; a topic named twice has one result.
             let topics = names.iter().filter_map(|name| results.remove(name)).collect();
-            ticket.answer(&CreateTopicsResponse { topics, ..Default::default() });
+            ticket.answer(&CreateTopicsResponse { topics, throttle_time_ms: waits.told() });
         });
         let begun =
             ctx.broker.with_cluster(ctx.now, |cluster, effects| cluster.change_topics(request, done, ctx.now, effects));
@@ -132,6 +136,39 @@ fn failed(name: &str, code: ErrorCode, message: Option<String>) -> CreatableTopi
         error_message: message.and_then(text),
         configs: Some(Vec::new()),
         ..Default::default()
+    }
+}
+
+/// How the quota of partitions (KIP-599) holds the client back.
+#[derive(Clone, Copy)]
+struct Waits {
+    is_strict: bool,
+    ms: u64,
+}
+
+impl Waits {
+    fn told(self) -> i32 {
+        i32::try_from(self.ms).unwrap_or(i32::MAX)
+    }
+}
+
+fn may_make<T>(
+    ctx: &Context<'_>,
+    waits: &mut Waits,
+    (topic, rest): (NewTopic, T),
+) -> Result<(NewTopic, T), (ErrorCode, String)> {
+    let given = i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX).max(topic.partitions);
+    let count = if given < 1 { ctx.broker.config.num_partitions } else { given };
+    match ctx.may_mutate(u32::try_from(count).unwrap_or(1), waits.is_strict) {
+        Ok(ms) => {
+            waits.ms = waits.ms.max(ms);
+            Ok((topic, rest))
+        }
+        Err(ms) => {
+            waits.ms = waits.ms.max(ms);
+            let code = ErrorCode::ThrottlingQuotaExceeded;
+            Err((code, code.message().to_owned()))
+        }
     }
 }
 

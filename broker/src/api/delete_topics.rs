@@ -11,6 +11,9 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use uuid::Uuid;
 
+/// First version whose clients wait and try again by themselves when partitions are deleted too fast (KIP-599).
+const STRICT_FROM: i16 = 5;
+
 /// See the top of the file.
 pub struct DeleteTopics;
 
@@ -39,6 +42,7 @@ impl Endpoint for DeleteTopics {
             return all(ErrorCode::InvalidRequest);
         }
         let mut results = Vec::new();
+        let mut wait_ms = 0;
         let mut wanted = BTreeSet::new();
         for (name, id) in named {
             let name = if id.is_nil() { name } else { ctx.broker.cluster.topic_name(id) };
@@ -49,16 +53,24 @@ impl Endpoint for DeleteTopics {
                 Some(_) if is_hidden => ErrorCode::TopicAuthorizationFailed,
                 Some(name) if !ctx.may_topic(Operation::Delete, name) => ErrorCode::TopicAuthorizationFailed,
                 Some(name) if ctx.broker.image.read().topic(name).is_none() => ErrorCode::UnknownTopicOrPartition,
-                Some(name) => {
-                    wanted.insert(name.clone());
-                    ErrorCode::None
-                }
+                Some(name) => match may_delete(ctx, name) {
+                    Ok(ms) => {
+                        wait_ms = wait_ms.max(ms);
+                        wanted.insert(name.clone());
+                        ErrorCode::None
+                    }
+                    Err(ms) => {
+                        wait_ms = wait_ms.max(ms);
+                        ErrorCode::ThrottlingQuotaExceeded
+                    }
+                },
             };
             // Whoever knows only the id does not learn the name.
             results.push(result(name.filter(|_| !is_hidden), id, code));
         }
+        let throttle_time_ms = i32::try_from(wait_ms).unwrap_or(i32::MAX);
         if wanted.is_empty() {
-            return Reply::Now(DeleteTopicsResponse { responses: results, ..Default::default() });
+            return Reply::Now(DeleteTopicsResponse { responses: results, throttle_time_ms });
         }
         let action = TopicsAction::Delete(wanted.into_iter().collect());
         let request = TopicsRequest { action, timeout_ms, validate_only: false };
@@ -70,13 +82,19 @@ impl Endpoint for DeleteTopics {
                     result.error_code = ErrorCode::from(error).code();
                 }
             }
-            ticket.answer(&DeleteTopicsResponse { responses: results, ..Default::default() });
+            ticket.answer(&DeleteTopicsResponse { responses: results, throttle_time_ms });
         });
         // As in CreateTopics: should the controllership be lost in between, the client asks again.
         let _ =
             ctx.broker.with_cluster(ctx.now, |cluster, effects| cluster.change_topics(request, done, ctx.now, effects));
         Reply::Parked
     }
+}
+
+/// By the quota of partitions (KIP-599).
+fn may_delete(ctx: &Context<'_>, topic: &str) -> Result<u64, u64> {
+    let count = ctx.broker.image.read().partition_count(topic).unwrap_or(1);
+    ctx.may_mutate(u32::try_from(count).unwrap_or(1), ctx.version >= STRICT_FROM)
 }
 
 fn result(name: Option<String>, topic_id: Uuid, code: ErrorCode) -> DeletableTopicResult {

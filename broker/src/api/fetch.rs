@@ -12,8 +12,10 @@ use super::{Context, Endpoint, Reply};
 use crate::access::acl::Operation;
 use crate::broker::Broker;
 use crate::leaders::{CurrentLeader, current_leader};
+use crate::outbox::ConnectionId;
 use crate::partition::fetch_session::{FetchKey, SessionRequest, Target, TopicKey, Wanted};
 use crate::partition::{FetchData, FetchOrder, FetchParams, FetchPiece, FetchResult, Isolation, Topics};
+use crate::quota::{Kind, Who};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::fetch::{
     AbortedTransaction, EpochEndOffset, FetchPartition, FetchTopic, FetchableTopicResponse, ForgottenTopic,
@@ -21,6 +23,7 @@ use common::kafka::messages::fetch::{
 };
 use common::kafka::messages::{FetchRequest, FetchResponse};
 use common::kafka::records::Records;
+use common::time::Millis;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -46,8 +49,21 @@ impl Endpoint for Fetch {
 
     fn handle(ctx: &Context<'_>, request: FetchRequest) -> Reply<FetchResponse> {
         let order = order(ctx, request);
-        let answer =
-            || Answer { broker: ctx.broker.clone(), listener: ctx.connection.listener.clone(), version: ctx.version };
+        let consumer = (order.params.replica.is_none() && ctx.broker.quotas.is_used()).then(|| {
+            ctx.broker.quotas.speaks(ctx.connection.id, ctx.who());
+            Consumer {
+                connection: ctx.connection.id,
+                principal: ctx.connection.principal.clone(),
+                client_id: ctx.client_id.unwrap_or_default().to_owned(),
+                at: ctx.now.mono,
+            }
+        });
+        let answer = || Answer {
+            broker: ctx.broker.clone(),
+            listener: ctx.connection.listener.clone(),
+            version: ctx.version,
+            consumer: consumer.clone(),
+        };
         let topics =
             Known { ctx, is_broker: order.params.replica.is_some() && ctx.may_cluster(Operation::ClusterAction) };
         let result = ctx.broker.with_replicas(ctx.now, |replicas, effects| {
@@ -94,7 +110,10 @@ fn order(ctx: &Context<'_>, request: FetchRequest) -> FetchOrder {
         (None, 1) => Isolation::Committed,
         (None, _) => Isolation::HighWatermark,
     };
-    let max_bytes = request.max_bytes.min(ctx.broker.config.fetch_max_bytes);
+    let mut max_bytes = request.max_bytes.min(ctx.broker.config.fetch_max_bytes);
+    if let Some(most) = ctx.broker.quotas.fetch_bytes_max(ctx.who()).filter(|_| replica.is_none()) {
+        max_bytes = max_bytes.min(i32::try_from(most).unwrap_or(i32::MAX));
+    }
     let params = FetchParams {
         replica,
         replica_epoch: if by_state { request.replica_state.replica_epoch } else { -1 },
@@ -162,10 +181,37 @@ struct Answer {
     broker: Arc<Broker>,
     listener: String,
     version: i16,
+    consumer: Option<Consumer>,
+}
+
+/// A client whose quota is used up by what it reads.
+#[derive(Clone)]
+struct Consumer {
+    connection: ConnectionId,
+    principal: String,
+    client_id: String,
+    at: Millis,
 }
 
 impl Answer {
     fn response(&self, result: FetchResult) -> FetchResponse {
+        let mut response = self.uncounted(result);
+        if let Some(consumer) = &self.consumer {
+            let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+            let bytes: usize = partitions.filter_map(|partition| partition.records.as_ref()).map(Records::len).sum();
+            let who = Who { principal: &consumer.principal, client_id: &consumer.client_id };
+            let quotas = &self.broker.quotas;
+            let ms = quotas.record(Kind::Fetch, who, bytes as f64, consumer.at);
+            let ms = ms.max(quotas.record(Kind::Request, who, 0.0, consumer.at));
+            if ms > 0 {
+                quotas.mute(consumer.connection, ms, consumer.at);
+                response.throttle_time_ms = i32::try_from(ms).unwrap_or(i32::MAX);
+            }
+        }
+        response
+    }
+
+    fn uncounted(&self, result: FetchResult) -> FetchResponse {
         let reply = match result {
             Ok(reply) => reply,
             Err(error) => {

@@ -6,6 +6,7 @@ mod acl_words;
 pub mod add_offsets_to_txn;
 pub mod add_partitions_to_txn;
 pub mod allocate_producer_ids;
+pub mod alter_client_quotas;
 pub mod alter_configs;
 pub mod alter_partition;
 pub mod alter_partition_reassignments;
@@ -23,6 +24,7 @@ pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_acls;
+pub mod describe_client_quotas;
 pub mod describe_cluster;
 pub mod describe_configs;
 pub mod describe_groups;
@@ -66,9 +68,10 @@ pub(crate) mod tests;
 use crate::broker::Broker;
 use crate::connection::ConnectionInfo;
 use crate::outbox::Outbox;
+use crate::quota::{Kind, Who};
 use access::Access;
 use common::kafka::header::{self, RequestHeader};
-use common::kafka::messages::{FindCoordinatorRequest, MetadataRequest, ProduceRequest};
+use common::kafka::messages::{FetchRequest, FindCoordinatorRequest, MetadataRequest, ProduceRequest, Response};
 use common::kafka::messages::{LeaderAndIsrRequest, Message, Request, StopReplicaRequest, UpdateMetadataRequest};
 use common::kafka::wire::{Frame, Reader};
 use common::time::Now;
@@ -123,9 +126,27 @@ pub struct Context<'a> {
     pub client_id: Option<&'a str>,
     correlation_id: i32,
     sequence: u64,
+    /// For so long the client is held back; its answer says so (KIP-219).
+    throttle_ms: u64,
 }
 
 impl Context<'_> {
+    /// Whose quotas count.
+    pub(crate) fn who(&self) -> Who<'_> {
+        Who { principal: &self.connection.principal, client_id: self.client_id.unwrap_or_default() }
+    }
+
+    /// May the client make or delete so many partitions? For how long it is held back then; `Err`: until when it may not.
+    pub(crate) fn may_mutate(&self, partitions: u32, strict: bool) -> Result<u64, u64> {
+        let outcome = self.broker.quotas.mutate(self.who(), partitions, strict, self.now.mono);
+        if let Ok(ms @ 1..) = outcome
+            && !strict
+        {
+            self.broker.quotas.mute(self.connection.id, ms, self.now.mono);
+        }
+        outcome
+    }
+
     /// The right and duty to answer this request later. The handler then returns `Reply::Parked`.
     pub fn ticket<E: Request>(&self) -> Ticket<E> {
         Ticket {
@@ -134,6 +155,7 @@ impl Context<'_> {
             sequence: self.sequence,
             correlation_id: self.correlation_id,
             version: self.version,
+            throttle_ms: self.throttle_ms,
             is_answered: false,
             answers: PhantomData,
         }
@@ -147,6 +169,7 @@ pub struct Ticket<E: Request> {
     sequence: u64,
     correlation_id: i32,
     version: i16,
+    throttle_ms: u64,
     is_answered: bool,
     answers: PhantomData<fn(E)>,
 }
@@ -160,7 +183,8 @@ impl<E: Request> Ticket<E> {
     /// Sends the answer.
     pub fn answer(mut self, response: &E::Response) {
         self.is_answered = true;
-        match encode::<E>(self.correlation_id, self.version, response) {
+        let throttled = throttled(response, self.throttle_ms);
+        match encode::<E>(self.correlation_id, self.version, throttled.as_ref().unwrap_or(response)) {
             Ok(frame) => self.outbox.reply(self.connection, self.sequence, frame),
             Err(reason) => self.outbox.close(self.connection, self.sequence, reason),
         }
@@ -270,6 +294,8 @@ pub const TABLE: &[Row] = &[
     row::<alter_partition_reassignments::AlterPartitionReassignments>(),
     row::<list_partition_reassignments::ListPartitionReassignments>(),
     row::<offset_delete::OffsetDelete>(),
+    row::<describe_client_quotas::DescribeClientQuotas>(),
+    row::<alter_client_quotas::AlterClientQuotas>(),
     row::<describe_user_scram_credentials::DescribeUserScramCredentials>(),
     row::<alter_user_scram_credentials::AlterUserScramCredentials>(),
     row::<alter_partition::AlterPartition>(),
@@ -315,12 +341,14 @@ pub fn dispatch(
     frame: bytes::Bytes,
     now: Now,
 ) -> Handled {
+    let bytes = frame.len();
     let mut reader = Reader::new(frame);
-    let RequestHeader { api_key, api_version, correlation_id, client_id } =
-        match header::decode_request_header(&mut reader) {
-            Ok(header) => header,
-            Err(error) => return Handled::Close(format!("request header: {error}")),
-        };
+    let header = match header::decode_request_header(&mut reader) {
+        Ok(header) => header,
+        Err(error) => return Handled::Close(format!("request header: {error}")),
+    };
+    let throttle_ms = hold_back(broker, connection, &header, bytes, now);
+    let RequestHeader { api_key, api_version, correlation_id, client_id } = header;
     let Ok(index) = TABLE.binary_search_by_key(&api_key, |row| row.key) else {
         return Handled::Close(format!("api key {api_key} is not served"));
     };
@@ -345,6 +373,7 @@ pub fn dispatch(
         client_id: client_id.as_deref(),
         correlation_id,
         sequence,
+        throttle_ms,
     };
     (row.handle)(&ctx, reader)
 }
@@ -361,15 +390,51 @@ fn handle<E: Endpoint>(ctx: &Context<'_>, mut body: Reader) -> Handled {
         None => E::handle(ctx, request),
     };
     match reply {
-        Reply::Now(response) => match encode::<E::Request>(ctx.correlation_id, ctx.version, &response) {
-            Ok(frame) => Handled::Now(frame),
-            Err(reason) => Handled::Close(reason),
-        },
+        Reply::Now(response) => {
+            let response = throttled(&response, ctx.throttle_ms).unwrap_or(response);
+            match encode::<E::Request>(ctx.correlation_id, ctx.version, &response) {
+                Ok(frame) => Handled::Now(frame),
+                Err(reason) => Handled::Close(reason),
+            }
+        }
         Reply::Parked => Handled::Parked { lets_pass: E::LETS_PASS },
         Reply::ParkedAlone => Handled::Parked { lets_pass: false },
         Reply::Silent => Handled::Silent,
         Reply::Close(reason) => Handled::Close(reason),
     }
+}
+
+/// The response of a client that is held back; `None` if it is not.
+fn throttled<R: Response>(response: &R, throttle_ms: u64) -> Option<R> {
+    if throttle_ms == 0 {
+        return None;
+    }
+    let mut response = response.clone();
+    response.set_throttle_time_ms(i32::try_from(throttle_ms).unwrap_or(i32::MAX));
+    Some(response)
+}
+
+/// What brokers say to each other, and what only they do, is not held back.
+const NOT_HELD_BACK: [i16; 7] = [4, 5, 6, 7, 27, 56, 67];
+
+/// Counts a request as far as its size and the time of those before it go; for how long to hold its client back. Fetches are
+/// counted with their answers.
+fn hold_back(broker: &Broker, connection: &ConnectionInfo, header: &RequestHeader, bytes: usize, now: Now) -> u64 {
+    let key = header.api_key;
+    if !broker.quotas.is_used() || NOT_HELD_BACK.contains(&key) || key == <FetchRequest as Request>::KEY {
+        return 0;
+    }
+    let client_id = header.client_id.as_deref().unwrap_or_default();
+    let who = Who { principal: &connection.principal, client_id };
+    broker.quotas.speaks(connection.id, who);
+    let mut ms = broker.quotas.record(Kind::Request, who, 0.0, now.mono);
+    if key == <ProduceRequest as Request>::KEY {
+        ms = ms.max(broker.quotas.record(Kind::Produce, who, bytes as f64, now.mono));
+    }
+    if ms > 0 {
+        broker.quotas.mute(connection.id, ms, now.mono);
+    }
+    ms
 }
 
 /// What a client or ZooKeeper gave may be too long to be said again; then no answer can be given.

@@ -147,6 +147,7 @@ fn a_response_that_cannot_be_written_closes_the_connection() {
         client_id: None,
         correlation_id: 1,
         sequence: 5,
+        throttle_ms: 0,
     };
     let ticket: Ticket<common::kafka::messages::JoinGroupRequest> = ctx.ticket();
     let member_id = "x".repeat(STRING_MAX_BYTES + 1);

@@ -81,6 +81,15 @@ pub(super) async fn accept(shared: Arc<Shared>, bound: Listening) {
                     tracing::info!(client = %address.ip(), listener = bound.name, "too many connections from this address");
                     continue;
                 };
+                let wait_ms = shared.broker().quotas.connect(&address.ip().to_string(), shared.clock.now().mono);
+                if wait_ms > 0 {
+                    // It is sent away only after a while, lest it come again at once (KIP-612).
+                    tokio::spawn(async move {
+                        tokio::time::sleep(std::time::Duration::from_millis(wait_ms)).await;
+                        drop((stream, place));
+                    });
+                    continue;
+                }
                 let info = connection_info(&shared, &bound.name, address.ip().to_string());
                 tokio::spawn(socket::serve(shared.clone(), stream, info, place));
             }

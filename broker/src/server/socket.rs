@@ -57,6 +57,9 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut info: Conn
     let result = converse(&shared, stream, &mut client, replies).await;
     let info = client.info;
     shared.connections.lock().remove(&info.id);
+    if shared.broker().quotas.is_used() {
+        shared.broker().quotas.forget(info.id);
+    }
     if let Err(error) = result {
         tracing::debug!(connection = info.id.0, client = info.client_host, %error, "connection closed");
     }
@@ -111,14 +114,15 @@ async fn converse(
             say_why(client, reason);
             return refuse(shared, &mut stream, client.refusal.take()).await;
         }
-        if more && answers.has_room() {
+        let muted_ms = shared.broker().quotas.muted_ms(client.info.id, shared.clock.now().mono);
+        if more && answers.has_room() && muted_ms.is_none() {
             continue;
         }
         if has_ended && !more {
             return Ok(());
         }
         // A client that may not be served yet is still read a little, so that its end is seen.
-        let may_read = !has_ended && (answers.has_room() || buffer.len() < READ_BYTES);
+        let may_read = !has_ended && ((answers.has_room() && muted_ms.is_none()) || buffer.len() < READ_BYTES);
         buffer.reserve(READ_BYTES);
         tokio::select! {
             biased;
@@ -128,6 +132,8 @@ async fn converse(
                 has_ended = read? == 0;
                 idle.as_mut().reset(tokio::time::Instant::now() + shared.idle_limit());
             }
+            // Its quota is used up; until then it is only read a little.
+            () = tokio::time::sleep(Duration::from_millis(muted_ms.unwrap_or(0))), if muted_ms.is_some() => {}
             () = &mut idle, if answers.is_empty() => return Ok(()),
         }
     }
@@ -159,7 +165,11 @@ async fn refuse(shared: &Shared, stream: &mut Transport, refusal: Option<Frame>)
 
 /// Handles every complete frame of the buffer, as far as answers may be owed; true if a complete frame may be left.
 fn handle_frames(shared: &Shared, client: &mut Client, buffer: &mut BytesMut, answers: &mut Answers) -> bool {
+    let quotas = &shared.broker().quotas;
     while answers.has_room() {
+        if quotas.muted_ms(client.info.id, shared.clock.now().mono).is_some() {
+            return true;
+        }
         let frame = match next_frame(buffer, max_frame_bytes(shared, client)) {
             Ok(Some(frame)) => frame,
             Ok(None) => return false,
@@ -190,7 +200,14 @@ fn handle_frames(shared: &Shared, client: &mut Client, buffer: &mut BytesMut, an
                 continue;
             }
         }
-        match shared.broker().on_request(&client.info, sequence, frame, shared.clock.now()) {
+        let begun = shared.clock.now();
+        let counts = quotas.is_used().then(std::time::Instant::now);
+        let handled = shared.broker().on_request(&client.info, sequence, frame, begun);
+        if let Some(counts) = counts {
+            let nanos = u64::try_from(counts.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            quotas.took(client.info.id, nanos, begun.mono);
+        }
+        match handled {
             Handled::Now(frame) => answers.ready(sequence, frame),
             Handled::Silent => answers.silent(sequence),
             Handled::Parked { lets_pass } => answers.parked(sequence, lets_pass),

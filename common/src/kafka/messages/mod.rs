@@ -389,7 +389,7 @@ pub trait Request: Message {
 }
 
 /// What answers a request.
-pub trait Response: Message {
+pub trait Response: Message + Struct + Clone {
     /// The request that it answers.
     type Request: Request<Response = Self>;
 }
@@ -445,7 +445,10 @@ pub trait Field: Default {
 
 /// Marks the structs of `declare!`, so that an optional one has its own layout.
 #[doc(hidden)]
-pub trait Struct: Field {}
+pub trait Struct: Field {
+    /// Sets `throttle_time_ms`, if the struct has it.
+    fn set_throttle_time_ms(&mut self, ms: i32);
+}
 
 macro_rules! number_fields {
     ($($type:ty: $get:ident, $put:ident;)*) => {$(
@@ -707,6 +710,11 @@ macro_rules! declare {
         }
     };
 
+    (@throttle $it:ident, throttle_time_ms, $ms:ident) => {
+        $it.throttle_time_ms = $ms;
+    };
+    (@throttle $it:ident, $other:ident, $ms:ident) => {};
+
     (@message $message:ident, $key:literal, $min:literal, $max:literal, [$($flexible:literal)?]) => {
         impl $crate::kafka::messages::Message for $message {
             fn decode(
@@ -760,7 +768,13 @@ macro_rules! declare {
             }
         }
 
-        impl $crate::kafka::messages::Struct for $struct {}
+        impl $crate::kafka::messages::Struct for $struct {
+            fn set_throttle_time_ms(&mut self, ms: i32) {
+                let it = self;
+                $($crate::kafka::messages::declare! { @throttle it, $field, ms })*
+                let _ = (it, ms);
+            }
+        }
 
         #[allow(
             unused_variables,
