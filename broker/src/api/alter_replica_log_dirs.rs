@@ -1,8 +1,9 @@
 //! AlterReplicaLogDirs (34, KIP-113), versions 0 to 2: has replicas of this broker move to other log directories of it. Answered
 //! when the moves have begun; DescribeLogDirs tells how far they are. By partition: LOG_DIR_NOT_FOUND, KAFKA_STORAGE_ERROR,
-//! and REPLICA_NOT_AVAILABLE for a replica that is not here, which will be made in that directory if it comes.
+//! and REPLICA_NOT_AVAILABLE for a replica that is not here, which will be made in that directory if it comes. Needs Alter on the cluster.
 
-use super::{Context, Endpoint, Reply};
+use super::{Access, Context, Endpoint, Reply};
+use crate::access::acl::Operation;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult, AlterReplicaLogDirsRequest,
@@ -18,24 +19,37 @@ pub struct AlterReplicaLogDirs;
 impl Endpoint for AlterReplicaLogDirs {
     type Request = AlterReplicaLogDirsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=2;
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Alter, refused);
 
     fn handle(ctx: &Context<'_>, request: AlterReplicaLogDirsRequest) -> Reply<AlterReplicaLogDirsResponse> {
-        let mut results: BTreeMap<String, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
-        ctx.broker.with_replicas(ctx.now, |replicas, effects| {
-            for dir in &request.dirs {
-                for topic in &dir.topics {
-                    for &partition_index in &topic.partitions {
-                        let key = (topic.name.as_str(), partition_index);
-                        let begun = replicas.move_to_dir(key, Path::new(&dir.path), ctx.now, effects);
-                        let error_code = begun.map_or_else(ErrorCode::from, |()| ErrorCode::None).code();
-                        let result = AlterReplicaLogDirPartitionResult { partition_index, error_code };
-                        results.entry(topic.name.clone()).or_default().push(result);
-                    }
-                }
-            }
-        });
-        let result = |(topic_name, partitions)| AlterReplicaLogDirTopicResult { topic_name, partitions };
-        let results = results.into_iter().map(result).collect();
-        Reply::Now(AlterReplicaLogDirsResponse { results, ..AlterReplicaLogDirsResponse::default() })
+        Reply::Now(ctx.broker.with_replicas(ctx.now, |replicas, effects| {
+            answer(&request, |topic, partition, dir| {
+                let begun = replicas.move_to_dir((topic, partition), Path::new(dir), ctx.now, effects);
+                begun.map_or_else(ErrorCode::from, |()| ErrorCode::None)
+            })
+        }))
     }
+}
+
+fn refused(request: &AlterReplicaLogDirsRequest, code: ErrorCode) -> AlterReplicaLogDirsResponse {
+    answer(request, |_, _, _| code)
+}
+
+/// What comes of each partition of the request.
+fn answer(
+    request: &AlterReplicaLogDirsRequest,
+    mut outcome: impl FnMut(&str, i32, &str) -> ErrorCode,
+) -> AlterReplicaLogDirsResponse {
+    let mut results: BTreeMap<String, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
+    for dir in &request.dirs {
+        for topic in &dir.topics {
+            for &partition_index in &topic.partitions {
+                let error_code = outcome(&topic.name, partition_index, &dir.path).code();
+                let result = AlterReplicaLogDirPartitionResult { partition_index, error_code };
+                results.entry(topic.name.clone()).or_default().push(result);
+            }
+        }
+    }
+    let result = |(topic_name, partitions)| AlterReplicaLogDirTopicResult { topic_name, partitions };
+    AlterReplicaLogDirsResponse { results: results.into_iter().map(result).collect(), ..Default::default() }
 }

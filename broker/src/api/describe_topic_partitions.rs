@@ -1,10 +1,11 @@
 //! DescribeTopicPartitions (75, KIP-966), version 0: topics and their partitions by name, page by page, with the eligible
-//! leader replicas. A page ends after `response_partition_limit` partitions or `max.request.partition.size.limit`; the cursor says where the next
-//! begins. Per topic: UNKNOWN_TOPIC_OR_PARTITION and INVALID_TOPIC_EXCEPTION for topics that were named, INVALID_REQUEST for
-//! all if the cursor names none of them. The last known leader is not kept apart (`last_known_elr` is empty): while the
+//! leader replicas. A page ends after `response_partition_limit` partitions or `max.request.partition.size.limit`; the cursor
+//! says where the next begins. Per topic: UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION and TOPIC_AUTHORIZATION_FAILED
+//! for topics that were named, INVALID_REQUEST for all if the cursor names none of them. The last known leader is not kept apart (`last_known_elr` is empty): while the
 //! in-sync replicas are dead they stand in the ISR.
 
 use super::{Context, Endpoint, Reply};
+use crate::access::acl::{Operation, ResourceType};
 use crate::cluster::image::{Image, PartitionImage, TopicImage};
 use crate::cluster::topic_name;
 use common::id::BrokerId;
@@ -26,20 +27,27 @@ impl Endpoint for DescribeTopicPartitions {
     fn handle(ctx: &Context<'_>, request: DescribeTopicPartitionsRequest) -> Reply<DescribeTopicPartitionsResponse> {
         let most = ctx.broker.config.max_request_partition_size_limit.min(request.response_partition_limit);
         let most = usize::try_from(most).unwrap_or(0).max(1);
-        Reply::Now(describe(&ctx.broker.image.read(), &ctx.connection.listener, &request, most))
+        let rights = ctx.rights();
+        let sees = |name: &str| rights.sees(Operation::Describe, ResourceType::Topic, name);
+        let mut response = describe((&ctx.broker.image.read(), &sees), &ctx.connection.listener, &request, most);
+        for topic in response.topics.iter_mut().filter(|topic| topic.error_code == 0) {
+            let name = topic.name.as_deref().unwrap_or_default();
+            topic.topic_authorized_operations = rights.operations(ResourceType::Topic, name);
+        }
+        Reply::Now(response)
     }
 }
 
-/// At most `left` partitions.
+/// At most `left` partitions of topics that the client sees.
 fn describe(
-    image: &Image,
+    (image, sees): (&Image, &dyn Fn(&str) -> bool),
     listener: &str,
     request: &DescribeTopicPartitionsRequest,
     mut left: usize,
 ) -> DescribeTopicPartitionsResponse {
     let all = request.topics.is_empty();
     let named: BTreeSet<&str> = if all {
-        image.topics().map(|(name, _)| name).collect()
+        image.topics().map(|(name, _)| name).filter(|name| sees(name)).collect()
     } else {
         request.topics.iter().map(|topic| topic.name.as_str()).collect()
     };
@@ -60,6 +68,13 @@ fn describe(
         if left == 0 {
             response.next_cursor = Some(Cursor { topic_name: name.to_owned(), partition_index: begin });
             break;
+        }
+        if !sees(name) {
+            response.topics.push(DescribeTopicPartitionsResponseTopic {
+                is_internal: false,
+                ..without_partitions(name, ErrorCode::TopicAuthorizationFailed)
+            });
+            continue;
         }
         let Some(topic) = image.topic(name) else {
             if !all {
@@ -183,7 +198,11 @@ mod tests {
                 cursor: cursor.map(|(name, index)| Cursor { topic_name: name.into(), partition_index: index }),
                 ..Default::default()
             };
-            assert_eq!(told(&describe(&image(), "L", &request, limit)), expected, "{request:?}");
+            assert_eq!(
+                told(&describe((&image(), &|name| name != "secret"), "L", &request, limit)),
+                expected,
+                "{request:?}"
+            );
         };
         check(&[], 2000, None, "a-0 a-1 a-2 b-0 b-1");
         check(&[], 2, None, "a-0 a-1 > a-2");
@@ -191,13 +210,14 @@ mod tests {
         check(&[], 1, Some(("a", 2)), "a-2 > b-0");
         check(&[], 1, Some(("b", 1)), "b-1");
         check(&["b", "x", "a/b"], 2000, None, "a/b!17 b-0 b-1 x!3");
+        check(&["b", "secret"], 2000, None, "b-0 b-1 secret!29");
         check(&["b"], 2000, Some(("a", 0)), "b!42");
         check(&["a"], 2000, Some(("a", -1)), "a!42");
     }
 
     #[test]
     fn eligible_replicas_are_told() {
-        let response = describe(&image(), "L", &DescribeTopicPartitionsRequest::default(), 9);
+        let response = describe((&image(), &|_| true), "L", &DescribeTopicPartitionsRequest::default(), 9);
         let eligible = |index: usize| response.topics[0].partitions[index].eligible_leader_replicas.clone();
         assert_eq!((eligible(0), eligible(1)), (Some(vec![2]), Some(vec![])));
     }

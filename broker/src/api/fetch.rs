@@ -32,6 +32,8 @@ use uuid::Uuid;
 const SESSIONS_FROM: i16 = 7;
 const ZSTD_FROM: i16 = 10;
 const FROM_FOLLOWERS_FROM: i16 = 11;
+/// Replica id of a debugging tool (`kafka-replica-verification`), which any replica answers.
+const DEBUGGER: i32 = -2;
 const TOPIC_IDS_FROM: i16 = 13;
 const REPLICA_STATE_FROM: i16 = 15;
 const LEADER_FROM: i16 = 16;
@@ -100,8 +102,8 @@ impl Topics for Known<'_> {
 
 fn order(ctx: &Context<'_>, request: FetchRequest) -> FetchOrder {
     let by_state = ctx.version >= REPLICA_STATE_FROM;
-    let replica = if by_state { request.replica_state.replica_id } else { request.replica_id };
-    let replica = (replica >= 0).then_some(replica);
+    let asker = if by_state { request.replica_state.replica_id } else { request.replica_id };
+    let replica = (asker >= 0).then_some(asker);
     if replica.is_some() {
         ctx.broker.isolation.heard(ctx.now.mono);
     }
@@ -117,9 +119,11 @@ fn order(ctx: &Context<'_>, request: FetchRequest) -> FetchOrder {
     let params = FetchParams {
         replica,
         replica_epoch: if by_state { request.replica_state.replica_epoch } else { -1 },
-        // Only who says where it stands is sent to a follower; any other takes this broker for the leader, and would take
-        // the end of a follower's log for that of the partition.
-        only_leader: replica.is_some() || ctx.version < FROM_FOLLOWERS_FROM || request.rack_id.is_empty(),
+        // Only who says where it stands is sent to a follower; any other consumer takes this broker for the leader, and would
+        // take the end of a follower's log for that of the partition.
+        only_leader: replica.is_some()
+            || ctx.version < FROM_FOLLOWERS_FROM
+            || (request.rack_id.is_empty() && asker != DEBUGGER),
         isolation,
         max_wait_ms: u64::try_from(request.max_wait_ms).unwrap_or(0),
         min_bytes: request.min_bytes.min(max_bytes),
