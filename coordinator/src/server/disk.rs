@@ -289,7 +289,6 @@ fn open_db(path: &Path, log_path: &Path, data_dir: &Path) -> Result<DB, DiskErro
     // Compaction has time; a write has not.
     let mut env = Env::new().map_err(|error| rocks(path, error))?;
     env.lower_thread_pool_cpu_priority();
-    env.lower_thread_pool_io_priority();
     options.set_env(&env);
     options.set_max_open_files(256);
     options.set_keep_log_file_num(2);
