@@ -196,6 +196,11 @@ impl Connection {
         }
     }
 
+    /// What is underneath, logged in.
+    pub(crate) fn into_wire(self) -> Wire {
+        self.stream
+    }
+
     /// The newest version of a request that both sides speak.
     pub(crate) fn version<R: Request>(&self) -> anyhow::Result<i16> {
         let (min, max) = self.versions.get(&R::KEY).copied().ok_or(Unsupported(R::NAME))?;

@@ -313,9 +313,10 @@ fn connect(
     let servers = resolvable(servers)
         .context("org.apache.kafka.common.KafkaException: Failed to construct kafka consumer")?
         .join(",");
+    let (ports, secured) = crate::tunnel::through(&servers, settings)?;
     let mut config = ClientConfig::new();
     config
-        .set("bootstrap.servers", &servers)
+        .set("bootstrap.servers", &ports)
         .set("client.id", "console-consumer")
         .set("allow.auto.create.topics", "true")
         .set("topic.blacklist", INTERNAL)
@@ -334,7 +335,7 @@ fn connect(
     if group.is_none() {
         config.set("enable.auto.commit", "false");
     }
-    translate(settings, &mut config)?;
+    translate(&secured, &mut config)?;
     let reset = match settings.get("auto.offset.reset").map(String::as_str) {
         Some("earliest") => Some(Offset::Beginning),
         Some("latest") => Some(Offset::End),

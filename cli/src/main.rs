@@ -33,6 +33,7 @@ mod start;
 mod stop;
 mod topics;
 mod transactions;
+mod tunnel;
 mod up;
 mod uuid_text;
 mod zk_shell;

@@ -8,6 +8,7 @@ use crate::client_settings::{self, Complaints, ConfigError, bootstrap_servers, j
 use crate::clock;
 use crate::cluster::{load_settings, resolvable};
 use crate::options::{self, Options, key_values};
+use crate::tunnel;
 use anyhow::anyhow;
 use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -189,7 +190,7 @@ impl Sender {
         settings: &BTreeMap<String, String>,
         round_robin: bool,
     ) -> anyhow::Result<Sender> {
-        let servers = resolvable(servers)?.join(",");
+        let (servers, settings) = &tunnel::through(&resolvable(servers)?.join(","), settings)?;
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", servers)
