@@ -765,6 +765,13 @@ fn a_move_is_taken_back() {
     assert_eq!(world.members[&3].stopped, [("t".to_owned(), 0, true)]);
     let record = TopicRecord::decode(world.zk.data("/brokers/topics/t").unwrap()).unwrap();
     assert_eq!(record.partitions[&0], assignment::Assignment::new(vec![1, 2]));
+    // The leader and everyone's clients hear of it, too.
+    for broker in [1, 2] {
+        let member = &world.members[&broker];
+        assert_eq!((&member.roles[&tp].replicas, member.roles[&tp].leader_epoch), (&vec![1, 2], 2), "broker {broker}");
+        assert_eq!(member.image.partition("t", 0).unwrap().replicas, [1, 2], "broker {broker}");
+    }
+    world.check("t", 0, 1, 2, &[1, 2]);
     let none = BTreeMap::from([(tp.clone(), None)]);
     let outcome = world.act(1, |core, io, done| core.controller.reassign(none, done, io).unwrap());
     assert_eq!(outcome.try_recv().unwrap()[&tp], Err(ReassignError::NotInProgress));

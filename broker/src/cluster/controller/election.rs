@@ -76,7 +76,8 @@ impl Case<'_> {
             // A leader that is itself not in the ISR cannot be; keep what stands there.
             let isr: Vec<i32> =
                 state.isr.iter().copied().filter(|broker| *broker == state.leader || online(broker)).collect();
-            let is_right = isr.len() == state.isr.len() && self.is_minimum_right(state);
+            let is_right =
+                isr.len() == state.isr.len() && self.is_minimum_right(state) && !self.partition.is_taken_back;
             return if is_right { Verdict::Keep } else { self.write(state, state.leader, isr) };
         }
         self.elect(state)

@@ -44,6 +44,9 @@ pub(crate) struct PartitionMirror {
     pub(crate) ended_epoch: Option<i32>,
     /// The replicas were told of the reassignment under way, with a leader epoch of its own.
     pub(crate) reassignment_begun: bool,
+    /// A reassignment was taken back: those who knew of it are to hear of the replicas as they are, in a leader epoch of its
+    /// own.
+    pub(crate) is_taken_back: bool,
     /// Replicas that left the assignment and are to delete their log.
     pub(crate) removed: BTreeSet<i32>,
 }

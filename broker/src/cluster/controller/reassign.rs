@@ -263,6 +263,7 @@ impl Reign {
             partition.removed.extend(dropped);
             partition.removed.retain(|id| !assignment.replicas.contains(id));
             partition.reassignment_begun = false;
+            partition.is_taken_back = !assignment.is_being_reassigned();
             partition.assignment = assignment;
         }
         self.dirty.insert(tp.clone());

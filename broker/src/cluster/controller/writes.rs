@@ -224,6 +224,7 @@ impl Reign {
         match cause {
             Cause::Isr { request } => self.isr_accepted(request, &tp, io),
             Cause::Decision => {
+                partition.is_taken_back = false;
                 let mut new = BTreeSet::new();
                 if previous.is_none() {
                     new.extend(state.isr.iter().copied());
