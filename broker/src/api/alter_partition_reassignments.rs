@@ -57,7 +57,11 @@ fn response(outcomes: Outcomes) -> AlterPartitionReassignmentsResponse {
     for ((name, partition_index), outcome) in outcomes {
         let (code, error_message) = match &outcome {
             Ok(()) => (ErrorCode::None, None),
-            Err(ReassignError::NotInProgress | ReassignError::NotWritten) => (outcome_code(&outcome), None),
+            Err(ReassignError::NotInProgress) => {
+                let code = outcome_code(&outcome);
+                (code, text(code.message().to_owned()))
+            }
+            Err(ReassignError::NotWritten) => (outcome_code(&outcome), None),
             Err(error) => (error.into(), text(error.to_string())),
         };
         let partition = ReassignablePartitionResponse { partition_index, error_code: code.code(), error_message };
@@ -66,7 +70,7 @@ fn response(outcomes: Outcomes) -> AlterPartitionReassignmentsResponse {
             _ => responses.push(ReassignableTopicResponse { name, partitions: vec![partition] }),
         }
     }
-    AlterPartitionReassignmentsResponse { error_message: None, responses, ..Default::default() }
+    AlterPartitionReassignmentsResponse { error_message: Some(String::new()), responses, ..Default::default() }
 }
 
 fn outcome_code(outcome: &Result<(), ReassignError>) -> ErrorCode {

@@ -85,8 +85,8 @@ impl Endpoint for CreateTopics {
                 };
                 results.insert(name, result);
             }
-            // In the order of the request; a topic named twice has one result.
-            let topics = names.iter().filter_map(|name| results.remove(name)).collect();
+            // In the order of the request; a topic named twice is answered twice.
+            let topics = names.iter().filter_map(|name| results.get(name).cloned()).collect();
             ticket.answer(&CreateTopicsResponse { topics, throttle_time_ms: waits.told() });
         });
         let begun =

@@ -24,7 +24,7 @@ impl Endpoint for DescribeCluster {
             Reply::Now(DescribeClusterResponse {
                 error_code: code.code(),
                 error_message: Some(message),
-                endpoint_type: request.endpoint_type,
+                endpoint_type: BROKERS,
                 ..Default::default()
             })
         };

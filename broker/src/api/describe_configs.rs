@@ -147,14 +147,19 @@ fn described(broker: &Broker, kind: i8, name: &str) -> Result<Vec<Described>, Fa
         }
         BROKER if name.is_empty() => Ok(broker.setting_layers().for_all_brokers()),
         BROKER => {
-            check_broker_id(broker, name, "Broker").map_err(|error| refused(&error))?;
+            check_broker_id(broker, name, "Broker").map_err(|error| match error {
+                // Here the empty name would have been fine.
+                ResourceError::InvalidRequest(text) => refused(&ResourceError::InvalidRequest(
+                    text.replace(", but received", " or empty string, but received"),
+                )),
+                other => refused(&other),
+            })?;
             Ok(broker.setting_layers().broker())
         }
-        CLIENT_METRICS if name.is_empty() => Err(refused(&ResourceError::InvalidRequest(
-            "Client metrics subscription name must not be empty".to_owned(),
+        CLIENT_METRICS => Err(refused(&ResourceError::InvalidRequest(
+            "Config type client-metrics is only supported on KRaft clusters".to_owned(),
         ))),
-        CLIENT_METRICS => Ok(Vec::new()),
-        other => Err(refused(&ResourceError::InvalidRequest(format!("Unsupported resource type: {other}")))),
+        _ => Err(refused(&ResourceError::InvalidRequest(ErrorCode::InvalidRequest.message().to_owned()))),
     }
 }
 
@@ -175,7 +180,7 @@ fn loggers(broker: &Broker, name: &str) -> Result<Vec<DescribeConfigsResourceRes
         name: (*name).to_owned(),
         value: Some(level.to_owned()),
         config_source: LOGGER_SOURCE,
-        documentation: None,
+        documentation: Some(String::new()),
         ..DescribeConfigsResourceResult::default()
     };
     Ok(LOGGERS.iter().map(row).collect())

@@ -1,8 +1,9 @@
 //! DescribeProducers (61), version 0: what a partition knows of its producers, among them open transactions (KIP-664).
-//! Errors by partition: UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER.
+//! Errors by partition: INVALID_TOPIC_EXCEPTION, UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER.
 
 use super::{Context, Endpoint, Reply};
 use crate::access::acl::Operation;
+use crate::cluster::topic_name;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::describe_producers::{PartitionResponse, ProducerState, TopicResponse};
 use common::kafka::messages::{DescribeProducersRequest, DescribeProducersResponse};
@@ -29,6 +30,10 @@ fn describe(ctx: &Context<'_>, topic: &str, partition_index: i32) -> PartitionRe
         let error_code = ErrorCode::TopicAuthorizationFailed.code();
         return PartitionResponse { partition_index, error_code, ..Default::default() };
     }
+    if let Err(error) = topic_name::validate(topic) {
+        let (error_code, error_message) = (ErrorCode::InvalidTopicException.code(), Some(error.to_string()));
+        return PartitionResponse { partition_index, error_code, error_message, ..Default::default() };
+    }
     let producers = match ctx.broker.replicas.get(topic, partition_index) {
         Some(held) => held.producers().ok_or(ErrorCode::NotLeaderOrFollower),
         None if ctx.broker.image.read().partition(topic, partition_index).is_some() => {
@@ -37,7 +42,12 @@ fn describe(ctx: &Context<'_>, topic: &str, partition_index: i32) -> PartitionRe
         None => Err(ErrorCode::UnknownTopicOrPartition),
     };
     match producers {
-        Err(error) => PartitionResponse { partition_index, error_code: error.code(), ..Default::default() },
+        Err(error) => PartitionResponse {
+            partition_index,
+            error_code: error.code(),
+            error_message: Some(error.message().to_owned()),
+            ..Default::default()
+        },
         Ok(producers) => {
             let active_producers = producers
                 .into_iter()

@@ -292,7 +292,10 @@ impl From<&AppendError> for ErrorCode {
             AppendError::RecordTooLarge { .. } => ErrorCode::MessageTooLarge,
             AppendError::LargerThanSegment { .. } => ErrorCode::RecordListTooLarge,
             AppendError::InvalidRecord { .. } => ErrorCode::InvalidRecord,
-            AppendError::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
+            AppendError::RecordsWithoutKey { .. } => ErrorCode::InvalidRecord,
+            AppendError::InvalidTimestamp { .. } | AppendError::TimestampsOutOfRange { .. } => {
+                ErrorCode::InvalidTimestamp
+            }
             AppendError::Producer(error) => error.into(),
             // Only what is fetched has offsets of its own.
             AppendError::OffsetsOutOfOrder { .. } | AppendError::UnexpectedOffset { .. } => {

@@ -248,12 +248,17 @@ impl Answer {
             Ok(data) => return read(partition_index, data),
             Err(error) => ErrorCode::from(error),
         };
+        let is_unknown = matches!(
+            code,
+            ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId | ErrorCode::InconsistentTopicId
+        );
         let mut data = PartitionData {
             partition_index,
             error_code: code.code(),
             high_watermark: -1,
             records: Some(Records::default()),
-            aborted_transactions: None,
+            // As Kafka: null from a log, empty where there is none.
+            aborted_transactions: is_unknown.then(Vec::new),
             ..PartitionData::default()
         };
         match code {

@@ -46,7 +46,9 @@ fn find(ctx: &Context<'_>, key_type: i8, key: String) -> Coordinator {
         Ok((node_id, host, port)) => (node_id, host, port, ErrorCode::None),
         Err(error) => (-1, String::new(), -1, error),
     };
-    Coordinator { key, node_id, host, port, error_code: error.code(), error_message: Some(String::new()) }
+    // Kafka has a text of its own for a kind of key that is none, and an empty one for all else.
+    let message = if error == ErrorCode::InvalidRequest { error.message() } else { "" };
+    Coordinator { key, node_id, host, port, error_code: error.code(), error_message: Some(message.to_owned()) }
 }
 
 /// The leader of the key's partition, as reached on the client's listener.

@@ -57,6 +57,10 @@ impl Endpoint for ListPartitionReassignments {
                 _ => topics.push(OngoingTopicReassignment { name, partitions: vec![partition] }),
             }
         }
-        Reply::Now(ListPartitionReassignmentsResponse { error_message: None, topics, ..Default::default() })
+        Reply::Now(ListPartitionReassignmentsResponse {
+            error_message: Some(String::new()),
+            topics,
+            ..Default::default()
+        })
     }
 }

@@ -14,17 +14,18 @@ use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::leaders::{CurrentLeader, current_leader};
-use crate::log::{AppendOrigin, Verification};
+use crate::log::{AppendError, AppendOrigin, Verification};
 use crate::partition::{Append, Appended, ProduceCall, ProduceError, is_internal};
 use crate::txn::Producer;
 use crate::txn::records::Place;
 use crate::txn_peers::{Question, Verdicts};
 use bytes::Bytes;
-use common::kafka::batch::{BatchHeader, HEADER_BYTES};
+use common::kafka::batch::{Batch, BatchError, BatchHeader, HEADER_BYTES};
 use common::kafka::compression::Compression;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::produce::{
-    LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceData, PartitionProduceResponse,
+    TopicProduceResponse,
 };
 use common::kafka::messages::{ProduceRequest, ProduceResponse};
 use common::time::Now;
@@ -177,7 +178,7 @@ fn sort(ctx: &Context<'_>, request: ProduceRequest) -> (Answer, Vec<Append>) {
                     let records = records.map_or(Ok(Bytes::new()), |records| records.to_bytes());
                     let records = records.map_err(|_| ErrorCode::InvalidRecord);
                     records.and_then(|records| {
-                        check(&records, ctx.version, has_id)?;
+                        let records = check(&records, ctx.version, has_id)?;
                         let (topic, verification) = (name.clone(), Verification::Off);
                         Ok(Append { topic, partition: index, records, verification })
                     })
@@ -195,13 +196,17 @@ fn sort(ctx: &Context<'_>, request: ProduceRequest) -> (Answer, Vec<Append>) {
     (answer, parts)
 }
 
-/// Produce carries one whole batch of format 2 for each partition.
-fn check(records: &Bytes, version: i16, has_transactional_id: bool) -> Result<(), ErrorCode> {
+/// Produce carries one batch of format 2 for each partition. What is behind it and no whole batch is left away.
+fn check(records: &Bytes, version: i16, has_transactional_id: bool) -> Result<Bytes, ErrorCode> {
     if records.len() < HEADER_BYTES {
         return Err(ErrorCode::InvalidRecord);
     }
-    let header = BatchHeader::parse(records).map_err(|_| ErrorCode::InvalidRecord)?;
-    if header.size_bytes() != records.len() {
+    let header = BatchHeader::parse(records).map_err(|error| match error {
+        BatchError::Magic(magic) if !(0..=1).contains(&magic) => ErrorCode::CorruptMessage,
+        _ => ErrorCode::InvalidRecord,
+    })?;
+    let size_bytes = header.size_bytes();
+    if size_bytes > records.len() || Batch::parse(records.slice(size_bytes..)).is_ok() {
         return Err(ErrorCode::InvalidRecord);
     }
     match header.compression() {
@@ -209,7 +214,7 @@ fn check(records: &Bytes, version: i16, has_transactional_id: bool) -> Result<()
         Ok(_) if header.is_transactional() && !has_transactional_id => {
             Err(ErrorCode::TransactionalIdAuthorizationFailed)
         }
-        _ => Ok(()),
+        _ => Ok(records.slice(..size_bytes)),
     }
 }
 
@@ -226,6 +231,53 @@ fn unverified(code: ErrorCode, version: i16) -> ErrorCode {
         | ErrorCode::NotCoordinator => ErrorCode::NotEnoughReplicas,
         other => other,
     }
+}
+
+/// A batch that the log did not take: where the log begins, and which records are to blame (KIP-467).
+fn refused(broker: Option<&Broker>, topic: &str, index: i32, error: &ProduceError) -> PartitionProduceResponse {
+    let code = ErrorCode::from(error);
+    // Clients show what is wrong with their own records; the rest has texts of its own.
+    let is_theirs = matches!(code, ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp);
+    let mut response = PartitionProduceResponse {
+        error_message: if is_theirs { text(error.to_string()) } else { None },
+        ..failure(index, code)
+    };
+    let ProduceError::Refused(cause) = error else { return response };
+    if !matches!(code, ErrorCode::CorruptMessage | ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge) {
+        let held = broker.and_then(|broker| broker.replicas.get(topic, index));
+        response.log_start_offset = held.map_or(-1, |held| held.log_start_offset());
+    }
+    let blamed: Vec<(i32, String)> = match &**cause {
+        AppendError::RecordsWithoutKey { indexes } => {
+            let text = format!("Compacted topic cannot accept message without key in topic partition {topic}-{index}");
+            indexes.iter().map(|index| (*index, text.clone())).collect()
+        }
+        AppendError::TimestampsOutOfRange { records, earliest, latest } => {
+            let text = |offset: i32, timestamp: i64| {
+                format!(
+                    "Timestamp {timestamp} of message with offset {offset} is out of range. The timestamp should be within \
+                     [{earliest}, {latest}]"
+                )
+            };
+            records.iter().map(|(index, timestamp)| (*index, text(*index, *timestamp))).collect()
+        }
+        _ => return response,
+    };
+    response.error_message = Some(if code == ErrorCode::InvalidTimestamp {
+        "One or more records have been rejected due to invalid timestamp".to_owned()
+    } else {
+        let shown =
+            blamed.iter().take(3).map(|(index, text)| format!("RecordError(batchIndex={index}, message='{text}')"));
+        format!(
+            "One or more records have been rejected due to {} record errors in total, and only showing the first three errors \
+             at most: [{}]",
+            blamed.len(),
+            shown.collect::<Vec<_>>().join(", ")
+        )
+    });
+    let blame = |(batch_index, text)| BatchIndexAndErrorMessage { batch_index, batch_index_error_message: Some(text) };
+    response.record_errors = blamed.into_iter().map(blame).collect();
+    response
 }
 
 fn failure(index: i32, code: ErrorCode) -> PartitionProduceResponse {
@@ -277,11 +329,8 @@ impl Answer {
                     ..PartitionProduceResponse::default()
                 },
                 Some(Err(error)) => {
-                    let code = ErrorCode::from(&error);
-                    // Clients show what is wrong with their own records; the rest has texts of its own.
-                    let is_theirs = matches!(code, ErrorCode::InvalidRecord | ErrorCode::InvalidTimestamp);
-                    let error_message = if is_theirs { text(error.to_string()) } else { None };
-                    PartitionProduceResponse { error_message, ..failure(*index, code) }
+                    let topic = self.topics[*place].0.as_deref().unwrap_or_default();
+                    refused(self.broker.as_deref(), topic, *index, &error)
                 }
                 None => failure(*index, ErrorCode::UnknownServerError),
             };

@@ -166,7 +166,7 @@ impl Setting {
     /// Reads and checks a text.
     pub fn parse(&self, text: &str) -> Result<Value, ConfigError> {
         let value = self.read(text)?;
-        self.check(&value).map_err(|problem| ConfigError::value(self.name, &value.to_text(), problem))?;
+        self.check(&value).map_err(|problem| ConfigError::value(self.name, &self.at_fault(&value), problem))?;
         Ok(value)
     }
 
@@ -191,6 +191,18 @@ impl Setting {
             Kind::List if trimmed.is_empty() => Value::List(Vec::new()),
             Kind::List => Value::List(trimmed.split(',').map(|element| element.trim().to_owned()).collect()),
         })
+    }
+
+    /// What of a refused value Kafka names: of a list with a few allowed elements the first that is none.
+    fn at_fault(&self, value: &Value) -> String {
+        match (self.check, value) {
+            (Check::OneOf(allowed), Value::List(elements)) => {
+                let wrong = elements.iter().find(|element| !allowed.contains(&element.as_str()));
+                wrong.cloned().unwrap_or_default()
+            }
+            (Check::ThrottledReplicas, Value::List(elements)) => format!("[{}]", elements.join(", ")),
+            _ => value.to_text(),
+        }
     }
 
     fn check(&self, value: &Value) -> Result<(), String> {

@@ -67,8 +67,24 @@ pub enum AppendError {
         /// What is wrong.
         reason: &'static str,
     },
-    /// A timestamp is too far from the broker's clock, or the producer set the broker's timestamp type.
-    #[error("timestamp {timestamp} is out of range, or of a type that only brokers set")]
+    /// Records of a compacted topic have no key; the others of the batch are good.
+    #[error("invalid record: records {indexes:?} of the batch for a compacted topic have no key")]
+    RecordsWithoutKey {
+        /// Their places in the batch.
+        indexes: Vec<i32>,
+    },
+    /// Timestamps are too far from the broker's clock.
+    #[error("timestamps are not within {earliest} to {latest}: {records:?}")]
+    TimestampsOutOfRange {
+        /// The records' places in the batch, and their timestamps.
+        records: Vec<(i32, i64)>,
+        /// The least that is allowed.
+        earliest: i64,
+        /// The largest that is allowed.
+        latest: i64,
+    },
+    /// The producer set the broker's timestamp type.
+    #[error("timestamp {timestamp} is of a type that only brokers set")]
     InvalidTimestamp {
         /// The timestamp.
         timestamp: i64,

@@ -74,22 +74,27 @@ pub(crate) fn check_for_leader(
     Ok(())
 }
 
-/// Looks into the records, as only some topics want it: keys must be there, timestamps near `now`.
+/// Looks into the records, as only some topics want it: keys must be there, timestamps near `now`. Names all that are not
+/// (KIP-467), so that a producer fails those alone.
 fn check_records(header: &BatchHeader, batch: &[u8], config: &LogConfig, now: Option<Now>) -> Result<(), AppendError> {
-    for (expected_offset, record) in (header.base_offset..).zip(decode(header, batch)?) {
+    let (mut indexes, mut records) = (Vec::new(), Vec::new());
+    for (index, record) in (0..).zip(decode(header, batch)?) {
         if config.cleanup_compact && record.key.is_none() {
-            return Err(AppendError::InvalidRecord { reason: "a record of a compacted topic has no key" });
+            indexes.push(index);
         }
-        if record.offset != expected_offset {
+        if record.offset != header.base_offset + i64::from(index) {
             return Err(AppendError::InvalidRecord { reason: "the offsets of a batch's records have gaps" });
         }
-        if let Some(now) = now
-            && !is_near(record.timestamp, config, now)
-        {
-            return Err(AppendError::InvalidTimestamp { timestamp: record.timestamp });
+        if now.is_some_and(|now| !is_near(record.timestamp, config, now)) {
+            records.push((index, record.timestamp));
         }
     }
-    Ok(())
+    if let (Some(now), false) = (now, records.is_empty()) {
+        let earliest = now.wall.0.saturating_sub(config.timestamp_before_max_ms);
+        let latest = now.wall.0.saturating_add(config.timestamp_after_max_ms);
+        return Err(AppendError::TimestampsOutOfRange { records, earliest, latest });
+    }
+    if indexes.is_empty() { Ok(()) } else { Err(AppendError::RecordsWithoutKey { indexes }) }
 }
 
 fn decode(header: &BatchHeader, batch: &[u8]) -> Result<Vec<Record>, AppendError> {
