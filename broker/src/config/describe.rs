@@ -190,7 +190,7 @@ const OF_MECHANISM: [&str; 5] = [
 
 /// The row that gives a name its type; a listener's setting has that of the broker's.
 pub(super) fn typed_row(name: &str) -> Option<&'static Setting> {
-    synonym_names(name).into_iter().find_map(exact_row)
+    exact_row(name).or_else(|| synonym_names(name).into_iter().find_map(exact_row))
 }
 
 /// The names under which a setting may be given, best first.
