@@ -370,3 +370,26 @@ fn hint(response: &mut PartitionProduceResponse, nodes: &mut BTreeMap<i32, NodeE
         nodes.insert(leader.id, NodeEndpoint { node_id: leader.id, host: node.host, port: node.port, rack: node.rack });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_producer_is_told_which_records_are_to_blame() {
+        let of = |cause: AppendError| refused(None, "c", 3, &ProduceError::Refused(Arc::new(cause)));
+        let no_key = of(AppendError::RecordsWithoutKey { indexes: vec![1, 4] });
+        assert_eq!(no_key.error_code, ErrorCode::InvalidRecord.code());
+        assert_eq!(no_key.record_errors.iter().map(|blamed| blamed.batch_index).collect::<Vec<_>>(), [1, 4]);
+        let text = "Compacted topic cannot accept message without key in topic partition c-3";
+        assert_eq!(no_key.record_errors[0].batch_index_error_message.as_deref(), Some(text));
+        assert!(
+            no_key.error_message.unwrap().starts_with("One or more records have been rejected due to 2 record errors")
+        );
+        let late = of(AppendError::TimestampsOutOfRange { records: vec![(2, 99)], earliest: 5, latest: 7 });
+        assert_eq!(late.error_code, ErrorCode::InvalidTimestamp.code());
+        let text = "Timestamp 99 of message with offset 2 is out of range. The timestamp should be within [5, 7]";
+        assert_eq!(late.record_errors[0].batch_index_error_message.as_deref(), Some(text));
+        assert!(of(AppendError::Corrupt { reason: "x" }).record_errors.is_empty());
+    }
+}
