@@ -13,15 +13,19 @@ pub(crate) fn now_ms() -> i64 {
 
 /// Now as log4j writes it: `2026-11-21 14:38:57,483`.
 pub(crate) fn log_time() -> String {
-    let now = now_ms();
-    let zone = zone_at(now);
-    let (year, month, day, seconds) = civil(now + zone.offset_s * 1000);
+    log_time_of(now_ms())
+}
+
+/// A time in milliseconds since 1970 as log4j writes it.
+pub(crate) fn log_time_of(ms: i64) -> String {
+    let zone = zone_at(ms);
+    let (year, month, day, seconds) = civil(ms + zone.offset_s * 1000);
     format!(
         "{year}-{month:02}-{day:02} {:02}:{:02}:{:02},{:03}",
         seconds / 3600,
         seconds / 60 % 60,
         seconds % 60,
-        now.rem_euclid(1000)
+        ms.rem_euclid(1000)
     )
 }
 

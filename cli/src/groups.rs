@@ -6,7 +6,7 @@ mod describe;
 mod reset;
 mod specs;
 mod when;
-mod wire;
+pub(crate) mod wire;
 
 use crate::client::java_text;
 use crate::cluster::{Cluster, load_settings};

@@ -18,6 +18,7 @@ mod cluster;
 mod configs;
 mod consume;
 mod container;
+mod explain;
 mod get_offsets;
 mod groups;
 mod java_float;
@@ -70,6 +71,7 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("up", "start a cluster on this machine and keep it running", up::up),
     ("down", "stop the cluster of a folder", up::down),
     ("status", "what runs in a folder", up::status),
+    ("explain", "why partitions, groups or the controller are as they are", explain::explain),
     ("container", "the entry point of the images", container::container),
 ];
 

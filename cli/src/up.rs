@@ -1,7 +1,7 @@
 //! `castellan up`, `down` and `status`: a whole cluster as real processes on this machine, in one folder. Writes each
 //! server's settings once and leaves them alone afterwards, so that they can be edited.
 
-mod layout;
+pub(crate) mod layout;
 pub(crate) mod process;
 mod status;
 
@@ -237,11 +237,11 @@ fn up_command() -> Command {
         .arg(Arg::new("detach").long("detach").action(ArgAction::SetTrue).help("leave them running and return"))
 }
 
-fn dir_argument() -> Arg {
+pub(crate) fn dir_argument() -> Arg {
     Arg::new("dir").long("dir").value_name("D").default_value("data").help("folder for settings, data and logs")
 }
 
-fn dir(matches: &ArgMatches) -> anyhow::Result<PathBuf> {
+pub(crate) fn dir(matches: &ArgMatches) -> anyhow::Result<PathBuf> {
     let dir = PathBuf::from(matches.get_one::<String>("dir").context("--dir has a default")?);
     std::path::absolute(&dir).with_context(|| format!("finding {}", dir.display()))
 }
@@ -258,7 +258,7 @@ fn settings(matches: &ArgMatches, name: &str) -> anyhow::Result<Vec<(String, Str
 }
 
 /// `None` if help was asked for and printed.
-fn parse(command: Command, arguments: &[String]) -> anyhow::Result<Option<ArgMatches>> {
+pub(crate) fn parse(command: Command, arguments: &[String]) -> anyhow::Result<Option<ArgMatches>> {
     match command.no_binary_name(true).try_get_matches_from(arguments) {
         Ok(matches) => Ok(Some(matches)),
         Err(error) if !error.use_stderr() => {

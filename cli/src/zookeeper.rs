@@ -278,7 +278,7 @@ pub(crate) fn registered_brokers(connect: &str) -> anyhow::Result<String> {
 }
 
 /// `host:port` of a broker's first plain text listener.
-fn endpoint(registration: &[u8]) -> Option<String> {
+pub(crate) fn endpoint(registration: &[u8]) -> Option<String> {
     let json: serde_json::Value = serde_json::from_slice(registration).ok()?;
     let protocols = json.get("listener_security_protocol_map");
     for endpoint in json.get("endpoints").and_then(|endpoints| endpoints.as_array()).into_iter().flatten() {

@@ -17,33 +17,33 @@ use common::kafka::messages::{
 use std::collections::BTreeMap;
 
 /// A group in a list.
-pub(super) struct Listing {
-    pub(super) id: String,
-    pub(super) kind: String,
-    pub(super) state: String,
+pub(crate) struct Listing {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) state: String,
 }
 
 /// A group in detail.
-pub(super) struct Group {
-    pub(super) id: String,
-    pub(super) state: String,
-    pub(super) assignor: String,
-    pub(super) members: Vec<Member>,
+pub(crate) struct Group {
+    pub(crate) id: String,
+    pub(crate) state: String,
+    pub(crate) assignor: String,
+    pub(crate) members: Vec<Member>,
     /// `host:port  (id)`.
-    pub(super) coordinator: String,
+    pub(crate) coordinator: String,
 }
 
 /// A member with what it has to read.
-pub(super) struct Member {
-    pub(super) id: String,
-    pub(super) instance_id: String,
-    pub(super) client_id: String,
-    pub(super) host: String,
-    pub(super) partitions: Vec<Partition>,
+pub(crate) struct Member {
+    pub(crate) id: String,
+    pub(crate) instance_id: String,
+    pub(crate) client_id: String,
+    pub(crate) host: String,
+    pub(crate) partitions: Vec<Partition>,
 }
 
 /// Every consumer group of the cluster, in the order of a Java map.
-pub(super) fn list(cluster: &mut Cluster, states: &[String], types: &[String]) -> anyhow::Result<Vec<Listing>> {
+pub(crate) fn list(cluster: &mut Cluster, states: &[String], types: &[String]) -> anyhow::Result<Vec<Listing>> {
     let mut groups: BTreeMap<String, Listing> = BTreeMap::new();
     for broker in cluster.broker_ids()? {
         let request = |version| ListGroupsRequest {
@@ -64,7 +64,7 @@ pub(super) fn list(cluster: &mut Cluster, states: &[String], types: &[String]) -
 }
 
 /// A group by its newer protocol if it has that, else as a classic one. One that does not exist is `Dead`.
-pub(super) fn describe(cluster: &mut Cluster, id: &str) -> anyhow::Result<Group> {
+pub(crate) fn describe(cluster: &mut Cluster, id: &str) -> anyhow::Result<Group> {
     let coordinator = cluster.coordinator(id)?;
     let coordinator = format!("{}  ({})", address(&coordinator.1, coordinator.2), coordinator.0);
     match describe_consumer(cluster, id, &coordinator) {
@@ -163,7 +163,7 @@ fn assigned(mut bytes: Bytes) -> Option<Vec<Partition>> {
 }
 
 /// What a group has committed; -1 counts as nothing.
-pub(super) fn committed(cluster: &mut Cluster, id: &str) -> anyhow::Result<BTreeMap<Partition, i64>> {
+pub(crate) fn committed(cluster: &mut Cluster, id: &str) -> anyhow::Result<BTreeMap<Partition, i64>> {
     let request = |version| OffsetFetchRequest {
         group_id: if version < 8 { id.to_owned() } else { String::new() },
         topics: if version < 8 { None } else { Some(Vec::new()) },
@@ -202,7 +202,7 @@ pub(super) fn committed(cluster: &mut Cluster, id: &str) -> anyhow::Result<BTree
 }
 
 /// Sets what an inactive group has committed.
-pub(super) fn commit(cluster: &mut Cluster, id: &str, offsets: &[(Partition, i64)]) -> anyhow::Result<()> {
+pub(crate) fn commit(cluster: &mut Cluster, id: &str, offsets: &[(Partition, i64)]) -> anyhow::Result<()> {
     let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
     for ((topic, partition_index), committed_offset) in offsets {
         let partition = OffsetCommitRequestPartition {
@@ -232,7 +232,7 @@ pub(super) fn commit(cluster: &mut Cluster, id: &str, offsets: &[(Partition, i64
 }
 
 /// Deletes a group.
-pub(super) fn delete(cluster: &mut Cluster, id: &str) -> anyhow::Result<()> {
+pub(crate) fn delete(cluster: &mut Cluster, id: &str) -> anyhow::Result<()> {
     let request = |_| DeleteGroupsRequest { groups_names: vec![id.to_owned()] };
     let response = cluster
         .call(Target::Group(id), request, |response| response.results.first().map_or(0, |group| group.error_code))?;
@@ -243,7 +243,7 @@ pub(super) fn delete(cluster: &mut Cluster, id: &str) -> anyhow::Result<()> {
 }
 
 /// Deletes committed offsets. The first error is of the group, the others of partitions.
-pub(super) fn delete_offsets(
+pub(crate) fn delete_offsets(
     cluster: &mut Cluster,
     id: &str,
     partitions: &[Partition],
