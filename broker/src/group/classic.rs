@@ -485,7 +485,7 @@ impl ClassicGroup {
         }
         if sender.generation >= 0 || !sender.member_id.is_empty() || sender.instance_id.is_some() {
             self.check_member(sender)?;
-            if sender.generation != self.generation && !mutants::is_on("generation-not-checked") {
+            if sender.generation != self.generation {
                 return Err(GroupError::IllegalGeneration);
             }
         } else if !is_transactional && self.state != State::Empty {
@@ -586,7 +586,9 @@ impl ClassicGroup {
         }
         self.join_timer = None;
         self.pending_sync.clear();
-        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        if !mutants::is_on("generation-stays") || self.generation == 0 {
+            self.generation = self.generation.checked_add(1).unwrap_or(1);
+        }
         self.protocol = self.select_protocol();
         self.subscribed = self.subscribed_topics();
         if self.members.is_empty() {

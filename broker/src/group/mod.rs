@@ -391,6 +391,12 @@ impl Groups {
         true
     }
 
+    /// This broker stops: it looks after none any more.
+    pub fn close(&self, io: &mut Io<'_>) {
+        let partitions: Vec<i32> = self.shards.read().keys().copied().collect();
+        partitions.into_iter().for_each(|partition| self.on_resigned(partition, None, io));
+    }
+
     /// Everything below `offset` of a partition of the offsets topic is replicated.
     pub fn on_high_watermark(&self, partition: i32, offset: i64, io: &mut Io<'_>) {
         let Some(shard) = self.shards.read().get(&partition).cloned() else { return };

@@ -34,6 +34,15 @@ fn settings() -> GroupSettings {
 }
 
 #[test]
+fn who_stops_tells_no_offsets_any_more() {
+    let mut bench = Bench::new();
+    let fetch = |groups: &Groups, io: &mut Io<'_>| groups.fetch_offsets(("g", (None, -1)), None, false, io);
+    assert!(bench.call(fetch).is_ok());
+    bench.call(|groups, io| groups.close(io));
+    assert_eq!(bench.call(fetch), Err(GroupError::NotCoordinator));
+}
+
+#[test]
 fn a_partition_that_cannot_be_read_serves_no_group_until_it_can() {
     let mut bench = Bench::new();
     let place = ("t".to_owned(), 0);

@@ -6,13 +6,16 @@ use super::producers::EndTxnMarker;
 use super::scan::size_of;
 use super::{LogConfig, MAX_DECOMPRESSED_BYTES, TimestampType};
 use bytes::{Bytes, BytesMut};
-use common::kafka::batch::{self, Batch, BatchHeader, BatchSpec, Record};
+use common::kafka::batch::{self, Batch, BatchError, BatchHeader, BatchSpec, Record};
 use common::kafka::compression::Compression;
 use common::kafka::control::{self, ControlKind};
 use common::time::Now;
 
 /// Least bytes of which a batch's length and format can be told: up to the magic, in all formats.
 const MAGIC_END: usize = 17;
+
+/// So many records of a batch are named at most as not acceptable.
+const NAMED_RECORDS: usize = 10_000;
 
 /// The batch at the beginning of `bytes`: `None` if it is cut off, which ends a fetched or produced set.
 pub(crate) fn first_batch(bytes: &[u8]) -> Result<Option<BatchHeader>, AppendError> {
@@ -74,11 +77,17 @@ pub(crate) fn check_for_leader(
     Ok(())
 }
 
-/// Looks into the records, as only some topics want it: keys must be there, timestamps near `now`. Names all that are not
-/// (KIP-467), so that a producer fails those alone.
+/// Looks into the records, as only some topics want it: keys must be there, timestamps near `now`. Names those that are not
+/// (KIP-467), so that a producer fails them alone. One after the other: as many small records as a batch can be decompressed
+/// to would take gigabytes at once.
 fn check_records(header: &BatchHeader, batch: &[u8], config: &LogConfig, now: Option<Now>) -> Result<(), AppendError> {
     let (mut indexes, mut records) = (Vec::new(), Vec::new());
-    for (index, record) in (0..).zip(decode(header, batch)?) {
+    let batch = Batch { header: *header, bytes: Bytes::copy_from_slice(batch) };
+    for (index, record) in (0..).zip(batch.records(MAX_DECOMPRESSED_BYTES).map_err(refused)?) {
+        let record = record.map_err(refused)?;
+        if indexes.len().max(records.len()) >= NAMED_RECORDS {
+            break;
+        }
         if config.cleanup_compact && record.key.is_none() {
             indexes.push(index);
         }
@@ -99,11 +108,12 @@ fn check_records(header: &BatchHeader, batch: &[u8], config: &LogConfig, now: Op
 
 fn decode(header: &BatchHeader, batch: &[u8]) -> Result<Vec<Record>, AppendError> {
     let batch = Batch { header: *header, bytes: Bytes::copy_from_slice(batch) };
-    let records = batch.records(MAX_DECOMPRESSED_BYTES).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    records.map_err(|error| {
-        tracing::debug!(%error, "batch refused");
-        AppendError::InvalidRecord { reason: "a batch's records cannot be decoded" }
-    })
+    batch.records(MAX_DECOMPRESSED_BYTES).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(refused)
+}
+
+fn refused(error: BatchError) -> AppendError {
+    tracing::debug!(%error, "batch refused");
+    AppendError::InvalidRecord { reason: "a batch's records cannot be decoded" }
 }
 
 fn check_from_client(header: &BatchHeader) -> Result<(), AppendError> {

@@ -9,7 +9,6 @@ use crate::cluster::json::{
 };
 use crate::cluster::store::{ANY_VERSION, Ask, ZkResult, children, exists, get, set};
 use crate::cluster::{Io, paths};
-use common::mutants;
 use common::zk::{EventType, Response, WatcherEvent, ZkError};
 use std::collections::BTreeSet;
 use tracing::{debug, info, warn};
@@ -162,9 +161,6 @@ impl Reign {
     }
 
     fn end_leaderships_of(&mut self, broker: i32) {
-        if mutants::is_on("next-life-leads-on") {
-            return;
-        }
         for tp in self.mirror.partitions_on(broker) {
             let Some(partition) = self.mirror.partition_mut(&tp) else { continue };
             if let Some(state) = partition.state.as_ref().filter(|state| state.leader == broker) {
