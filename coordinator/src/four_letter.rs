@@ -628,6 +628,7 @@ fn conf(config: &Config, facts: &Facts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn moments_as_java_shows_them() {
@@ -639,5 +640,76 @@ mod tests {
         ] {
             assert_eq!((java_date(WallMillis(millis)), iso_date(WallMillis(millis))), (java.into(), iso.into()));
         }
+    }
+
+    /// The metrics that an expression asks for: names that are neither called, nor within quotes, braces or brackets.
+    fn asked(expression: &str) -> Vec<String> {
+        let mut bare = String::new();
+        let (mut depth, mut is_quoted) = (0, false);
+        for c in expression.chars() {
+            match c {
+                '"' => is_quoted = !is_quoted,
+                '{' | '[' if !is_quoted => depth += 1,
+                '}' | ']' if !is_quoted => depth -= 1,
+                c if !is_quoted && depth == 0 => bare.push(c),
+                _ => {}
+            }
+        }
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let mut names = Vec::new();
+        let mut rest = bare.as_str();
+        while let Some(start) = rest.find(|c: char| c.is_ascii_alphabetic()) {
+            let end = rest[start..].find(|c| !is_part(c)).map_or(rest.len(), |len| start + len);
+            if !rest[end..].trim_start().starts_with('(') {
+                names.push(rest[start..end].to_owned());
+            }
+            rest = &rest[end..];
+        }
+        names
+    }
+
+    #[test]
+    fn names_that_an_expression_asks_for() {
+        for (expression, expected) in [
+            ("sum(increase(a_b{job=~\"$j}\", x=\"y\"}[$__rate_interval]))", &["a_b"][..]),
+            ("a / (b) * 100", &["a", "b"]),
+            ("label_values(z{job=\"c\"}, instance)", &["z", "instance"]),
+        ] {
+            assert_eq!(asked(expression), expected, "{expression}");
+        }
+    }
+
+    #[test]
+    fn the_dashboard_asks_for_what_is_there() {
+        let read = |path: &Path| match path.to_str() {
+            Some("zoo.cfg") => Ok("dataDir=/d\nclientPort=2181\n".to_owned()),
+            _ => Err(std::io::ErrorKind::NotFound.into()),
+        };
+        let (config, _) = Config::load(Path::new("zoo.cfg"), &read).unwrap();
+        let (metrics, facts, lists) = (Metrics::default(), Facts::default(), Lists::default());
+        let leader = Status { mode: Some("leader"), leader_uptime_ms: Some(1), ..Status::default() };
+        let report = Report { config: &config, status: &leader, metrics: &metrics, facts: &facts, lists: &lists };
+        let text = metrics::prometheus(&samples(report));
+        let there: Vec<&str> = text.lines().filter_map(|line| line.split([' ', '{']).next()).collect();
+        let board: serde_json::Value =
+            serde_json::from_str(include_str!("../../docker/dashboards/coordinators.json")).unwrap();
+        let mut found = 0;
+        for panel in board["panels"].as_array().unwrap() {
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                let names = asked(target["expr"].as_str().unwrap());
+                assert!(!names.is_empty(), "{target}");
+                for name in names {
+                    assert!(there.contains(&name.as_str()), "{name} of {} is no metric", panel["title"]);
+                    assert!(!NEVER_COUNTED.contains(&name.as_str()), "{name} of {} is always zero", panel["title"]);
+                    found += 1;
+                }
+            }
+        }
+        for variable in board["templating"]["list"].as_array().unwrap() {
+            let Some(query) = variable["query"]["query"].as_str() else { continue };
+            assert!(there.contains(&asked(query)[0].as_str()), "{query}");
+            found += 1;
+        }
+        assert!(found > 20, "{found}");
     }
 }
