@@ -165,7 +165,8 @@ fn lacking(world: &mut World, metadata: &MetadataResponse) -> Vec<Lacking> {
             });
         }
     }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
+    // What users made stands before what is the brokers' own.
+    found.sort_by(|a, b| (a.name.0.starts_with("__"), &a.name).cmp(&(b.name.0.starts_with("__"), &b.name)));
     if found.is_empty() {
         return found;
     }
@@ -324,6 +325,11 @@ fn words(
             let left = suspect.left.map(|(_, zxid)| format!("its registration ended with zxid {zxid:#x}"));
             ("it is not registered with the coordinators: it is stopped, dead or cut off".to_owned(), vec![left, reach], start())
         }
+        Cause::Unreachable if reach.as_ref().is_some_and(|why| why.contains("refused")) => (
+            "its port refuses: the process is gone, and its session has not ended yet".to_owned(),
+            vec![session, reach],
+            start(),
+        ),
         Cause::Unreachable => (
             "it is registered and does not answer at its port".to_owned(),
             vec![session, reach],
