@@ -61,7 +61,9 @@ struct Suspect {
     unreachable: Option<String>,
     /// Its directories that are offline.
     dead_dirs: Vec<String>,
-    /// Its replicas with the number of records they are behind.
+    /// Bytes of each of its replicas.
+    sizes: BTreeMap<Partition, i64>,
+    /// How many bytes each of its replicas has less than the leader.
     behind: BTreeMap<Partition, i64>,
     /// Bytes a second to which its fetching is held.
     throttle: Option<String>,
@@ -83,7 +85,7 @@ enum Cause {
 }
 
 fn cause(partition: &Lacking, broker: i32, suspect: &Suspect) -> Cause {
-    let has_log = suspect.behind.contains_key(&partition.name);
+    let has_log = suspect.sizes.contains_key(&partition.name);
     if suspect.is_known && suspect.registered.is_none() {
         Cause::NotRegistered
     } else if suspect.unreachable.is_some() {
@@ -96,7 +98,7 @@ fn cause(partition: &Lacking, broker: i32, suspect: &Suspect) -> Cause {
         Cause::Throttled
     } else if partition.adding.contains(&broker) {
         Cause::Reassigning
-    } else if suspect.behind.get(&partition.name).is_some_and(|records| *records > 0) {
+    } else if suspect.behind.get(&partition.name).is_some_and(|bytes| *bytes > 0) {
         Cause::Behind
     } else {
         Cause::Unknown
@@ -120,6 +122,7 @@ pub(super) fn explain(world: &mut World) -> anyhow::Result<Answer> {
         let address = broker_address(&metadata, broker).or(address);
         suspects.insert(broker, suspect(world, broker, registrations.get(&broker), address, &lacking));
     }
+    measure(world, &lacking, &mut suspects);
     for (broker, suspect) in &suspects {
         tell_life(*broker, suspect, &mut answer);
     }
@@ -265,7 +268,30 @@ fn look_into_dirs(world: &mut World, broker: i32, suspect: &mut Suspect) {
         }
         for topic in dir.topics {
             for partition in topic.partitions.iter().filter(|partition| !partition.is_future_key) {
-                suspect.behind.insert((topic.name.clone(), partition.partition_index), partition.offset_lag);
+                suspect.sizes.insert((topic.name.clone(), partition.partition_index), partition.partition_size);
+            }
+        }
+    }
+}
+
+/// Compares the replicas with those of the leaders. What brokers tell of their own lag is what they know to be committed.
+fn measure(world: &mut World, lacking: &[Lacking], suspects: &mut BTreeMap<i32, Suspect>) {
+    let is_open = |partition: &&Lacking| {
+        let has_log = |id: i32| suspects.get(&id).is_some_and(|suspect| suspect.sizes.contains_key(&partition.name));
+        partition.leader >= 0 && partition.out().any(has_log)
+    };
+    let open: Vec<&Lacking> = lacking.iter().filter(is_open).collect();
+    let leaders: BTreeSet<i32> = open.iter().map(|partition| partition.leader).collect();
+    for leader in leaders {
+        let mut of_leader = Suspect::default();
+        look_into_dirs(world, leader, &mut of_leader);
+        for partition in open.iter().filter(|partition| partition.leader == leader) {
+            let Some(whole) = of_leader.sizes.get(&partition.name) else { continue };
+            for broker in partition.out() {
+                let Some(suspect) = suspects.get_mut(&broker) else { continue };
+                if let Some(size) = suspect.sizes.get(&partition.name) {
+                    suspect.behind.insert(partition.name.clone(), (whole - size).max(0));
+                }
             }
         }
     }
@@ -323,7 +349,14 @@ fn words(
     let (fact, why, remedy) = match cause {
         Cause::NotRegistered => {
             let left = suspect.left.map(|(_, zxid)| format!("its registration ended with zxid {zxid:#x}"));
-            ("it is not registered with the coordinators: it is stopped, dead or cut off".to_owned(), vec![left, reach], start())
+            // A port that takes connections belongs to a process that is there.
+            let is_there = reach.as_ref().is_some_and(|why| why.contains("takes connections"));
+            let remedy = match is_there {
+                true => "its process is there: see whether it is paused, or cut off from the coordinators".to_owned(),
+                false => start(),
+            };
+            let fact = "it is not registered with the coordinators: it is stopped, dead or cut off";
+            (fact.to_owned(), vec![left, reach], remedy)
         }
         Cause::Unreachable if reach.as_ref().is_some_and(|why| why.contains("refused")) => (
             "its port refuses: the process is gone, and its session has not ended yet".to_owned(),
@@ -349,17 +382,17 @@ fn words(
                 .to_owned(),
         ),
         Cause::Throttled => (
-            format!("its fetching is held to {throttle} B/s, {behind} records are missing"),
+            format!("its fetching is held to {throttle} B/s, it has about {behind} bytes less than the leaders"),
             vec![session, Some("follower.replication.throttled.rate and .replicas name it".to_owned())],
             "raise the throttle, or take it away when the move is over (kafka-reassign-partitions --verify)".to_owned(),
         ),
         Cause::Reassigning => (
-            format!("a reassignment adds it, {behind} records are missing"),
+            format!("a reassignment adds it, it has about {behind} bytes less than the leaders"),
             vec![session],
             "wait; kafka-reassign-partitions --list shows what is under way".to_owned(),
         ),
         Cause::Behind => (
-            format!("it follows and is {behind} records behind"),
+            format!("it follows and has about {behind} bytes less than the leaders"),
             vec![session],
             format!("wait; if it stays so, broker {broker} or its disk is too slow for what is produced"),
         ),
