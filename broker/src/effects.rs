@@ -7,7 +7,7 @@ use crate::cluster::{self, Cluster};
 use crate::group::{self, Groups, OFFSETS_TOPIC};
 use crate::internal_topic::InternalTopic;
 use crate::outbox::{Channel, PeerAddress, PeerError, StopReason};
-use crate::partition::follower::SessionFailure;
+use crate::partition::follower::{FetchAnswer, FetchFailure, SessionFailure};
 use crate::partition::{self, Replicas};
 use crate::peers::{Destination, FetcherId, PeerCall};
 use crate::replication;
@@ -381,6 +381,12 @@ impl Broker {
                     Ok(response) => replication::fetch_answer(response, version),
                     Err(_) => Err(SessionFailure::NoAnswer),
                 };
+                let is_fenced = |answer: &FetchAnswer| {
+                    answer.partitions.iter().any(|(.., outcome)| matches!(outcome, Err(FetchFailure::FencedEpoch)))
+                };
+                if answer.as_ref().is_ok_and(is_fenced) {
+                    self.isolation.fenced(now.mono);
+                }
                 self.with_replicas(now, |replicas, effects| {
                     replicas.on_fetch((id.leader.0, id.number), answer, now, effects);
                 });

@@ -66,8 +66,11 @@ impl Endpoint for Fetch {
             version: ctx.version,
             consumer: consumer.clone(),
         };
-        let topics =
-            Known { ctx, is_broker: order.params.replica.is_some() && ctx.may_cluster(Operation::ClusterAction) };
+        let follows = order.params.replica.map(|_| ctx.may_cluster(Operation::ClusterAction));
+        if follows == Some(true) {
+            ctx.broker.isolation.heard(ctx.now.mono);
+        }
+        let topics = Known { ctx, follows };
         let result = ctx.broker.with_replicas(ctx.now, |replicas, effects| {
             let done = || -> Box<dyn FnOnce(FetchResult) + Send> {
                 let (ticket, answer) = (ctx.ticket::<FetchRequest>(), answer());
@@ -85,7 +88,8 @@ impl Endpoint for Fetch {
 /// The topics that the controller told of.
 struct Known<'a> {
     ctx: &'a Context<'a>,
-    is_broker: bool,
+    /// Whether it may, if it says that it is a follower. What a follower says moves the high watermark.
+    follows: Option<bool>,
 }
 
 impl Topics for Known<'_> {
@@ -96,7 +100,7 @@ impl Topics for Known<'_> {
         self.ctx.broker.image.read().partition(topic, partition).is_some()
     }
     fn may_read(&self, topic: &str) -> bool {
-        self.is_broker || self.ctx.may_topic(Operation::Read, topic)
+        self.follows.unwrap_or_else(|| self.ctx.may_topic(Operation::Read, topic))
     }
 }
 
@@ -104,9 +108,6 @@ fn order(ctx: &Context<'_>, request: FetchRequest) -> FetchOrder {
     let by_state = ctx.version >= REPLICA_STATE_FROM;
     let asker = if by_state { request.replica_state.replica_id } else { request.replica_id };
     let replica = (asker >= 0).then_some(asker);
-    if replica.is_some() {
-        ctx.broker.isolation.heard(ctx.now.mono);
-    }
     let isolation = match (replica, request.isolation_level) {
         (Some(_), _) => Isolation::LogEnd,
         (None, 1) => Isolation::Committed,

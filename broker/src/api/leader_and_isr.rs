@@ -85,7 +85,10 @@ fn take_roles(broker: &Arc<Broker>, request: &LeaderAndIsrRequest, now: Now) -> 
         replicas.become_leader_or_follower(request.controller_epoch, &states, now, effects)
     });
     match outcomes {
-        Ok(outcomes) => response(&states, &outcomes),
+        Ok(outcomes) => {
+            broker.isolation.told();
+            response(&states, &outcomes)
+        }
         Err(error) => {
             LeaderAndIsrResponse { error_code: ErrorCode::from(error).code(), ..LeaderAndIsrResponse::default() }
         }

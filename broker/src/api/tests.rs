@@ -1,6 +1,7 @@
 //! Frames in, frames out, with a broker that has no sockets, no ZooKeeper and no other brokers.
 
 use super::*;
+use crate::access::acl::{AclEntry, Operation, PatternType, Permission, ResourcePattern, ResourceType};
 use crate::broker::Collaborators;
 use crate::config::BrokerConfig;
 use crate::outbox::{Channel, ConnectionId, Job, PeerAddress, StopReason, ZkCommand};
@@ -8,9 +9,10 @@ use crate::server::disk::StdDisk;
 use bytes::{Buf, Bytes};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::alter_configs::AlterConfigsResource;
+use common::kafka::messages::fetch::{FetchPartition, FetchTopic};
 use common::kafka::messages::incremental_alter_configs;
 use common::kafka::messages::{
-    AlterConfigsRequest, DescribeConfigsRequest, DescribeConfigsResource, IncrementalAlterConfigsRequest,
+    AlterConfigsRequest, DescribeConfigsRequest, DescribeConfigsResource, FetchRequest, IncrementalAlterConfigsRequest,
     UpdateMetadataBroker,
 };
 use common::kafka::wire::STRING_MAX_BYTES;
@@ -49,8 +51,13 @@ pub(crate) const NOW: Now = Now { mono: Millis(1), wall: WallMillis(1) };
 
 impl Place {
     pub(crate) fn new() -> Place {
+        Place::with("")
+    }
+
+    /// With these settings, too.
+    fn with(settings: &str) -> Place {
         let dir = tempfile::tempdir().unwrap();
-        let text = format!("broker.id=1\nzookeeper.connect=h:1\nlog.dirs={}\n", dir.path().display());
+        let text = format!("broker.id=1\nzookeeper.connect=h:1\nlog.dirs={}\n{settings}\n", dir.path().display());
         let (config, _) = BrokerConfig::parse(&Properties::parse(&text, "test")).unwrap();
         let answered = Arc::new(Answered::default());
         let collaborators =
@@ -157,4 +164,32 @@ fn a_response_that_cannot_be_written_closes_the_connection() {
     let [(5, Err(first)), (5, Err(second))] = &answered[..] else { panic!("{answered:?}") };
     assert!(first.contains("32768"), "{first}");
     assert_eq!(second, "nobody is left to answer JoinGroup");
+}
+
+/// What a follower says moves the high watermark: who is none must not say it, whatever it may read.
+#[test]
+fn only_brokers_fetch_as_followers() {
+    let place = Place::with(
+        "authorizer.class.name=kafka.security.authorizer.AclAuthorizer\nallow.everyone.if.no.acl.found=true\n\
+         super.users=User:admin",
+    );
+    let cluster = ResourcePattern {
+        resource_type: ResourceType::Cluster,
+        pattern_type: PatternType::Literal,
+        name: "kafka-cluster".to_owned(),
+    };
+    let other = AclEntry {
+        principal: "User:other".to_owned(),
+        host: "*".to_owned(),
+        operation: Operation::All,
+        permission: Permission::Allow,
+    };
+    place.broker.authorizer.as_ref().unwrap().set(cluster, [other].into());
+    for (replica_id, expected) in [(-1, ErrorCode::UnknownTopicOrPartition), (2, ErrorCode::TopicAuthorizationFailed)] {
+        let partition = FetchPartition { partition_max_bytes: 1, ..FetchPartition::default() };
+        let topic = FetchTopic { topic: "t".to_owned(), partitions: vec![partition], ..FetchTopic::default() };
+        let request = FetchRequest { replica_id, topics: vec![topic], ..FetchRequest::default() };
+        let answer = place.ask(11, &request).unwrap();
+        assert_eq!(answer.responses[0].partitions[0].error_code, expected.code(), "{replica_id}");
+    }
 }

@@ -35,7 +35,7 @@ use common::Rng;
 use common::id::BrokerId;
 use common::kafka::messages::{LeaderAndIsrResponse, StopReplicaResponse, UpdateMetadataResponse};
 use common::time::{Millis, Now};
-use common::zk::session::{Output, Session, SessionConfig, SessionEvent};
+use common::zk::session::{Output, Session, SessionConfig, SessionEvent, Trouble};
 use common::zk::{CreateMode, KeeperState, WatcherEvent, ZkError};
 use configs::Configs;
 use controller::Controller;
@@ -330,7 +330,7 @@ impl Cluster {
         self.inner.lock().session.is_connected()
     }
 
-    /// When the connection to ZooKeeper was lost; `None` while there is one, and before the first.
+    /// When ZooKeeper was heard last, if the connection is lost; `None` while there is one, and before the first.
     pub fn lost_at(&self) -> Option<Millis> {
         self.inner.lock().lost_at
     }
@@ -619,7 +619,11 @@ impl Inner {
                 self.core.on_session(session_id, now, effects);
             }
             SessionEvent::Disconnected => {
-                self.lost_at.get_or_insert(now.mono);
+                let silent_ms = match self.session.trouble() {
+                    Some(Trouble::ReadTimeout { silent_ms }) => *silent_ms,
+                    _ => 0,
+                };
+                self.lost_at.get_or_insert(Millis(now.mono.0.saturating_sub(silent_ms)));
                 warn!(trouble = ?self.session.trouble(), "zookeeper connection lost");
             }
             SessionEvent::AuthFailed => effects.push(Effect::Stop(ClusterError::AuthFailed)),
