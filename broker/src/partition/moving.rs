@@ -101,8 +101,8 @@ impl Partition {
             return Step::Idle;
         }
         let Some(future) = &mut state.future else { return Step::Idle };
-        let (log_dir, is_there) = (future.log_dir.clone(), future.log.log_end_offset() >= state.log.log_end_offset());
-        if !is_there {
+        let log_dir = future.log_dir.clone();
+        if future.log.log_end_offset() != state.log.log_end_offset() {
             return match copy(&state.log, &mut future.log, most, now) {
                 Ok(bytes) => Step::Copied(bytes),
                 Err(CopyError::From(error)) => {
@@ -167,6 +167,28 @@ impl Partition {
     }
 }
 
+/// Cuts from a future log what the current one has not: after a loss of power the two need not be alike. Their batches are
+/// the same for as long as they are of the same epochs.
+pub(super) fn align(current: &Log, future: &mut Log) -> Result<(), LogError> {
+    let starts = current.log_start_offset()..current.log_end_offset();
+    if future.log_start_offset() > starts.start {
+        return future.truncate_fully_and_start_at(starts.start);
+    }
+    let to = alike_to(current, future);
+    if to < future.log_end_offset() { future.truncate_to(to).map(drop) } else { Ok(()) }
+}
+
+/// The offset to which two logs are of the same epochs, at most where one of them ends.
+fn alike_to(one: &Log, other: &Log) -> i64 {
+    let end = one.log_end_offset().min(other.log_end_offset());
+    let start = one.log_start_offset().max(other.log_start_offset());
+    let entries = one.epochs().entries().iter().chain(other.epochs().entries());
+    // Between two of these both stay as they are.
+    let changes = entries.map(|entry| entry.start_offset.max(start)).chain([start]).filter(|offset| *offset < end);
+    let differ = |offset: &i64| one.epochs().epoch_for_offset(*offset) != other.epochs().epoch_for_offset(*offset);
+    changes.filter(differ).min().unwrap_or(end)
+}
+
 enum CopyError {
     From(LogError),
     To(LogError),
@@ -175,6 +197,10 @@ enum CopyError {
 
 /// Copies the next batches, at least one; how many bytes.
 fn copy(from: &Log, to: &mut Log, most: u64, now: Now) -> Result<u64, CopyError> {
+    if to.log_end_offset() > from.log_end_offset() {
+        align(from, to).map_err(CopyError::To)?;
+        return Ok(0);
+    }
     let begin = to.log_end_offset().max(from.log_start_offset());
     let most = u32::try_from(most).unwrap_or(u32::MAX).min(STEP_BYTES);
     let read = match from.read(begin, most, from.log_end_offset(), true) {

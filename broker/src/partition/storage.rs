@@ -9,7 +9,7 @@ use common::id::TopicPartition;
 use common::time::{Millis, Now};
 use thiserror::Error;
 
-use super::moving::{COMPLETE_FILE, FutureLog};
+use super::moving::{self, COMPLETE_FILE, FutureLog};
 use super::past::{self, DirPast, Kept};
 use super::{Opened, Shared};
 use crate::cluster::json::DiskPast;
@@ -165,6 +165,10 @@ impl LogDirs {
                 // It may have been complete; now the old log goes on.
                 let _ = disk.remove_file(&future.log.dir().join(COMPLETE_FILE));
                 if held.opened.future.is_none() {
+                    if let Err(error) = moving::align(&held.opened.log, &mut future.log) {
+                        tracing::error!(dir = %future.log.dir().display(), %error, "a move cannot go on");
+                        continue;
+                    }
                     self.take_place_in(&future.log_dir);
                     held.opened.future = Some(future);
                 }

@@ -14,7 +14,7 @@ use super::fetch_session::{FetchKey, SessionRequest, Target, TopicKey};
 use super::follower::{FetchAnswer, FetchFailure, Fetched, SessionFailure, TopicName};
 use super::isr::Verdict;
 use super::*;
-use crate::log::AppendOrigin;
+use crate::log::{AppendOrigin, OpenState};
 use crate::server::disk::StdDisk;
 
 const TOPIC: &str = "t";
@@ -1062,4 +1062,47 @@ fn moves_that_cannot_be_are_refused() {
     let node = world.nodes.get_mut(&1).unwrap();
     assert_eq!(node.replicas.move_to_dir((TOPIC, 0), &at, world.now, &mut node.effects), Ok(()));
     assert_eq!((world.partition(1).future_view(), world.view(1).log_dir), (None, at));
+}
+
+/// After a loss of power the log can be shorter than its copy, and other records can follow.
+#[test]
+fn a_copy_that_has_more_than_the_log_is_cut_before_it_takes_its_place() {
+    for refill in [0, 1, 60] {
+        let mut world = World::new(&[1], 1);
+        for number in 0..50 {
+            world.ack(1, &[&format!("value {number}")]);
+        }
+        world.nodes[&1].replicas.set_move_rate(Some(1000));
+        let to = move_away(&mut world, 1);
+        while world.partition(1).future_view().unwrap().offset_lag > 30 {
+            world.pass(100);
+        }
+        let from = world.view(1).log_dir.join(format!("{TOPIC}-0"));
+        let Node { replicas, dir, .. } = world.nodes.remove(&1).unwrap();
+        drop(replicas);
+        let is_future = |entry: &DirEntry| entry.name.ends_with("-future");
+        let name = StdDisk.read_dir(&to).unwrap().into_iter().find(is_future).unwrap().name;
+        std::fs::rename(to.join(&name), dir.path().join(&name)).unwrap();
+        let start = OpenState { clean_shutdown: false, recovery_point: 0, log_start_offset: 0, compacted_to: 0 };
+        let mut log = Log::open(Arc::new(Unsynced), from, LogConfig::default(), start, world.now).unwrap();
+        log.truncate_to(3).unwrap();
+        drop(log);
+        let replicas = world.open(1, &dir);
+        world.nodes.insert(1, Node { replicas, dir, effects: vec![], others: vec![] });
+        world.leader_epoch += 1;
+        world.announce();
+        for number in 0..refill {
+            world.ack(1, &[&format!("other {number}")]);
+        }
+        let content = world.content(1);
+        let Node { replicas, dir, .. } = world.nodes.remove(&1).unwrap();
+        drop(replicas);
+        std::fs::rename(dir.path().join(&name), to.join(&name)).unwrap();
+        let replicas = world.open(1, &dir);
+        world.nodes.insert(1, Node { replicas, dir, effects: vec![], others: vec![] });
+        world.leader_epoch += 1;
+        world.announce();
+        world.pass(2_000);
+        assert_eq!((world.view(1).log_dir, world.content(1)), (to, content), "refilled with {refill}");
+    }
 }
