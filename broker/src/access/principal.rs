@@ -13,6 +13,9 @@ enum Rule {
     /// The subject as it is.
     Default,
     Replace {
+        /// The pattern as one for a whole subject: whether the rule applies.
+        whole: Regex,
+        /// The pattern as it stands: each place it is found at is replaced.
         pattern: Regex,
         replacement: String,
         case: Case,
@@ -44,8 +47,9 @@ impl PrincipalMapping {
                     Some('U') => Case::Upper,
                     _ => Case::AsIs,
                 };
-                let pattern = Regex::new(pattern).map_err(|error| format!("Invalid rule: {rest}: {error}"))?;
-                rules.push(Rule::Replace { pattern, replacement: replacement.to_owned(), case });
+                let regex = |text: &str| Regex::new(text).map_err(|error| format!("Invalid rule: {rest}: {error}"));
+                let (pattern, whole) = (regex(pattern)?, regex(&format!("^(?:{pattern})$"))?);
+                rules.push(Rule::Replace { whole, pattern, replacement: replacement.to_owned(), case });
                 rest = after;
             } else if rest.starts_with("DEFAULT") {
                 rules.push(Rule::Default);
@@ -59,10 +63,9 @@ impl PrincipalMapping {
     pub fn user(&self, subject: &str) -> Option<String> {
         self.rules.iter().find_map(|rule| match rule {
             Rule::Default => Some(subject.to_owned()),
-            Rule::Replace { pattern, replacement, case } => {
-                let whole = pattern.find_iter(subject).any(|found| found.len() == subject.len());
+            Rule::Replace { whole, pattern, replacement, case } => {
                 let replace = |captures: &Captures<'_>| expand(replacement, captures);
-                let name = whole.then(|| pattern.replace_all(subject, replace).into_owned())?;
+                let name = whole.is_match(subject).then(|| pattern.replace_all(subject, replace).into_owned())?;
                 Some(match case {
                     Case::AsIs => name,
                     Case::Lower => name.to_lowercase(),
@@ -130,6 +133,9 @@ mod tests {
             ("RULE:CN=(\\w+)/$1/", "CN=a,O=b", None),
             ("RULE:^cn=(.*?),ou=(.*?)$/$1@$3/", "cn=a,ou=b", Some("a@$3")),
             ("RULE:^CN=(.*?),O=(.*)$/$1\\/$2/,DEFAULT", "CN=a,O=b", Some("a/b")),
+            // Whether it applies is a question of the whole subject, what is replaced is what is found first.
+            ("RULE:CN=(.*?),OU=.*?/$1/,DEFAULT", "CN=a,OU=b", Some("ab")),
+            ("RULE:CN=a|CN=ab/x/", "CN=ab", Some("xb")),
         ];
         for (rules, subject, user) in cases {
             let mapping = PrincipalMapping::parse(rules).unwrap();
