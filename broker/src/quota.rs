@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The name that stands for all that have no quota of their own.
 const DEFAULT: &str = "<default>";
 
-/// More meters than this are looked through for those that nothing was counted by lately.
-const METERS: usize = 10_000;
+/// More of a kind than this are looked through for those that say nothing any more.
+const MANY: usize = 10_000;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,14 +62,39 @@ pub struct Who<'a> {
 /// Who shares a quota: a user, a client id, or the pair; as the znodes are named.
 type Sharers = (Option<String>, Option<String>);
 
+/// What is counted by names that clients choose: when there are many, those are dropped that say nothing any more. Looks at
+/// all of them once in a sample at most, however many there are.
+#[derive(Debug)]
+struct Crowd<K, V> {
+    all: BTreeMap<K, V>,
+    looked_through: Option<Millis>,
+}
+
+impl<K, V> Default for Crowd<K, V> {
+    fn default() -> Crowd<K, V> {
+        Crowd { all: BTreeMap::new(), looked_through: None }
+    }
+}
+
+impl<K: Ord, V: Default> Crowd<K, V> {
+    fn get(&mut self, key: K, window: Window, now: Millis, is_over: fn(&mut V, Window, Millis) -> bool) -> &mut V {
+        let is_time = self.looked_through.is_none_or(|then| now - then >= window.sample_ms);
+        if self.all.len() >= MANY && is_time {
+            self.looked_through = Some(now);
+            self.all.retain(|_, one| !is_over(one, window, now));
+        }
+        self.all.entry(key).or_default()
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     users: BTreeMap<String, Settings>,
     clients: BTreeMap<String, Settings>,
     ips: BTreeMap<String, Settings>,
-    meters: BTreeMap<(Kind, Sharers), Meter>,
-    buckets: BTreeMap<Sharers, Bucket>,
-    connections: BTreeMap<String, Meter>,
+    meters: Crowd<(Kind, Sharers), Meter>,
+    buckets: Crowd<Sharers, Bucket>,
+    connections: Crowd<String, Meter>,
     muted: BTreeMap<ConnectionId, Millis>,
     /// Who spoke last on a connection, while time is counted.
     speakers: BTreeMap<ConnectionId, (String, String)>,
@@ -179,10 +204,7 @@ impl Quotas {
         let (user, client) = names(who);
         let mut state = self.state.lock();
         let Some((sharers, limit)) = state.limit(kind, &user, &client) else { return 0 };
-        if state.meters.len() >= METERS {
-            state.meters.retain(|_, meter| !meter.is_idle(self.window, now));
-        }
-        let meter = state.meters.entry((kind, sharers)).or_default();
+        let meter = state.meters.get((kind, sharers), self.window, now, Meter::is_idle);
         if value > 0.0 {
             meter.record(value, self.window, now);
         }
@@ -211,7 +233,7 @@ impl Quotas {
         let (user, client) = names(who);
         let mut state = self.state.lock();
         let Some((sharers, limit)) = state.limit(Kind::Mutation, &user, &client) else { return Ok(0) };
-        let bucket = state.buckets.entry(sharers).or_default();
+        let bucket = state.buckets.get(sharers, self.mutation_window, now, Bucket::is_full);
         bucket.refill(limit, self.mutation_window, now);
         let wait_ms = bucket.wait_ms(limit);
         if strict && wait_ms > 0 {
@@ -229,10 +251,7 @@ impl Quotas {
         let mut state = self.state.lock();
         let own = state.ips.get(&sanitize(address)).or_else(|| state.ips.get(DEFAULT));
         let Some(limit) = own.and_then(|settings| number(settings, CONNECTION_RATE)) else { return 0 };
-        if state.connections.len() >= METERS {
-            state.connections.retain(|_, meter| !meter.is_idle(self.window, now));
-        }
-        let meter = state.connections.entry(address.to_owned()).or_default();
+        let meter = state.connections.get(address.to_owned(), self.window, now, Meter::is_idle);
         meter.record(1.0, self.window, now);
         let wait_ms = meter.throttle_ms(limit, self.window, now);
         if wait_ms > 0 {

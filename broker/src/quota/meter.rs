@@ -60,6 +60,8 @@ pub(super) struct Bucket {
     missing: f64,
     at: Millis,
     is_begun: bool,
+    /// What it was last filled by.
+    limit: f64,
 }
 
 impl Bucket {
@@ -69,7 +71,14 @@ impl Bucket {
             (self.is_begun, self.missing) = (true, -full);
         }
         self.missing = (self.missing - (now - self.at) as f64 / 1000.0 * limit).max(-full);
-        self.at = now;
+        (self.at, self.limit) = (now, limit);
+    }
+
+    /// As good as a new one.
+    pub(super) fn is_full(&mut self, window: Window, now: Millis) -> bool {
+        self.refill(self.limit, window, now);
+        let full = self.limit * (window.samples * window.sample_ms) as f64 / 1000.0;
+        self.missing <= -full
     }
 
     pub(super) fn take(&mut self, count: f64) {

@@ -73,6 +73,40 @@ fn partitions_are_made_as_long_as_there_are_tokens() {
 }
 
 #[test]
+fn full_buckets_go_when_there_are_many() {
+    let quotas = quotas(&[("clients", "<default>", "controller_mutation_rate", "1")]);
+    let mutate = |name: &str, partitions, at| {
+        quotas.mutate(Who { principal: "User:a", client_id: name }, partitions, true, Millis(at))
+    };
+    for number in 0..MANY {
+        assert_eq!(mutate(&format!("c{number}"), 1, 0), Ok(0));
+    }
+    assert_eq!(mutate("greedy", 21, 0), Ok(10_000));
+    // All but the greedy one have got their token back.
+    assert_eq!(mutate("late", 1, 1500), Ok(0));
+    assert_eq!(quotas.state.lock().buckets.all.len(), 2);
+    assert_eq!(mutate("greedy", 1, 1500), Err(8500));
+}
+
+#[test]
+fn a_crowd_is_looked_through_once_in_a_sample() {
+    thread_local!(static LOOKS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) });
+    let window = Window { samples: 2, sample_ms: 1000 };
+    let mut crowd: Crowd<usize, ()> = Crowd::default();
+    let mut meet = |key: usize, at: u64| {
+        crowd.get(key, window, Millis(at), |_, _, _| {
+            LOOKS.set(LOOKS.get() + 1);
+            false
+        });
+    };
+    (0..MANY).for_each(|key| meet(key, 0));
+    for (at, looks) in [(0, MANY), (1, MANY), (999, MANY), (1000, 2 * MANY), (1500, 2 * MANY)] {
+        meet(0, at);
+        assert_eq!(LOOKS.get(), looks, "at {at}");
+    }
+}
+
+#[test]
 fn a_connection_is_mute_for_a_while() {
     let quotas = quotas(&[("clients", "<default>", RATE, "1")]);
     let connection = ConnectionId(4);
