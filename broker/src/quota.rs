@@ -10,7 +10,7 @@ use crate::outbox::ConnectionId;
 use common::time::Millis;
 use meter::{Bucket, Meter, Window};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The name that stands for all that have no quota of their own.
@@ -96,6 +96,8 @@ struct State {
     buckets: Crowd<Sharers, Bucket>,
     connections: Crowd<String, Meter>,
     muted: BTreeMap<ConnectionId, Millis>,
+    /// The same by the end of their time: some of these connections may be gone, and nobody asks for them again.
+    muted_until: BTreeSet<(Millis, ConnectionId)>,
     /// Who spoke last on a connection, while time is counted.
     speakers: BTreeMap<ConnectionId, (String, String)>,
 }
@@ -144,6 +146,12 @@ impl State {
         };
         let keys = Kind::ALL.map(Kind::key);
         has(&self.users, &keys) || has(&self.clients, &keys) || has(&self.ips, &[CONNECTION_RATE])
+    }
+
+    fn unmute(&mut self, connection: ConnectionId) {
+        if let Some(until) = self.muted.remove(&connection) {
+            self.muted_until.remove(&(until, connection));
+        }
     }
 
     fn counts_time(&self) -> bool {
@@ -265,8 +273,14 @@ impl Quotas {
     pub fn mute(&self, connection: ConnectionId, ms: u64, now: Millis) {
         let until = Millis(now.0.saturating_add(ms));
         let mut state = self.state.lock();
-        let muted = state.muted.entry(connection).or_insert(until);
-        *muted = (*muted).max(until);
+        while let Some(&(end, over)) = state.muted_until.first().filter(|(end, _)| *end <= now) {
+            state.muted_until.remove(&(end, over));
+            state.muted.remove(&over);
+        }
+        let until = state.muted.get(&connection).map_or(until, |before| until.max(*before));
+        state.unmute(connection);
+        state.muted.insert(connection, until);
+        state.muted_until.insert((until, connection));
     }
 
     /// How many milliseconds longer nothing is handled of this connection.
@@ -277,7 +291,7 @@ impl Quotas {
         let mut state = self.state.lock();
         let until = *state.muted.get(&connection)?;
         if until <= now {
-            state.muted.remove(&connection);
+            state.unmute(connection);
             return None;
         }
         Some(until - now)
@@ -304,7 +318,7 @@ impl Quotas {
     /// The connection has ended.
     pub fn forget(&self, connection: ConnectionId) {
         let mut state = self.state.lock();
-        state.muted.remove(&connection);
+        state.unmute(connection);
         state.speakers.remove(&connection);
     }
 }

@@ -117,3 +117,29 @@ fn a_connection_is_mute_for_a_while() {
     quotas.set("clients", "<default>", &Settings::new());
     assert!(!quotas.is_used());
 }
+
+#[test]
+fn nothing_stays_of_connections_that_are_gone() {
+    let quotas = quotas(&[("clients", "<default>", RATE, "1")]);
+    let muted = || {
+        let state = quotas.state.lock();
+        let all: Vec<u64> = state.muted.keys().map(|connection| connection.0).collect();
+        assert_eq!(state.muted_until.len(), all.len());
+        all
+    };
+    for (connection, ms, at, left) in [
+        (1, 10, 0, vec![1]),
+        (2, 30, 5, vec![1, 2]),
+        (1, 1, 6, vec![1, 2]),
+        (3, 5, 9, vec![1, 2, 3]),
+        (4, 5, 10, vec![2, 3, 4]),
+        (2, 40, 14, vec![2, 4]),
+        (5, 1, 40, vec![2, 5]),
+    ] {
+        quotas.mute(ConnectionId(connection), ms, Millis(at));
+        assert_eq!(muted(), left, "at {at}");
+    }
+    quotas.set("clients", "<default>", &Settings::new());
+    quotas.forget(ConnectionId(2));
+    assert_eq!(muted(), [5]);
+}

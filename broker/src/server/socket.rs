@@ -57,9 +57,8 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut info: Conn
     let result = converse(&shared, stream, &mut client, replies).await;
     let info = client.info;
     shared.connections.lock().remove(&info.id);
-    if shared.broker().quotas.is_used() {
-        shared.broker().quotas.forget(info.id);
-    }
+    // Also without any quotas now: there may have been some.
+    shared.broker().quotas.forget(info.id);
     if let Err(error) = result {
         tracing::debug!(connection = info.id.0, client = info.client_host, %error, "connection closed");
     }
