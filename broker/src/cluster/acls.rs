@@ -3,7 +3,7 @@
 //! who may do what.
 
 use super::store::{Ask, ZkResult, children, delete, get, set};
-use super::{Effect, Io, Waiter};
+use super::{ClusterError, Effect, Io, Waiter};
 use crate::access::acl::{self, AclEntry, Entries, PatternType, ResourcePattern, ResourceType};
 use common::zk::{CreateMode, EventType, Request, Response, WatcherEvent, ZkError};
 use serde::{Deserialize, Serialize};
@@ -65,8 +65,11 @@ struct Open {
     change: AclChange,
     done: Waiter<AclOutcome>,
     tries: u32,
+    /// Of all tries: an earlier one may have been carried out without its answer arriving.
     removed: Entries,
     next: Entries,
+    /// The list may stand there as asked, without any other broker knowing of it.
+    is_write_asked: bool,
 }
 
 /// The lists, as a machine.
@@ -80,6 +83,10 @@ pub(super) struct Acls {
     /// Questions of the first reading that are still open.
     loading: usize,
     is_loaded: bool,
+    /// Everything was read in some session: what is known counts where something cannot be read any more.
+    was_loaded: bool,
+    /// Perhaps written in a session that ended before the note.
+    unheard: BTreeSet<ResourcePattern>,
     next_change: u64,
     changes: BTreeMap<u64, Open>,
 }
@@ -129,6 +136,9 @@ impl Acls {
     pub(super) fn on_session_over(&mut self, io: &mut Io<'_>) {
         self.loading = 0;
         for (_, open) in std::mem::take(&mut self.changes) {
+            if open.is_write_asked {
+                self.unheard.insert(open.change.resource);
+            }
             io.answer(open.done, Err(ZkError::SessionExpired));
         }
     }
@@ -152,16 +162,35 @@ impl Acls {
         self.next_change += 1;
         let request = get(path(&change.resource), false);
         let (removed, next) = (Entries::new(), Entries::new());
-        self.changes.insert(number, Open { change, done, tries: 0, removed, next });
+        self.changes.insert(number, Open { change, done, tries: 0, removed, next, is_write_asked: false });
         io.store.ask(AclAsk::ReadForChange(number), request);
     }
 
-    /// True when this answer completed the first reading.
+    /// True when this answer completed the first reading. Whatever cannot be read when the broker starts stops it: as no list
+    /// it might open what was closed.
     pub(super) fn on_answer(&mut self, ask: AclAsk, result: ZkResult, io: &mut Io<'_>) -> bool {
+        if let Some((path, problem)) = unreadable(&ask, &result) {
+            warn!(path, problem, "access control lists in zookeeper cannot be read");
+            if !self.was_loaded {
+                let doing = format!("reading the access control lists at {path}");
+                let problem = format!(
+                    "{problem}. Let this broker read the node or put it right (kafka-acls writes valid lists; a node that \
+                     is not needed may be deleted), then start the broker again"
+                );
+                io.stop(ClusterError::ZooKeeper { doing, problem });
+                return false;
+            }
+        }
         let is_change = matches!(ask, AclAsk::ReadForChange(_) | AclAsk::Write(_) | AclAsk::Note(_));
         let is_first_reading = !self.is_loaded && !is_change;
         match ask {
             AclAsk::Names(resource_type, pattern_type) => {
+                if !matches!(result, Ok(_) | Err(ZkError::NoNode)) {
+                    // What is known stays.
+                    let is_other =
+                        |one: &ResourcePattern| (one.resource_type, one.pattern_type) != (resource_type, pattern_type);
+                    self.unconfirmed.retain(is_other);
+                }
                 for name in names(result) {
                     let resource = ResourcePattern { resource_type, pattern_type, name };
                     let request = get(path(&resource), false);
@@ -183,13 +212,21 @@ impl Acls {
             self.loading -= 1;
             self.is_loaded = self.loading == 0;
             if self.is_loaded {
-                for resource in std::mem::take(&mut self.unconfirmed) {
-                    self.learn(resource, Entries::new(), io);
-                }
+                self.loaded(io);
             }
             return self.is_loaded;
         }
         false
+    }
+
+    fn loaded(&mut self, io: &mut Io<'_>) {
+        self.was_loaded = true;
+        for resource in std::mem::take(&mut self.unconfirmed) {
+            self.learn(resource, Entries::new(), io);
+        }
+        for resource in std::mem::take(&mut self.unheard) {
+            write_note(Ask::Nobody, &resource, io);
+        }
     }
 
     fn learn(&mut self, resource: ResourcePattern, entries: Entries, io: &mut Io<'_>) {
@@ -205,11 +242,12 @@ impl Acls {
     fn on_read(&mut self, resource: ResourcePattern, result: ZkResult, io: &mut Io<'_>) {
         self.unconfirmed.remove(&resource);
         match result {
-            Ok(Response::GetData { data, .. }) => match acl::decode(&data.unwrap_or_default()) {
-                Ok(entries) => self.learn(resource, entries, io),
-                // What is known stays: an empty list might open what was closed.
-                Err(problem) => warn!(?resource, %problem, "an access control list in zookeeper cannot be read"),
-            },
+            // What is known stays where the list cannot be read: an empty one might open what was closed.
+            Ok(Response::GetData { data, .. }) => {
+                if let Ok(entries) = acl::decode(&data.unwrap_or_default()) {
+                    self.learn(resource, entries, io);
+                }
+            }
             Err(ZkError::NoNode) => self.learn(resource, Entries::new(), io),
             _ => {}
         }
@@ -239,15 +277,12 @@ impl Acls {
     fn on_note(&mut self, pattern_type: PatternType, note: String, result: ZkResult, io: &mut Io<'_>) {
         let Ok(Response::GetData { data, stat }) = result else { return };
         self.note_times.insert(note, stat.ctime);
-        if !self.is_loaded {
-            // Written before the lists were read.
-            return;
-        }
         let data = data.unwrap_or_default();
         match decode_note(pattern_type, &data) {
+            // Also during the first reading: it may have read this list before it was changed.
             Some(resource) => {
                 let request = get(path(&resource), false);
-                io.store.ask(AclAsk::Read(resource), request);
+                self.ask(AclAsk::Read(resource), request, io);
             }
             None => {
                 warn!(note = %String::from_utf8_lossy(&data), "a note of changed access control lists cannot be read")
@@ -269,9 +304,14 @@ impl Acls {
             Err(problem) => return self.fail(number, problem, io),
             Ok(_) => return self.fail(number, ZkError::MarshallingError, io),
         };
-        open.removed = before.iter().filter(|entry| (open.change.remove.0)(entry)).cloned().collect();
-        open.next = before.difference(&open.removed).chain(&open.change.add).cloned().collect();
+        let (gone, kept): (Entries, Entries) = before.iter().cloned().partition(|entry| (open.change.remove.0)(entry));
+        open.removed.extend(gone);
+        open.next = kept.union(&open.change.add).cloned().collect();
         if open.next == before {
+            if open.is_write_asked {
+                // The answer that did not arrive may have been that it is written.
+                return self.stands(number, io);
+            }
             let (resource, next) = (open.change.resource.clone(), open.next.clone());
             if let Some(open) = self.changes.remove(&number) {
                 io.answer(open.done, Ok(open.removed));
@@ -284,19 +324,22 @@ impl Acls {
             Some(version) if open.next.is_empty() => Request::Delete { path, version },
             Some(version) => set(path, acl::encode(&open.next), version),
         };
+        open.is_write_asked = true;
         io.store.ask(AclAsk::Write(number), request);
+    }
+
+    /// The list is as it was asked for: the others shall know.
+    fn stands(&mut self, number: u64, io: &mut Io<'_>) {
+        let Some(open) = self.changes.get(&number) else { return };
+        let (resource, next) = (open.change.resource.clone(), open.next.clone());
+        write_note(AclAsk::Note(number), &resource, io);
+        self.learn(resource, next, io);
     }
 
     fn on_written(&mut self, number: u64, result: ZkResult, io: &mut Io<'_>) {
         let Some(open) = self.changes.get_mut(&number) else { return };
         match result {
-            Ok(_) => {
-                let (resource, next) = (open.change.resource.clone(), open.next.clone());
-                let note = format!("{}/{NOTE_PREFIX}", notes_path(resource.pattern_type));
-                let request = io.store.create(&note, Some(encode_note(&resource)), CreateMode::PersistentSequential);
-                io.store.ask(AclAsk::Note(number), request);
-                self.learn(resource, next, io);
-            }
+            Ok(_) => self.stands(number, io),
             Err(ZkError::BadVersion | ZkError::NoNode | ZkError::NodeExists) if open.tries < TRIES => {
                 open.tries += 1;
                 let request = get(path(&open.change.resource), false);
@@ -320,6 +363,29 @@ impl Acls {
             self.ask(AclAsk::Notes(pattern_type), children(path, true), io);
         }
     }
+}
+
+fn write_note(ask: impl Into<Ask>, resource: &ResourcePattern, io: &mut Io<'_>) {
+    let note = format!("{}/{NOTE_PREFIX}", notes_path(resource.pattern_type));
+    let request = io.store.create(&note, Some(encode_note(resource)), CreateMode::PersistentSequential);
+    io.store.ask(ask, request);
+}
+
+/// What cannot be read, and why. A node that is not there is no list.
+fn unreadable(ask: &AclAsk, result: &ZkResult) -> Option<(String, String)> {
+    let path = match ask {
+        AclAsk::Names(kind, pattern_type) => format!("{}/{}", root(*pattern_type), kind.name()),
+        AclAsk::Notes(pattern_type) => notes_path(*pattern_type).to_owned(),
+        AclAsk::Read(resource) => path(resource),
+        _ => return None,
+    };
+    let problem = match result {
+        Err(ZkError::NoNode) => return None,
+        Err(problem) => problem.to_string(),
+        Ok(Response::GetData { data, .. }) => acl::decode(data.as_deref().unwrap_or_default()).err()?.to_string(),
+        Ok(_) => return None,
+    };
+    Some((path, problem))
 }
 
 fn names(result: ZkResult) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! The whole machine against a small ZooKeeper in memory: several brokers, each with its own session, and what they tell
 //! each other delivered at once.
 
+mod acls;
 mod fake;
 
 use super::configs::Entity;

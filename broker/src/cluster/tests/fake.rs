@@ -23,6 +23,7 @@ pub(super) struct FakeZk {
     /// Answers until one is lost.
     lose_after: Option<u32>,
     refuses_writes: bool,
+    unreadable: BTreeSet<String>,
 }
 
 type Events = Vec<(i64, WatcherEvent)>;
@@ -41,6 +42,11 @@ impl FakeZk {
     /// From now on no multi is permitted, as with access lists of another.
     pub(super) fn refuse_writes(&mut self, refuse: bool) {
         self.refuses_writes = refuse;
+    }
+
+    /// From now on nobody may read this node, nor list what is below it.
+    pub(super) fn refuse_reads(&mut self, path: &str) {
+        self.unreadable.insert(path.to_owned());
     }
 
     pub(super) fn close(&mut self, session: i64) -> Events {
@@ -84,6 +90,9 @@ impl FakeZk {
     pub(super) fn apply(&mut self, session: i64, request: Request, time: i64) -> (Result<Response, ZkError>, Events) {
         let mut events = Vec::new();
         let result = match request {
+            Request::GetData { path, .. } | Request::GetChildren2 { path, .. } if self.unreadable.contains(&path) => {
+                Err(ZkError::NoAuth)
+            }
             Request::Multi(ops) if self.refuses_writes => {
                 let outcome = |index| Err(if index == 1 { ZkError::NoAuth } else { ZkError::Ok });
                 Ok(Response::Multi((0..ops.len()).map(outcome).collect()))
