@@ -314,6 +314,50 @@ fn a_server_whose_tree_differs_from_the_majority_takes_theirs() {
     }
 }
 
+/// Asks a server for another tree; gives the status of its answer.
+fn restore(world: &mut World, server: u64, snapshot: &Bytes) -> u16 {
+    let snapshot = Some(snapshot.clone());
+    let request = AdminRequest::Restore { authorization: Some("ip".into()), remote: [10, 0, 0, 1].into(), snapshot };
+    let now = world.clock();
+    let node = world.servers.get_mut(&server).unwrap().node.as_mut().unwrap();
+    node.admin(&request, now).status
+}
+
+#[test]
+fn sessions_that_a_restored_tree_does_not_have_end_and_their_clients_hear_of_it() {
+    for seed in 0..5 {
+        let mut world = World::new(seed);
+        let kept = world.new_client(2);
+        world.answer(kept, create("/of-kept", b"", CreateMode::Ephemeral)).unwrap();
+        let leader = world.leader().unwrap();
+        world.run(1_000);
+        let snapshot = Bytes::from(world.servers[&leader].node.as_ref().unwrap().tree().snapshot());
+        let ended: Vec<u64> = SERVERS.into_iter().map(|server| world.new_client(server)).collect();
+        for client in &ended {
+            world.answer(*client, create(&format!("/of-{client}"), b"", CreateMode::Ephemeral)).unwrap();
+        }
+        assert_eq!(restore(&mut world, leader, &snapshot), 200);
+        world.run(1_000);
+        assert_eq!(world.digests().len(), 1, "seed {seed}");
+        for server in SERVERS {
+            let tree = world.servers[&server].node.as_ref().unwrap().tree();
+            let sessions: Vec<i64> = tree.sessions().map(|(id, _)| id).collect();
+            assert_eq!(sessions, [world.clients[&kept].session], "seed {seed}");
+        }
+        for (client, is_refused) in ended.into_iter().map(|client| (client, true)).chain([(kept, false)]) {
+            let (session, password) = (world.clients[&client].session, world.clients[&client].password.clone());
+            assert!(!world.clients[&client].is_connected, "seed {seed}");
+            let again = world.connect(1, session, password, 6_000);
+            world.run_until("an answer to the handshake", |world| {
+                world.clients[&again].was_refused || world.clients[&again].session == session
+            });
+            assert_eq!(world.clients[&again].was_refused, is_refused, "seed {seed}");
+        }
+        let new = world.new_client(3);
+        assert_eq!(world.children(new, "/"), ["of-kept", "zookeeper"]);
+    }
+}
+
 #[test]
 fn a_restored_tree_is_every_servers_and_outlives_a_restart() {
     for seed in 0..10 {
@@ -338,13 +382,8 @@ fn a_restored_tree_is_every_servers_and_outlives_a_restart() {
             }
         }
         for server in SERVERS {
-            let snapshot = Some(snapshot.clone());
-            let request =
-                AdminRequest::Restore { authorization: Some("ip".into()), remote: [10, 0, 0, 1].into(), snapshot };
-            let now = world.clock();
-            let node = world.servers.get_mut(&server).unwrap().node.as_mut().unwrap();
-            let reply = node.admin(&request, now);
-            assert_eq!(reply.status, if server == leader { 200 } else { 503 }, "{reply:?}");
+            let status = restore(&mut world, server, &snapshot);
+            assert_eq!(status, if server == leader { 200 } else { 503 });
         }
         world.run(3_000);
         for round in 0..2 {

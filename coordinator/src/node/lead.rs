@@ -98,6 +98,12 @@ impl Lead {
         }
     }
 
+    /// Another tree was put in the place of the last one, with nothing under way: only its sessions live on.
+    pub(super) fn tree_restored(&mut self, tree: &Tree, now: Millis) {
+        self.expiry.clear();
+        self.restart_clocks(tree, now);
+    }
+
     /// Writes the configuration for clients, if it is not what they read.
     pub(super) fn describe_ensemble(&mut self, tree: &Tree, text: String) {
         let is_there = tree.node(CONFIG_PATH).and_then(|node| node.data()) == Some(text.as_bytes());

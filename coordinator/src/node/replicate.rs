@@ -173,7 +173,7 @@ impl Node {
         self.restored = Some(zxid);
         self.clients.close_all();
         if let Some(lead) = &mut self.lead {
-            lead.restart_clocks(&self.tree, now.mono);
+            lead.tree_restored(&self.tree, now.mono);
         }
     }
 

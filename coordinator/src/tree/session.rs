@@ -105,6 +105,12 @@ impl Expiry {
         }
     }
 
+    /// Stops all clocks.
+    pub fn clear(&mut self) {
+        self.sessions.clear();
+        self.buckets.clear();
+    }
+
     /// Sessions whose time is over, in order of their deadlines; their clocks are removed.
     pub fn expired(&mut self, now: Millis) -> Vec<i64> {
         let mut expired = Vec::new();

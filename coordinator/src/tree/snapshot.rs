@@ -345,12 +345,16 @@ impl Tree {
         Tree::load(entries)
     }
 
-    /// Puts another tree in the place of this one, whatever was there. Sessions that live go on, with those of the other tree
-    /// (whose clients are gone, so that they expire); what the ensemble says of itself stays.
-    pub(super) fn restore(&mut self, snapshot: &[u8]) -> Result<Outcome, Refusal> {
+    /// Puts another tree in the place of this one, whatever was there. As in ZooKeeper 3.9, only the sessions of the other
+    /// tree live on: the ephemeral znodes of all others are gone, and their clients are to notice. What the ensemble says
+    /// of itself stays.
+    pub(super) fn restore(&mut self, snapshot: &[u8], zxid: i64) -> Result<Outcome, Refusal> {
         let mut tree = Tree::from_snapshot(snapshot).map_err(|_| Refusal::Malformed)?;
-        for (id, session) in self.sessions() {
-            tree.add_session(id, session.timeout_ms, &session.password);
+        // ZooKeeper writes sessions and znodes while both change: nobody else would ever remove these.
+        let owners = tree.ephemerals.keys().copied();
+        let lost: Vec<i64> = owners.filter(|owner| tree.session(*owner).is_none()).collect();
+        for owner in lost {
+            tree.close_session(owner, zxid, &mut Vec::new());
         }
         if let Some(config) = self.node(CONFIG_PATH) {
             tree.change(CONFIG_PATH, |node, _| {

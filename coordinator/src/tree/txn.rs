@@ -74,7 +74,7 @@ pub enum TxnBody {
     /// A refused request: nothing changes, and the answer comes in its turn.
     #[prost(message, tag = "19")]
     Error(ErrorTxn),
-    /// Another tree takes the place of this one; sessions that live go on.
+    /// Another tree takes the place of this one, and its sessions that of the present ones.
     #[prost(message, tag = "20")]
     Restore(Restore),
 }
@@ -353,7 +353,7 @@ impl Tree {
                 closed_session = Some(txn.session);
                 Ok(Outcome::SessionClosed)
             }
-            Some(TxnBody::Restore(restore)) => self.restore(&restore.snapshot),
+            Some(TxnBody::Restore(restore)) => self.restore(&restore.snapshot, txn.zxid),
             Some(body) => self.apply_step(txn, body, &mut events),
         };
         self.set_zxid(txn.zxid);
