@@ -9,6 +9,8 @@ use bytes::Bytes;
 use common::zk::records::CreateMode;
 use common::zk::{Request, Response, ZkError};
 use coordinator::admin::AdminRequest;
+use coordinator::tree::Tree;
+use coordinator::tree::snapshot::RawNode;
 use world::*;
 
 #[test]
@@ -355,6 +357,49 @@ fn sessions_that_a_restored_tree_does_not_have_end_and_their_clients_hear_of_it(
         }
         let new = world.new_client(3);
         assert_eq!(world.children(new, "/"), ["of-kept", "zookeeper"]);
+    }
+}
+
+#[test]
+fn zxids_go_on_behind_those_of_a_restored_tree() {
+    for seed in 0..5 {
+        let mut old = World::new(seed);
+        let client = old.new_client(1);
+        for number in 0..50 {
+            old.answer(client, create(&format!("/{number}"), b"", CreateMode::Persistent)).unwrap();
+        }
+        old.run(1_000);
+        let tree = old.servers[&1].node.as_ref().unwrap().tree();
+        let last = tree.node("/49").unwrap().stat().czxid;
+        let named = Bytes::from(tree.snapshot());
+        // As a file that was posted: without the zxid of its name.
+        let mut nodes = Vec::new();
+        tree.each_raw(&mut |path, raw, acl, data| {
+            let (acl, data) = (acl.to_vec(), data.map(<[u8]>::to_vec));
+            nodes.push((path.to_owned(), RawNode { acl, data, ..raw.clone() }));
+        });
+        let nameless = Bytes::from(Tree::from_raw(0, nodes, []).unwrap().snapshot());
+        for snapshot in [named, nameless] {
+            let mut world = World::new(seed);
+            world.run(1_000);
+            let leader = world.leader().unwrap();
+            assert_eq!(restore(&mut world, leader, &snapshot), 200);
+            world.run(1_000);
+            assert_eq!(world.digests().len(), 1, "seed {seed}");
+            // Both ensembles began at the same time: server 1 would give out the id of a session that is in the tree.
+            let client = world.new_client(2);
+            let mut newest = last;
+            for round in 0..2 {
+                let path = format!("/new-{round}");
+                world.answer(client, create(&path, b"", CreateMode::Persistent)).unwrap();
+                world.run(1_000);
+                for server in SERVERS {
+                    let tree = world.servers[&server].node.as_ref().unwrap().tree();
+                    assert!(tree.node(&path).unwrap().stat().czxid > newest, "seed {seed}, round {round}");
+                }
+                newest = world.digests().first().unwrap().0;
+            }
+        }
     }
 }
 

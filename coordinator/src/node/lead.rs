@@ -98,8 +98,10 @@ impl Lead {
         }
     }
 
-    /// Another tree was put in the place of the last one, with nothing under way: only its sessions live on.
+    /// Another tree was put in the place of the last one, with nothing under way: only its sessions live on, and
+    /// transactions go on behind its last one.
     pub(super) fn tree_restored(&mut self, tree: &Tree, now: Millis) {
+        self.next_zxid = self.next_zxid.max(tree.zxid() + 1);
         self.expiry.clear();
         self.restart_clocks(tree, now);
     }

@@ -163,12 +163,13 @@ impl Node {
         }
         self.tell_clients(txn, &applied, waiter, now);
         if matches!(txn.body, Some(TxnBody::Restore(_))) && applied.result.is_ok() {
-            self.tree_restored(txn.zxid, now);
+            self.tree_restored(now);
         }
     }
 
     /// Another tree stands where the last one stood: nothing of what clients were told or wait for holds.
-    fn tree_restored(&mut self, zxid: i64, now: Now) {
+    fn tree_restored(&mut self, now: Now) {
+        let zxid = self.tree.zxid();
         tracing::warn!(zxid = format_args!("{zxid:#x}"), znodes = self.tree.nodes_count(), "the tree was restored");
         self.restored = Some(zxid);
         self.clients.close_all();

@@ -20,6 +20,9 @@ const META_KEY: &[u8] = b"m";
 /// First bytes of a snapshot; the last one is the version of its format.
 const MAGIC: &[u8; 8] = b"CSTLSNP\x01";
 
+/// A tree with later transactions is not restored: they have to go on growing behind it.
+const LAST_ZXID: i64 = i64::MAX >> 1;
+
 /// A key and its value, none if the key is to be removed.
 pub type KeyChange = (Vec<u8>, Option<Vec<u8>>);
 
@@ -350,6 +353,14 @@ impl Tree {
     /// of itself stays.
     pub(super) fn restore(&mut self, snapshot: &[u8], zxid: i64) -> Result<Outcome, Refusal> {
         let mut tree = Tree::from_snapshot(snapshot).map_err(|_| Refusal::Malformed)?;
+        // A file that was posted has no name to tell its zxid. What comes next is to be newer than all that is in it:
+        // what is made from a znode's czxid (the epoch of a broker) never goes back.
+        let nodes = Walk { left: vec![("/".to_owned(), &tree.root)] };
+        let zxids = nodes.map(|(_, node)| node.czxid.max(node.mzxid).max(node.pzxid));
+        let newest = zxids.fold(tree.zxid, i64::max);
+        if newest > LAST_ZXID {
+            return Err(Refusal::Malformed);
+        }
         // ZooKeeper writes sessions and znodes while both change: nobody else would ever remove these.
         let owners = tree.ephemerals.keys().copied();
         let lost: Vec<i64> = owners.filter(|owner| tree.session(*owner).is_none()).collect();
@@ -370,7 +381,7 @@ impl Tree {
             changed.extend(keys.sessions().map(|(id, _)| Dirty::Session(id)));
         }
         tree.dirty = changed;
-        tree.zxid = self.zxid;
+        tree.zxid = self.zxid.max(newest);
         tree.keep_history(self.history().limits());
         *self = tree;
         Ok(Outcome::Done)
