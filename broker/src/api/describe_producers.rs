@@ -34,6 +34,7 @@ fn describe(ctx: &Context<'_>, topic: &str, partition_index: i32) -> PartitionRe
         let (error_code, error_message) = (ErrorCode::InvalidTopicException.code(), Some(error.to_string()));
         return PartitionResponse { partition_index, error_code, error_message, ..Default::default() };
     }
+    let is_known = ctx.broker.image.read().partition_count(topic).is_some();
     let producers = match ctx.broker.replicas.get(topic, partition_index) {
         Some(held) => held.producers().ok_or(ErrorCode::NotLeaderOrFollower),
         None if ctx.broker.image.read().partition(topic, partition_index).is_some() => {
@@ -45,7 +46,8 @@ fn describe(ctx: &Context<'_>, topic: &str, partition_index: i32) -> PartitionRe
         Err(error) => PartitionResponse {
             partition_index,
             error_code: error.code(),
-            error_message: Some(error.message().to_owned()),
+            // Kafka 3.9 has no words for a partition of a topic that it knows.
+            error_message: (!is_known).then(|| error.message().to_owned()),
             ..Default::default()
         },
         Ok(producers) => {
