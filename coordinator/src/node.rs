@@ -13,6 +13,7 @@ mod replicate;
 mod status;
 mod transfer;
 
+use crate::admin::AdminReply;
 use crate::config::{Config, Server};
 use crate::connection::{ConnectionSettings, SaslSettings};
 use crate::ensemble::message::{self, MessageError, PeerBody, PeerMessage, Touched};
@@ -270,8 +271,8 @@ pub struct Node {
     /// When the last snapshot was asked for.
     snapshot_at: Option<Millis>,
     restore_at: Option<Millis>,
-    /// The transaction that put another tree in the place of the last one, until it is told.
-    restored: Option<i64>,
+    /// Answers to those who asked for another tree, until they are told.
+    restored: Vec<AdminReply>,
     facts: Facts,
     started_at: Millis,
     ticked_at: Millis,
@@ -337,7 +338,7 @@ impl Node {
             standing: Standing::default(),
             snapshot_at: None,
             restore_at: None,
-            restored: None,
+            restored: Vec::new(),
             facts: Facts::default(),
             started_at: now.mono,
             ticked_at: now.mono,
@@ -532,6 +533,7 @@ impl Node {
         }
         let leads = self.ensemble.is_leader();
         if self.lead.as_ref().is_some_and(|lead| !leads || lead.term != term) {
+            self.end_restores();
             self.lead = None;
         }
         if self.lead.is_none() && leads && self.applied_term == term {

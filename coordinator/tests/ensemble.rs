@@ -404,6 +404,36 @@ fn zxids_go_on_behind_those_of_a_restored_tree() {
 }
 
 #[test]
+fn who_waits_for_a_tree_is_told_of_no_other() {
+    let mut world = World::new(3);
+    world.run(1_000);
+    let old = world.leader().unwrap();
+    let snapshot = Bytes::from(world.servers[&old].node.as_ref().unwrap().tree().snapshot());
+    let told = |world: &mut World, server: u64| -> Vec<u16> {
+        let replies = world.servers.get_mut(&server).unwrap().node.as_mut().unwrap().take_restored();
+        replies.into_iter().map(|reply| reply.status).collect()
+    };
+    world.set_cut(old, true);
+    assert_eq!(restore(&mut world, old, &snapshot), 200);
+    world.run(1_000);
+    let new = world.leader().unwrap();
+    assert_ne!(new, old);
+    assert_eq!(restore(&mut world, new, &snapshot), 200);
+    world.run(1_000);
+    assert_eq!(told(&mut world, new), [200]);
+    world.set_cut(old, false);
+    world.run(2_000);
+    assert_eq!(told(&mut world, old), [503]);
+    // One tree, one answer.
+    let leader = world.leader().unwrap();
+    for _ in 0..2 {
+        assert_eq!(restore(&mut world, leader, &snapshot), 200);
+        world.run(1_000);
+        assert_eq!(told(&mut world, leader), [200]);
+    }
+}
+
+#[test]
 fn a_restored_tree_is_every_servers_and_outlives_a_restart() {
     for seed in 0..10 {
         let mut world = World::new(seed);

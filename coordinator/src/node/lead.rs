@@ -58,6 +58,8 @@ pub(super) struct Lead {
     next_outlived: Millis,
     /// What was proposed last takes the place of the tree.
     has_restored: bool,
+    /// Trees that wait in the queue or are proposed: they are applied in order.
+    pub(super) restores_waiting: usize,
     /// The text last written to the znode of the configuration.
     described: Option<String>,
     outlived_every_ms: u64,
@@ -83,6 +85,7 @@ impl Lead {
             proposals: VecDeque::new(),
             described: None,
             has_restored: false,
+            restores_waiting: 0,
             next_outlived: now.mono + number("znode.container.checkIntervalMs", OUTLIVED_EVERY_MS).max(1),
             outlived_every_ms: number("znode.container.checkIntervalMs", OUTLIVED_EVERY_MS).max(1),
             never_used_ms: i64::try_from(number("znode.container.maxNeverUsedIntervalMs", 0)).unwrap_or(i64::MAX),
@@ -122,6 +125,7 @@ impl Lead {
 
     /// An operator's tree is to take the place of the ensemble's.
     pub(super) fn push_restore(&mut self, snapshot: Bytes) {
+        self.restores_waiting += 1;
         self.push_own(0, WriteBody::Restore(Restore { snapshot }));
     }
 

@@ -4,6 +4,7 @@
 use super::lead::TxnBatch;
 use super::transfer::ToSend;
 use super::{Node, Output};
+use crate::admin;
 use crate::ensemble::membership::Membership;
 use crate::ensemble::message::{LogPosition, PeerBody};
 use crate::ensemble::{Append, Committed, Progress};
@@ -162,16 +163,30 @@ impl Node {
             waiter = None;
         }
         self.tell_clients(txn, &applied, waiter, now);
-        if matches!(txn.body, Some(TxnBody::Restore(_))) && applied.result.is_ok() {
-            self.tree_restored(now);
+        if matches!(txn.body, Some(TxnBody::Restore(_))) {
+            if applied.result.is_ok() {
+                self.tree_restored(now);
+            }
+            self.answer_restore(applied.result.is_ok());
         }
+    }
+
+    /// Trees that this leader was given come back in the order in which they were asked for; one of another term is
+    /// nobody's who waits here.
+    fn answer_restore(&mut self, is_restored: bool) {
+        let own = self.lead.as_mut().filter(|lead| lead.term == self.applied_term && lead.restores_waiting > 0);
+        let Some(lead) = own else { return };
+        lead.restores_waiting -= 1;
+        self.restored.push(match is_restored {
+            true => admin::restored(self.tree.zxid()),
+            false => admin::refused("restore", 500, Some("the ensemble cannot take this tree")),
+        });
     }
 
     /// Another tree stands where the last one stood: nothing of what clients were told or wait for holds.
     fn tree_restored(&mut self, now: Now) {
         let zxid = self.tree.zxid();
         tracing::warn!(zxid = format_args!("{zxid:#x}"), znodes = self.tree.nodes_count(), "the tree was restored");
-        self.restored = Some(zxid);
         self.clients.close_all();
         if let Some(lead) = &mut self.lead {
             lead.tree_restored(&self.tree, now.mono);

@@ -171,9 +171,18 @@ impl Node {
         AdminReply { status: 200, body: admin::AdminBody::Restoring }
     }
 
-    /// The transaction that has restored the tree since the last call.
-    pub fn take_restored(&mut self) -> Option<i64> {
-        self.restored.take()
+    /// What became of the trees that were to be restored: an answer to each request that gave one and was let in, in the
+    /// order of the requests.
+    pub fn take_restored(&mut self) -> Vec<AdminReply> {
+        std::mem::take(&mut self.restored)
+    }
+
+    /// The lead is over: whoever waits for a tree to be restored cannot be told here whether it will be.
+    pub(super) fn end_restores(&mut self) {
+        let waiting = self.lead.as_mut().map_or(0, |lead| std::mem::take(&mut lead.restores_waiting));
+        let error = "this server leads no longer, and it is not known whether the ensemble has taken the tree";
+        let answers = std::iter::repeat_with(|| admin::refused("restore", 503, Some(error)));
+        self.restored.extend(answers.take(waiting));
     }
 
     /// As ZooKeeper: who shows to be somebody, and may do everything with the root, may have the tree or give another.

@@ -179,7 +179,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         disk,
         snapshots: Vec::new(),
         syncs: VecDeque::new(),
-        restores: Vec::new(),
+        restores: VecDeque::new(),
         pace: Pace::default(),
         stores: Vec::new(),
         clients: HashMap::new(),
@@ -307,8 +307,8 @@ struct Loop {
     snapshots: Vec<SnapshotReply>,
     /// Writes that are to be durable and are not yet: number and when they were handed over.
     syncs: VecDeque<(u64, Instant)>,
-    /// Who waits for a tree to be restored.
-    restores: Vec<oneshot::Sender<(AdminReply, Option<Snapshot>)>>,
+    /// Who waits for a tree to be restored, in the order in which the node was asked.
+    restores: VecDeque<oneshot::Sender<(AdminReply, Option<Snapshot>)>>,
     pace: Pace,
     /// What is to be done to the store when everything else is carried out.
     stores: Vec<Output>,
@@ -364,9 +364,10 @@ impl Loop {
             for reply in self.snapshots.drain(..) {
                 self.disk.snapshot(reply);
             }
-            if let Some(zxid) = self.node.take_restored() {
-                for answer in self.restores.drain(..) {
-                    let _ = answer.send((crate::admin::restored(zxid), None));
+            for reply in self.node.take_restored() {
+                if let Some(answer) = self.restores.pop_front() {
+                    // Who asked may be gone.
+                    let _ = answer.send((reply, None));
                 }
             }
             if stopping.is_some_and(|until| !self.node.is_needed() || tokio::time::Instant::now() >= until) {
@@ -418,7 +419,7 @@ impl Loop {
                     (AdminBody::Restoring, _)
                         if matches!(&request, AdminRequest::Restore { snapshot: Some(_), .. }) =>
                     {
-                        self.restores.push(answer);
+                        self.restores.push_back(answer);
                         return Ok(None);
                     }
                     (AdminBody::Snapshot | AdminBody::Restoring | AdminBody::Json(_) | AdminBody::Text(_), _) => None,

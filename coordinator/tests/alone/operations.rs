@@ -240,7 +240,8 @@ fn a_tree_is_restored_for_who_may_do_everything() {
         let reply = alone.node.admin(&request, alone.clock());
         assert_eq!(reply.status, status, "{request:?}: {reply:?}");
         alone.pass(20);
-        alone.node.take_restored()
+        let replies = alone.node.take_restored();
+        replies.into_iter().map(|reply| (reply.status, reply.body)).collect::<Vec<_>>()
     };
     let client = alone.client();
     alone.create(client, "/since", CreateMode::Persistent);
@@ -248,11 +249,14 @@ fn a_tree_is_restored_for_who_may_do_everything() {
     ask(&mut alone, None, Some(snapshot.clone()), 401);
     ask(&mut alone, Some("digest"), Some(snapshot.clone()), 401);
     // Only to hear whether it would be taken; and one that is none is refused by the tree itself.
-    assert_eq!(ask(&mut alone, Some("ip"), None, 200), None);
-    assert_eq!(ask(&mut alone, Some("ip"), Some(b"nonsense".to_vec()), 200), None);
+    assert_eq!(ask(&mut alone, Some("ip"), None, 200), []);
+    let refused = ask(&mut alone, Some("ip"), Some(b"nonsense".to_vec()), 200);
+    assert_eq!(refused.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [500]);
     assert_eq!(alone.node.tree().digest(), digest);
     alone.pass(400);
-    assert_eq!(ask(&mut alone, Some("ip"), Some(snapshot.clone()), 200), Some(alone.node.tree().zxid()));
+    let restored = ask(&mut alone, Some("ip"), Some(snapshot.clone()), 200);
+    let [(200, AdminBody::Json(body))] = &restored[..] else { panic!("{restored:?}") };
+    assert_eq!(body["last_zxid"], alone.node.tree().zxid());
     ask(&mut alone, Some("ip"), Some(snapshot.clone()), 429);
     assert!(alone.lines[&client].is_closed, "nothing holds of what it was told");
     assert!(alone.node.tree().node("/since").is_none());
