@@ -3,6 +3,7 @@
 
 use super::storage::{self, Checkpoint};
 use super::*;
+use crate::log::FlushWork;
 use crate::log::ReadError as LogReadError;
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -21,6 +22,17 @@ pub(super) struct FutureLog {
     pub(super) log: Log,
     /// The log directory that it will be in.
     pub(super) log_dir: PathBuf,
+    /// Bytes that are not known to be durable.
+    pub(super) unflushed: u64,
+}
+
+/// The syncs of a future log, to be run without holding the partition.
+struct FutureFlush {
+    work: FlushWork,
+    /// The directory of the future log.
+    dir: PathBuf,
+    end: i64,
+    bytes: u64,
 }
 
 /// A future log, for DescribeLogDirs.
@@ -56,6 +68,10 @@ enum Step {
     Copied(u64),
     /// The future log is the current one now; what the old one is called, and the directory it was in.
     Moved { from: PathBuf, deleted: PathBuf },
+    /// The copy has everything, and must become durable.
+    Flush(FutureFlush),
+    /// It cannot be moved; where to, and what the future log is called now.
+    GivenUp { to: PathBuf, deleted: Option<PathBuf> },
 }
 
 impl Partition {
@@ -70,30 +86,41 @@ impl Partition {
         })
     }
 
-    /// Begins to move, unless it is there already or on its way; a move to elsewhere is given up.
-    fn begin_move(&self, log_dir: &Path, now: Now, rng: &mut common::Rng) -> Result<Vec<(PathBuf, PathBuf)>, LogError> {
+    /// Begins to move, unless it is there already or on its way; true if it does. A move to elsewhere is given up, which
+    /// adds to `given_up` where to and what its log is called now.
+    fn begin_move(
+        &self,
+        log_dir: &Path,
+        (now, rng): (Now, &mut common::Rng),
+        given_up: &mut Vec<(PathBuf, PathBuf)>,
+    ) -> Result<bool, LogError> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         if state.future.as_ref().is_some_and(|future| future.log_dir == log_dir) {
-            return Ok(Vec::new());
+            return Ok(false);
         }
-        let mut given_up = Vec::new();
-        if let Some(mut future) = state.future.take() {
-            given_up.push((future.log_dir.clone(), future.log.delete(rng)?));
+        if let Some(future) = &mut state.future {
+            let deleted = future.log.delete(rng)?;
+            given_up.push((future.log_dir.clone(), deleted));
+            state.future = None;
         }
         if state.log_dir == log_dir {
-            return Ok(given_up);
+            return Ok(false);
         }
         let name = storage::future_dir_name(&self.topic, self.index, rng);
         let start =
             crate::log::OpenState { clean_shutdown: false, recovery_point: 0, log_start_offset: 0, compacted_to: 0 };
         let config = state.log.config().clone();
-        let log = Log::open(self.shared.disk.clone(), log_dir.join(name), config, start, now)?;
-        state.future = Some(FutureLog { log, log_dir: log_dir.to_owned() });
-        Ok(given_up)
+        let mut log = Log::open(self.shared.disk.clone(), log_dir.join(name), config, start, now)?;
+        // Made durable together with the first records.
+        if let Some(id) = state.topic_id {
+            log.set_topic_id(id)?;
+        }
+        state.future = Some(FutureLog { log, log_dir: log_dir.to_owned(), unflushed: 0 });
+        Ok(true)
     }
 
-    /// Copies a little. With all there is the future log takes the current one's place.
+    /// Copies a little. With all there and durable the future log takes the current one's place.
     fn step_move(&self, most: u64, (now, rng): (Now, &mut common::Rng), woken: &mut Woken) -> Step {
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -101,69 +128,134 @@ impl Partition {
             return Step::Idle;
         }
         let Some(future) = &mut state.future else { return Step::Idle };
-        let log_dir = future.log_dir.clone();
-        if future.log.log_end_offset() != state.log.log_end_offset() {
-            return match copy(&state.log, &mut future.log, most, now) {
-                Ok(bytes) => Step::Copied(bytes),
-                Err(CopyError::From(error)) => {
+        let done = if future.log.log_end_offset() != state.log.log_end_offset() {
+            copy(&state.log, &mut future.log, most, now).map(|bytes| {
+                future.unflushed += bytes;
+                Step::Copied(bytes)
+            })
+        } else if future.unflushed > u64::from(STEP_BYTES) {
+            future.start_flush().map_err(MoveFailure::To)
+        } else {
+            let (from, to) = (state.log_dir.clone(), future.log_dir.clone());
+            self.take_place(state, rng).map(|(deleted, failure)| {
+                tracing::info!(topic = &*self.topic, partition = self.index, from = %from.display(), to = %to.display(), "moved to another log directory");
+                if let Some(error) = failure {
+                    // The next start gives it its name.
                     self.note_failure(state, &error, woken);
-                    Step::Idle
                 }
-                Err(CopyError::To(error)) => {
-                    tracing::error!(topic = &*self.topic, partition = self.index, %error, "log directory failed");
-                    woken.failed_dirs.insert(log_dir);
-                    Step::Idle
-                }
-                Err(CopyError::Refused(problem)) => {
-                    tracing::error!(topic = &*self.topic, partition = self.index, problem, "cannot be moved; given up");
-                    state.future = None;
-                    Step::Idle
-                }
-            };
-        }
-        let from = state.log_dir.clone();
-        match self.take_place(state, rng) {
-            Ok(deleted) => {
-                tracing::info!(topic = &*self.topic, partition = self.index, from = %from.display(), to = %log_dir.display(), "moved to another log directory");
                 Step::Moved { from, deleted }
+            })
+        };
+        done.unwrap_or_else(|failure| self.end_move(state, failure, rng, woken))
+    }
+
+    /// The copy cannot be made. Of the two directories the one that failed is marked: if it is the one to move to, the log
+    /// serves on where it is.
+    fn end_move(&self, state: &mut State, failure: MoveFailure, rng: &mut common::Rng, woken: &mut Woken) -> Step {
+        match failure {
+            MoveFailure::From(error) => self.note_failure(state, &error, woken),
+            MoveFailure::To(error) => {
+                if let Some(future) = state.future.take() {
+                    tracing::error!(topic = &*self.topic, partition = self.index, dir = %future.log_dir.display(), %error, "log directory failed");
+                    woken.failed_dirs.insert(future.log_dir);
+                }
+            }
+            MoveFailure::Refused(problem) => {
+                tracing::error!(topic = &*self.topic, partition = self.index, problem, "cannot be moved; given up");
+                let Some(mut future) = state.future.take() else { return Step::Idle };
+                let deleted = future.log.delete(rng).inspect_err(|error| {
+                    tracing::error!(topic = &*self.topic, partition = self.index, %error, "log directory failed");
+                    woken.failed_dirs.insert(future.log_dir.clone());
+                });
+                return Step::GivenUp { to: future.log_dir, deleted: deleted.ok() };
+            }
+        }
+        Step::Idle
+    }
+
+    /// Makes a future log durable while the partition serves.
+    fn flush_future(&self, flush: &FutureFlush, woken: &mut Woken) {
+        let done = flush.work.run();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        // Another move, or none any more: the files have gone elsewhere.
+        let is_same = |future: &&mut FutureLog| future.log.dir() == flush.dir;
+        let Some(future) = state.future.as_mut().filter(is_same) else { return };
+        match done {
+            Ok(()) => {
+                future.log.finish_flush(&flush.work);
+                if future.log.recovery_point() >= flush.end.min(future.log.log_end_offset()) {
+                    future.unflushed = future.unflushed.saturating_sub(flush.bytes);
+                }
             }
             Err(error) => {
-                // One of the two failed; what stands in the other decides at the next start.
-                self.note_failure(state, &error, woken);
-                Step::Idle
+                tracing::error!(topic = &*self.topic, partition = self.index, %error, "log directory failed");
+                woken.failed_dirs.insert(future.log_dir.clone());
+                state.future = None;
             }
         }
     }
 
-    /// The mark is there before the old log goes, so that a start in between finds which of the two is whole.
-    fn take_place(&self, state: &mut State, rng: &mut common::Rng) -> Result<PathBuf, LogError> {
+    /// The mark is there before the old log goes, so that a start in between finds which of the two is whole. Gives what the
+    /// old log is called now; with an error if it is gone and the new one has not got its name.
+    fn take_place(&self, state: &mut State, rng: &mut common::Rng) -> Result<(PathBuf, Option<LogError>), MoveFailure> {
         let Some(mut future) = state.future.take() else { unreachable!("only called with one") };
-        let disk = self.shared.disk.as_ref();
-        if let Some(id) = state.topic_id
-            && future.log.topic_id()?.is_none()
-        {
-            future.log.set_topic_id(id)?;
+        let mark = future.log.dir().join(COMPLETE_FILE);
+        if let Err(error) = self.complete(state, &mut future.log) {
+            // Or a later start could take it for whole when it no longer is.
+            let _ = self.shared.disk.remove_file(&mark);
+            state.future = Some(future);
+            return Err(MoveFailure::To(error));
         }
-        future.log.set_log_start_offset(state.log.log_start_offset())?;
-        future.log.on_high_watermark(state.high_watermark);
-        // What a leader that wrote nothing assigned has no record.
-        for entry in state.log.epochs().entries() {
-            if entry.start_offset >= future.log.log_end_offset() {
-                future.log.assign_epoch_start_offset(entry.epoch, entry.start_offset);
+        let deleted = match state.log.delete(rng) {
+            Ok(deleted) => deleted,
+            Err(error) => {
+                state.future = Some(future);
+                return Err(MoveFailure::From(error));
             }
-        }
-        future.log.flush()?;
-        let mark = future.log.dir().join(COMPLETE_FILE);
-        disk.write_atomic(&mark, b"").map_err(LogError::io("write", &mark))?;
-        let deleted = state.log.delete(rng)?;
+        };
         let name = storage::dir_name(&self.topic, self.index).expect("it has a log of this name");
-        future.log.rename_dir(future.log_dir.join(name))?;
-        let mark = future.log.dir().join(COMPLETE_FILE);
-        disk.remove_file(&mark).map_err(LogError::io("remove", &mark))?;
+        let named = future.log.rename_dir(future.log_dir.join(name)).and_then(|()| {
+            let mark = future.log.dir().join(COMPLETE_FILE);
+            self.shared.disk.remove_file(&mark).map_err(LogError::io("remove", &mark))
+        });
         state.log = future.log;
         state.log_dir = future.log_dir;
         state.log_number += 1;
-        Ok(deleted)
+        Ok((deleted, named.err()))
+    }
+
+    /// Gives a future log what the current one has beside records, makes it durable and marks it.
+    fn complete(&self, state: &State, future: &mut Log) -> Result<(), LogError> {
+        if let Some(id) = state.topic_id
+            && future.topic_id()?.is_none()
+        {
+            future.set_topic_id(id)?;
+        }
+        future.set_log_start_offset(state.log.log_start_offset())?;
+        future.on_high_watermark(state.high_watermark);
+        // What a leader that wrote nothing assigned has no record.
+        for entry in state.log.epochs().entries() {
+            if entry.start_offset >= future.log_end_offset() {
+                future.assign_epoch_start_offset(entry.epoch, entry.start_offset);
+            }
+        }
+        future.flush()?;
+        let mark = future.dir().join(COMPLETE_FILE);
+        self.shared.disk.write_atomic(&mark, b"").map_err(LogError::io("write", &mark))
+    }
+}
+
+impl FutureLog {
+    fn start_flush(&mut self) -> Result<Step, LogError> {
+        let (dir, end, bytes) = (self.log.dir().to_owned(), self.log.log_end_offset(), self.unflushed);
+        Ok(match self.log.start_flush(false)? {
+            Some(work) => Step::Flush(FutureFlush { work, dir, end, bytes }),
+            None => {
+                self.unflushed = 0;
+                Step::Copied(0)
+            }
+        })
     }
 }
 
@@ -189,37 +281,46 @@ fn alike_to(one: &Log, other: &Log) -> i64 {
     changes.filter(differ).min().unwrap_or(end)
 }
 
-enum CopyError {
+/// Why a move does not go on.
+enum MoveFailure {
+    /// The log directory that it is in failed.
     From(LogError),
+    /// The one that it moves to failed.
     To(LogError),
+    /// Neither.
     Refused(String),
 }
 
 /// Copies the next batches, at least one; how many bytes.
-fn copy(from: &Log, to: &mut Log, most: u64, now: Now) -> Result<u64, CopyError> {
+fn copy(from: &Log, to: &mut Log, most: u64, now: Now) -> Result<u64, MoveFailure> {
     if to.log_end_offset() > from.log_end_offset() {
-        align(from, to).map_err(CopyError::To)?;
+        align(from, to).map_err(MoveFailure::To)?;
+        return Ok(0);
+    }
+    if from.log_start_offset() == from.log_end_offset() {
+        // All records were deleted: there is nothing but where the next one goes.
+        to.truncate_fully_and_start_at(from.log_end_offset()).map_err(MoveFailure::To)?;
         return Ok(0);
     }
     let begin = to.log_end_offset().max(from.log_start_offset());
     let most = u32::try_from(most).unwrap_or(u32::MAX).min(STEP_BYTES);
     let read = match from.read(begin, most, from.log_end_offset(), true) {
         Ok(read) => read,
-        Err(LogReadError::Log(error)) => return Err(CopyError::From(error)),
-        Err(error) => return Err(CopyError::Refused(error.to_string())),
+        Err(LogReadError::Log(error)) => return Err(MoveFailure::From(error)),
+        Err(error) => return Err(MoveFailure::Refused(error.to_string())),
     };
-    let Some(slice) = read.records else { return Err(CopyError::Refused("nothing to read before the end".into())) };
-    let bytes = slice.read().map_err(LogError::io("read", from.dir())).map_err(CopyError::From)?;
+    let Some(slice) = read.records else { return Err(MoveFailure::Refused("nothing to read before the end".into())) };
+    let bytes = slice.read().map_err(LogError::io("read", from.dir())).map_err(MoveFailure::From)?;
     let mut appended = to.append_as_follower(&bytes, now);
     if let Err(AppendError::UnexpectedOffset { first_offset, .. }) = appended {
         // Our log begins later by now, or inside a batch.
-        to.truncate_fully_and_start_at(first_offset).map_err(CopyError::To)?;
+        to.truncate_fully_and_start_at(first_offset).map_err(MoveFailure::To)?;
         appended = to.append_as_follower(&bytes, now);
     }
     match appended {
         Ok(_) => Ok(bytes.len() as u64),
-        Err(AppendError::Log(error)) => Err(CopyError::To(error)),
-        Err(error) => Err(CopyError::Refused(error.to_string())),
+        Err(AppendError::Log(error)) => Err(MoveFailure::To(error)),
+        Err(error) => Err(MoveFailure::Refused(error.to_string())),
     }
 }
 
@@ -248,18 +349,20 @@ impl Replicas {
             return Err(MoveError::Storage);
         }
         let mut rng = self.control.lock().rng.fork();
-        let given_up = held.begin_move(dir, now, &mut rng).map_err(|error| {
-            tracing::error!(topic, partition, %error, "cannot begin to move to another log directory");
-            MoveError::Storage
-        })?;
+        let mut given_up = Vec::new();
+        let has_begun = held.begin_move(dir, (now, &mut rng), &mut given_up);
         let at = now.mono + self.shared.settings.delete_delay_ms;
         let mut dirs = self.dirs.lock();
         for (from, deleted) in given_up {
             dirs.release(&from, Some((at, deleted)));
         }
-        if let Some(future) = held.future_view() {
-            dirs.take_place_in(&future.log_dir);
-            tracing::info!(topic, partition, to = %future.log_dir.display(), "moving to another log directory");
+        let has_begun = has_begun.map_err(|error| {
+            tracing::error!(topic, partition, %error, "cannot begin to move to another log directory");
+            MoveError::Storage
+        })?;
+        if has_begun {
+            dirs.take_place_in(dir);
+            tracing::info!(topic, partition, to = %dir.display(), "moving to another log directory");
             self.chores.lock().wake(Chore::Moves, now.mono);
             effects.push(Effect::WakeAt(now.mono));
         }
@@ -287,6 +390,13 @@ impl Replicas {
                 match partition.step_move(most - copied, (now, &mut rng), woken) {
                     Step::Idle => break,
                     Step::Copied(bytes) => copied += bytes,
+                    Step::Flush(flush) => partition.flush_future(&flush, woken),
+                    Step::GivenUp { to, deleted } => {
+                        let at = now.mono + self.shared.settings.delete_delay_ms;
+                        self.dirs.lock().release(&to, deleted.map(|dir| (at, dir)));
+                        effects.push(Effect::WakeAt(at));
+                        break;
+                    }
                     Step::Moved { from, deleted } => {
                         let at = now.mono + self.shared.settings.delete_delay_ms;
                         self.dirs.lock().release(&from, Some((at, deleted)));

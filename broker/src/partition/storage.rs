@@ -182,7 +182,7 @@ impl LogDirs {
             };
             future.log.rename_dir(future.log_dir.join(name))?;
             disk.remove_file(&future.log.dir().join(COMPLETE_FILE)).map_err(LogError::io("remove", &mark))?;
-            let FutureLog { log, log_dir } = future;
+            let FutureLog { log, log_dir, .. } = future;
             self.take_place_in(&log_dir);
             let topic_id = log.topic_id()?;
             let high_watermark = log.log_start_offset();
@@ -230,7 +230,8 @@ impl LogDirs {
             if let Some(partition) = parse_future_dir_name(&entry.name) {
                 let start = OpenState { clean_shutdown: checkpointed.clean_shutdown.is_some(), ..NOTHING_KNOWN };
                 let log = Log::open(disk.clone(), dir, config(&partition.topic), start, now)?;
-                self.futures.push((partition, FutureLog { log, log_dir: path.to_owned() }));
+                let unflushed = log.size_bytes();
+                self.futures.push((partition, FutureLog { log, log_dir: path.to_owned(), unflushed }));
                 continue;
             }
             let Some(partition) = parse_dir_name(&entry.name) else {

@@ -1,6 +1,7 @@
 //! A few brokers in one thread, with a controller and a network of their own.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where it finds something wrong")]
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
@@ -20,6 +21,17 @@ use crate::server::disk::StdDisk;
 const TOPIC: &str = "t";
 const ID: Uuid = Uuid::from_u128(77);
 
+thread_local! {
+    /// Whether the disk fails at an operation (`open`, `rename`) on a path.
+    static BROKEN: Cell<fn(&str, &Path) -> bool> = const { Cell::new(|_, _| false) };
+    /// How often a file of more than a megabyte was synced while this one's lock was held, and while it was not.
+    static SYNCED: RefCell<Option<(Arc<Partition>, [u32; 2])>> = const { RefCell::new(None) };
+}
+
+fn check_broken(operation: &str, path: &Path) -> io::Result<()> {
+    if BROKEN.get()(operation, path) { Err(io::Error::other("broken")) } else { Ok(()) }
+}
+
 /// The real disk without its slowest part: no test here loses power.
 struct Unsynced;
 
@@ -28,6 +40,7 @@ struct UnsyncedFile(Arc<dyn DiskFile>);
 
 impl Disk for Unsynced {
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        check_broken("open", path)?;
         Ok(Arc::new(UnsyncedFile(StdDisk.open(path, create)?)))
     }
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
@@ -37,6 +50,7 @@ impl Disk for Unsynced {
         StdDisk.read_dir(path)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        check_broken("rename", from)?;
         StdDisk.rename(from, to)
     }
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -64,6 +78,12 @@ impl DiskFile for UnsyncedFile {
         self.0.set_len(len)
     }
     fn sync(&self) -> io::Result<()> {
+        let is_big = self.0.len()? > 1 << 20;
+        SYNCED.with_borrow_mut(|synced| {
+            if let Some((partition, counts)) = synced.as_mut().filter(|_| is_big) {
+                counts[usize::from(partition.state.try_lock().is_some())] += 1;
+            }
+        });
         Ok(())
     }
     fn as_file(&self) -> Option<&std::fs::File> {
@@ -1105,4 +1125,107 @@ fn a_copy_that_has_more_than_the_log_is_cut_before_it_takes_its_place() {
         world.pass(2_000);
         assert_eq!((world.view(1).log_dir, world.content(1)), (to, content), "refilled with {refill}");
     }
+}
+
+#[test]
+fn a_move_whose_target_fails_leaves_the_source_alone() {
+    let is_mark: fn(&str, &Path) -> bool = |op, path| op == "open" && path.to_string_lossy().contains(".complete");
+    let is_name: fn(&str, &Path) -> bool = |op, path| op == "rename" && path.to_string_lossy().ends_with("-future");
+    for (name, broken, is_late) in [("before the old log goes", is_mark, false), ("after it went", is_name, true)] {
+        let mut world = World::new(&[1], 1);
+        world.ack(1, &["one", "two"]);
+        let from = world.view(1).log_dir;
+        let to = move_away(&mut world, 1);
+        BROKEN.set(broken);
+        world.pass(1_000);
+        BROKEN.set(|_, _| false);
+        let failed = world.nodes[&1].replicas.log_dirs().into_iter().filter(|(_, is_failed)| *is_failed);
+        assert_eq!(failed.map(|(dir, _)| dir).collect::<Vec<_>>(), std::slice::from_ref(&to), "{name}");
+        assert_eq!((world.view(1).is_offline, world.partition(1).future_view()), (is_late, None), "{name}");
+        let mut expected = vec!["one", "two"];
+        if !is_late {
+            world.ack(1, &["three"]);
+            expected.push("three");
+            assert_eq!(world.view(1).log_dir, from);
+        }
+        world.restart(1, false);
+        world.pass(1_000);
+        assert_eq!((world.view(1).log_dir, values(&world.content(1))), (to, expected), "{name}");
+    }
+}
+
+#[test]
+fn a_log_whose_records_are_all_deleted_moves() {
+    let mut world = World::new(&[1], 1);
+    world.ack(1, &["one", "two"]);
+    let node = world.nodes.get_mut(&1).unwrap();
+    let parts = [(TOPIC.into(), 0, -1)];
+    node.replicas.delete_records(&parts, 5000, || Box::new(drop), (world.now, &mut node.effects)).unwrap();
+    let to = move_away(&mut world, 1);
+    world.pass(1_000);
+    let view = world.view(1);
+    assert_eq!((view.log_dir, view.start_offset, view.end_offset), (to.clone(), 2, 2));
+    world.ack(1, &["three"]);
+    world.restart(1, false);
+    world.pass(1_000);
+    assert_eq!((world.view(1).log_dir, world.content(1)), (to, vec![(2, "three".to_owned())]));
+}
+
+/// The directories that new partitions are given, one after the other.
+fn places(world: &mut World, count: usize) -> Vec<PathBuf> {
+    let topics = (0..count).map(|number| format!("new-{number}"));
+    let mut given = Vec::new();
+    for topic in topics {
+        let new = NewState { topic: (*topic).into(), topic_id: Uuid::nil(), is_new: true, ..world.state() };
+        world.tell(1, &new);
+        given.push(world.nodes[&1].replicas.get(&topic, 0).unwrap().view().log_dir);
+    }
+    given
+}
+
+#[test]
+fn a_move_that_is_asked_for_again_takes_one_place() {
+    let mut world = World::new(&[1], 1);
+    world.ack(1, &["one"]);
+    let from = world.view(1).log_dir;
+    let to = [0; 3].map(|_| move_away(&mut world, 1))[0].clone();
+    world.pass(1_000);
+    assert_eq!(world.view(1).log_dir, to);
+    let given = places(&mut world, 3);
+    assert_eq!(given.iter().filter(|dir| **dir == from).count(), 2, "{given:?}");
+}
+
+#[test]
+fn nothing_is_left_of_a_move_that_is_given_up() {
+    let mut world = World::new(&[1], 1);
+    world.ack(1, &["one"]);
+    let from = world.view(1).log_dir;
+    let to = move_away(&mut world, 1);
+    // What cannot be read cannot be copied.
+    let file = from.join(format!("{TOPIC}-0/00000000000000000000.log"));
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    world.pass(1_000);
+    assert_eq!((world.partition(1).future_view(), world.view(1).log_dir), (None, from));
+    world.pass(100_000);
+    let names = StdDisk.read_dir(&to).unwrap().into_iter().filter(|entry| entry.is_dir);
+    assert_eq!(names.map(|entry| entry.name).collect::<Vec<_>>(), [""; 0]);
+    let given = places(&mut world, 3);
+    assert_eq!(given.iter().filter(|dir| **dir == to).count(), 2, "{given:?}");
+}
+
+#[test]
+fn a_copy_is_made_durable_while_the_partition_serves() {
+    let mut world = World::new(&[1], 1);
+    let big = "x".repeat(300_000);
+    for _ in 0..10 {
+        world.ack(1, &[&big]);
+    }
+    SYNCED.set(Some((world.partition(1), [0, 0])));
+    let to = move_away(&mut world, 1);
+    world.pass(1_000);
+    let (_, [held, free]) = SYNCED.take().unwrap();
+    assert!(held == 0 && free > 0, "{held} {free}");
+    assert_eq!((world.view(1).log_dir, world.view(1).end_offset), (to, 10));
 }

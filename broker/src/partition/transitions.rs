@@ -441,10 +441,16 @@ impl Replicas {
             let (topic, partition) = (stop.topic.clone(), stop.partition);
             effects.push(Effect::Resigned { topic, partition, leader_epoch });
         }
+        let moving_to = partition.future_view().map(|future| future.log_dir);
         let (log_dir, deleted) = partition.delete(rng, woken);
         tracing::debug!(topic = &*stop.topic, partition = stop.partition, "deleted");
         let at = now.mono + self.shared.settings.delete_delay_ms;
-        self.dirs.lock().release(&log_dir, deleted.as_ref().ok().map(|path| (at, path.clone())));
+        let mut dirs = self.dirs.lock();
+        dirs.release(&log_dir, deleted.as_ref().ok().map(|path| (at, path.clone())));
+        if let Some(log_dir) = moving_to {
+            dirs.release(&log_dir, None);
+        }
+        drop(dirs);
         effects.push(Effect::WakeAt(at));
         deleted.map(drop)
     }
