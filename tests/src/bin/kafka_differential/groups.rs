@@ -327,7 +327,9 @@ fn offsets(pair: &mut Pair) {
     }
     pair.each("all at once", |_, version| commit(&format!("all{version}"), -1, "", &[places[0], places[5], places[7]]));
     pair.each("nothing", |_, _| commit("nothing", -1, "", &[]));
-    let asked: [Option<&[(&str, &[i32])]>; 6] = [
+    /// Topics and partitions of theirs; `None` for all.
+    type Asked<'a> = Option<&'a [(&'a str, &'a [i32])]>;
+    let asked: [Asked<'_>; 6] = [
         Some(&[("t", &[0, 1, 2, 9])]),
         Some(&[("nobody", &[0])]),
         Some(&[("t", &[0]), ("nobody", &[0]), ("a b", &[0]), ("", &[0])]),

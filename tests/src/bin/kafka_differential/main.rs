@@ -7,6 +7,8 @@
 //!
 //! `kafka_differential REAL OURS [FIRST-SEED [SEEDS [STEPS]]]`; without seeds only the written cases run.
 #![expect(clippy::print_stdout, clippy::unwrap_used, clippy::panic, reason = "a tool whose findings are its output")]
+#![expect(clippy::disallowed_methods, reason = "real brokers take real time")]
+#![expect(clippy::too_many_lines, reason = "cases are written one below the other")]
 
 mod admin;
 mod data;
@@ -190,10 +192,15 @@ pub(crate) struct Pair {
     covered: BTreeMap<(i16, &'static str), BTreeSet<i16>>,
 }
 
+/// What the two answered.
+type Both<T> = (Got<T>, Got<T>);
+/// Cases that belong together.
+type Group = fn(&mut Pair);
+
 impl Pair {
     /// Versions of an API that both serve.
     pub(crate) fn versions<R: Request>(&self) -> RangeInclusive<i16> {
-        let none = 1..=0;
+        let none = RangeInclusive::new(1, 0);
         let of = |side: &Side| side.served.get(&R::KEY).cloned().unwrap_or(none.clone());
         let (a, b) = (of(&self.theirs), of(&self.ours));
         // What a broker names but does not read (Produce 0) is not compared.
@@ -220,7 +227,7 @@ impl Pair {
         what: &str,
         version: i16,
         make: impl Fn(&Facts) -> R,
-    ) -> Option<(Got<R::Response>, Got<R::Response>)>
+    ) -> Option<Both<R::Response>>
     where
         R::Response: Debug,
     {
@@ -310,7 +317,7 @@ fn main() -> ExitCode {
     let (theirs, ours) = (Side::new("theirs", &arguments[0]), Side::new("ours", &arguments[1]));
     let mut pair = Pair { theirs, ours, asked: 0, differ: 0, found: BTreeMap::new(), covered: BTreeMap::new() };
     let only = std::env::var("ONLY").unwrap_or_default();
-    let groups: [(&str, fn(&mut Pair)); 4] =
+    let groups: [(&str, Group); 4] =
         [("admin", admin::run), ("data", data::run), ("groups", groups::run), ("transactions", transactions::run)];
     for (name, run) in groups {
         if only.is_empty() || only == name {
