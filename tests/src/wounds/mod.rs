@@ -94,6 +94,7 @@ fn three_coordinators() -> Plan {
 /// One coordinator, three brokers, one partition of three replicas, two producers, the second with an id, one consumer.
 fn one_partition() -> Plan {
     Plan {
+        members: 0,
         coordinators: 1,
         zk_clients: 0,
         topics: Topics { topics: vec![("a".to_owned(), 1)], replication_factor: 3 },
