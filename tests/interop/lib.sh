@@ -2,19 +2,27 @@
 set -euo pipefail
 PATH=$root/bin:$PATH
 
-# free_ports N: the first of N consecutive free ports.
+# free_ports N [OFFSET...]: the first of N consecutive free ports, those at the offsets behind them free, too, and none of
+# them given to this run before. (An Apache ZooKeeper of ours has more ports 700 and 1700 behind.)
 free_ports() {
-  "$python" - "$1" <<'PY'
-import random, socket, sys
-count = int(sys.argv[1])
-while True:
-    first = random.randrange(20000, 30000)
-    try:
-        sockets = [socket.create_server(("127.0.0.1", first + n)) for n in range(count)]
-    except OSError:
-        continue
-    print(first)
-    break
+  "$python" - "$work/ports" "$@" <<'PY'
+import fcntl, random, socket, sys
+count, offsets = int(sys.argv[2]), [0, *map(int, sys.argv[3:])]
+with open(sys.argv[1], "a+") as given:
+    fcntl.flock(given, fcntl.LOCK_EX)
+    given.seek(0)
+    taken = set(map(int, given.read().split()))
+    while True:
+        first = random.randrange(20000, 30000)
+        ports = [first + offset + n for offset in offsets for n in range(count)]
+        try:
+            sockets = [socket.create_server(("127.0.0.1", port)) for port in ports]
+        except OSError:
+            continue
+        if taken.isdisjoint(ports):
+            break
+    print(*ports, file=given)
+print(first)
 PY
 }
 

@@ -22,7 +22,9 @@ workload() {
   whole
   "$python" "$here/clients/steady_load.py" "$brokers" m "$work/$pair.stop" "${in_flight:-5}" >"$work/$pair.report" 2>&1 & loads+=($!)
   "$python" "$here/clients/steady_transactions.py" "$brokers" t "$work/$pair.stop" >"$work/$pair.transactions" 2>&1 & loads+=($!)
-  until_true 60 grep -q writing "$work/$pair.report"; whole
+  # The topic of transactions can be made as long as all three brokers are there.
+  for load in report transactions; do until_true 60 grep -q writing "$work/$pair.$load"; done
+  whole
   say "the load runs"
   kafka-topics --bootstrap-server "$brokers" --create --topic passing --partitions 3 --replication-factor 3 >/dev/null
   # Another broker may hear of the topic a moment later.

@@ -65,6 +65,7 @@ def read_committed():
 
 
 producer, number, longest, last = new_producer(), 0, 0.0, None
+print("writing", flush=True)
 while not os.path.exists(stop):
     outcomes[number], goes_on = run(producer, number)
     now = time.monotonic()
