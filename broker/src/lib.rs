@@ -11,6 +11,7 @@ mod deadline;
 mod effects;
 mod entities;
 mod features;
+mod gathered;
 pub mod group;
 mod in_order;
 mod internal_topic;

@@ -87,6 +87,7 @@ fn take_roles(broker: &Arc<Broker>, request: &LeaderAndIsrRequest, now: Now) -> 
     match outcomes {
         Ok(outcomes) => {
             broker.isolation.told();
+            broker.cluster.told_roles();
             response(&states, &outcomes)
         }
         Err(error) => {

@@ -1,9 +1,11 @@
 //! OffsetFetch (9), versions 0 to 10: several groups from version 8 on (KIP-709), `require_stable` (KIP-447), topics by
-//! id in version 10. Without topics all offsets of the group. Answers at once; UNSTABLE_OFFSET_COMMIT asks to come again.
+//! id in version 10. Without topics all offsets of the group. UNSTABLE_OFFSET_COMMIT asks to come again. Answers at once,
+//! unless another broker may look after the group by now: then when the replicas have shown that none does.
 //! Version 0, which Kafka reads from ZooKeeper, is answered like the others, as it is committed.
 
-use super::{Context, Endpoint, Reply};
+use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{Operation, ResourceType};
+use crate::gathered::Gathered;
 use crate::group::{FetchResult, GroupError, Place};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
@@ -22,33 +24,70 @@ impl Endpoint for OffsetFetch {
     const VERSIONS: RangeInclusive<i16> = 0..=10;
 
     fn handle(ctx: &Context<'_>, request: OffsetFetchRequest) -> Reply<OffsetFetchResponse> {
-        if ctx.version >= 8 {
-            let groups = request.groups.into_iter().map(|group| fetch(ctx, group, request.require_stable)).collect();
-            return Reply::Now(OffsetFetchResponse { groups, ..OffsetFetchResponse::default() });
-        }
-        let topics = request.topics.map(|topics| {
+        let (require_stable, version) = (request.require_stable, ctx.version);
+        let mut asked = None;
+        let wanted = if version >= 8 {
+            request.groups
+        } else {
             let topic = |topic: common::kafka::messages::OffsetFetchRequestTopic| OffsetFetchRequestTopics {
                 name: topic.name,
                 partition_indexes: topic.partition_indexes,
                 ..OffsetFetchRequestTopics::default()
             };
-            topics.into_iter().map(topic).collect::<Vec<_>>()
-        });
-        let group =
-            OffsetFetchRequestGroup { group_id: request.group_id, topics, ..OffsetFetchRequestGroup::default() };
-        let asked = if ctx.version < 2 { group.topics.clone() } else { None };
-        let group = fetch(ctx, group, request.require_stable);
-        Reply::Now(OffsetFetchResponse {
-            error_code: group.error_code,
-            topics: match asked {
-                // Before version 2 an error has no place but with each partition.
-                Some(topics) if group.error_code != 0 => {
-                    topics.into_iter().map(|t| failed(t, group.error_code)).collect()
-                }
-                _ => group.topics.into_iter().map(single).collect(),
-            },
-            ..OffsetFetchResponse::default()
-        })
+            let topics: Option<Vec<_>> = request.topics.map(|topics| topics.into_iter().map(topic).collect());
+            if version < 2 {
+                asked = topics.clone();
+            }
+            vec![OffsetFetchRequestGroup { group_id: request.group_id, topics, ..OffsetFetchRequestGroup::default() }]
+        };
+        let groups: Vec<OffsetFetchResponseGroup> =
+            wanted.into_iter().map(|group| fetch(ctx, group, require_stable)).collect();
+        let told: Vec<(usize, String)> = groups
+            .iter()
+            .enumerate()
+            .filter(|(_, group)| group.error_code == 0)
+            .map(|(index, group)| (index, group.group_id.clone()))
+            .collect();
+        if told.is_empty() || !ctx.broker.cluster.may_be_succeeded(ctx.now.mono) {
+            return Reply::Now(response(version, groups, asked));
+        }
+        let ticket: Ticket<OffsetFetchRequest> = ctx.ticket();
+        let gathered =
+            Gathered::new(groups, told.len(), move |groups| ticket.answer(&response(version, groups, asked)));
+        for (index, group_id) in told {
+            let (gathered, id) = (gathered.clone(), group_id.clone());
+            let waiter = move |confirmed: Result<(), GroupError>| {
+                gathered.put(|groups| {
+                    if let Err(error) = confirmed {
+                        groups[index] =
+                            OffsetFetchResponseGroup { group_id, error_code: code(error), ..Default::default() };
+                    }
+                });
+            };
+            ctx.broker.with_groups(ctx.now, |groups, io| groups.confirm(&id, Box::new(waiter), io));
+        }
+        Reply::Parked
+    }
+}
+
+/// In the shape of the version; `asked` of one that tells errors with the partitions only.
+fn response(
+    version: i16,
+    mut groups: Vec<OffsetFetchResponseGroup>,
+    asked: Option<Vec<OffsetFetchRequestTopics>>,
+) -> OffsetFetchResponse {
+    if version >= 8 {
+        return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() };
+    }
+    let group = groups.pop().unwrap_or_default();
+    OffsetFetchResponse {
+        error_code: group.error_code,
+        topics: match asked {
+            // Before version 2 an error has no place but with each partition.
+            Some(topics) if group.error_code != 0 => topics.into_iter().map(|t| failed(t, group.error_code)).collect(),
+            _ => group.topics.into_iter().map(single).collect(),
+        },
+        ..OffsetFetchResponse::default()
     }
 }
 

@@ -34,6 +34,7 @@ use acls::Acls;
 use common::Rng;
 use common::id::BrokerId;
 use common::kafka::messages::{LeaderAndIsrResponse, StopReplicaResponse, UpdateMetadataResponse};
+use common::mutants;
 use common::time::{Millis, Now};
 use common::zk::session::{Output, Session, SessionConfig, SessionEvent, Trouble};
 use common::zk::{CreateMode, KeeperState, WatcherEvent, ZkError};
@@ -232,6 +233,10 @@ struct Inner {
     is_closing: bool,
     /// Since when there is no connection; `None` before the first.
     lost_at: Option<Millis>,
+    /// When a server of the session that is now lost was heard last.
+    heard_at: Option<Millis>,
+    /// A session has ended, and no controller has told this broker since what it leads.
+    is_untold: bool,
     /// Number of the next command to the socket.
     next_command: u64,
     told: Arc<Told>,
@@ -277,6 +282,8 @@ impl Cluster {
                 is_burying,
                 is_closing: false,
                 lost_at: None,
+                heard_at: None,
+                is_untold: false,
                 next_command: 0,
                 told,
             }),
@@ -333,6 +340,25 @@ impl Cluster {
     /// When ZooKeeper was heard last, if the connection is lost; `None` while there is one, and before the first.
     pub fn lost_at(&self) -> Option<Millis> {
         self.inner.lock().lost_at
+    }
+
+    /// Could others lead by now what this broker leads, without its knowing? Not while it is heard of in ZooKeeper: half of
+    /// the session's timeout leaves a server that was cut off from the others, and still answers pings, the other half to
+    /// notice (ZooKeeper's may take longer: `syncLimit`).
+    pub fn may_be_succeeded(&self, now: Millis) -> bool {
+        let inner = self.inner.lock();
+        let heard_at = if inner.session.is_connected() { Some(inner.session.last_heard()) } else { inner.heard_at };
+        let is_heard = |heard: Millis| now.0.saturating_sub(heard.0) < inner.session.timeout_ms() / 2;
+        (inner.is_untold || !heard_at.is_some_and(is_heard)) && !mutants::is_on("succeeded-coordinator-tells")
+    }
+
+    /// A controller told this broker what it leads.
+    pub fn told_roles(&self) {
+        let mut inner = self.inner.lock();
+        // What was said to an earlier registration may be long in coming.
+        if inner.core.registry.broker_epoch().is_some() {
+            inner.is_untold = false;
+        }
     }
 
     /// Epoch of the registration; `None` while not registered.
@@ -603,7 +629,7 @@ impl Inner {
             return self.bury(event, now, effects);
         }
         if matches!(event, SessionEvent::Connected { .. }) {
-            self.lost_at = None;
+            (self.lost_at, self.heard_at) = (None, None);
         }
         match event {
             SessionEvent::Connected { session_id, reconnected: true, .. } => {
@@ -623,11 +649,13 @@ impl Inner {
                     Some(Trouble::ReadTimeout { silent_ms }) => *silent_ms,
                     _ => 0,
                 };
+                self.heard_at.get_or_insert(self.session.last_heard());
                 self.lost_at.get_or_insert(Millis(now.mono.0.saturating_sub(silent_ms)));
                 warn!(trouble = ?self.session.trouble(), "zookeeper connection lost");
             }
             SessionEvent::AuthFailed => effects.push(Effect::Stop(ClusterError::AuthFailed)),
             SessionEvent::Expired | SessionEvent::Closed => {
+                self.is_untold = true;
                 self.core.on_session_over(now, effects);
                 if self.is_closing {
                     effects.push(Effect::Closed);

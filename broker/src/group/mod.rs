@@ -565,6 +565,22 @@ impl Groups {
         })
     }
 
+    /// Has `waiter` hear when this broker surely still looked after the group: what [`Groups::fetch_offsets`] told before
+    /// was true then, whoever led since.
+    pub fn confirm(&self, group_id: &str, waiter: Waiter<Result<(), GroupError>>, io: &mut Io<'_>) {
+        let mut shard = match self.shard_of(group_id, io) {
+            Ok(shard) => shard,
+            Err(error) => return io.answer(waiter, Err(error)),
+        };
+        let refused = |error| match error {
+            StoreError::NotLeader => GroupError::NotCoordinator,
+            _ => GroupError::NotAvailable,
+        };
+        let then: Waiter<Result<(), StoreError>> = Box::new(move |result| waiter(result.map_err(refused)));
+        shard.confirm(group_id, then, &self.settings, io);
+        io.wake(shard.next_deadline());
+    }
+
     /// OffsetDelete: one result for each partition, or why none was looked at.
     pub fn delete_offsets(
         &self,

@@ -7,9 +7,10 @@ use super::entry::{Group, Kind};
 use super::load::Loaded;
 use super::offsets::Place;
 use super::records::{GroupRecord, OffsetKey, OffsetValue};
-use super::turn::{GroupSettings, Pending, StoreError, Then, Turn, Waiter};
+use super::turn::{GroupSettings, Pending, StoreError, Then, Turn, Waiter, batch_of};
 use super::{CommitInput, CommitResult, GroupError, Io};
 use common::Rng;
+use common::kafka::batch::BatchSpec;
 use common::kafka::control::{self, TxnMarker};
 use common::time::{Millis, Now};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -227,6 +228,31 @@ impl Shard {
                 records: Vec::new(),
                 producer_id: Some(marker.producer_id),
                 ends_with_commit: Some(marker.is_commit),
+                then: Then::Answer(waiter),
+                deadline: io.now.mono + settings.commit_timeout_ms,
+            }),
+            Err(error) => io.answer(waiter, Err(error)),
+        }
+    }
+
+    /// Has `waiter` hear when this broker surely still led the partition: when the replicas have taken a record from it that
+    /// says nothing. Changes no group.
+    pub(super) fn confirm(
+        &mut self,
+        group_id: &str,
+        waiter: Waiter<Result<(), StoreError>>,
+        settings: &GroupSettings,
+        io: &mut Io<'_>,
+    ) {
+        // An offset of no partition, removed.
+        let key = OffsetKey { group: group_id.to_owned(), topic: String::new(), partition: -1 };
+        let batch = batch_of(&[GroupRecord::Offset(key, None)], &BatchSpec::default(), io.now);
+        match batch.and_then(|batch| io.journal.append(self.partition, batch, io.now)) {
+            Ok(offset) => self.pending.push_back(Pending {
+                offset,
+                records: Vec::new(),
+                producer_id: None,
+                ends_with_commit: None,
                 then: Then::Answer(waiter),
                 deadline: io.now.mono + settings.commit_timeout_ms,
             }),

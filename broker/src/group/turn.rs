@@ -7,6 +7,7 @@ use super::topics::Topics;
 use crate::config::BrokerConfig;
 pub use crate::journal::{Answer, Journal, StoreError, Waiter};
 use crate::log::Verification;
+use bytes::Bytes;
 use common::Rng;
 use common::kafka::batch::{self, BatchSpec, Record};
 use common::kafka::compression::Compression;
@@ -177,19 +178,13 @@ impl Turn<'_> {
         records: Vec<GroupRecord>,
         producer: Option<(i64, i16, Verification)>,
     ) -> Result<Pending, StoreError> {
-        let timestamp = self.now.wall.0;
-        let mut encoded = Vec::with_capacity(records.len());
-        for (offset, record) in (0..).zip(&records) {
-            let (key, value) = record.encode().map_err(|_| StoreError::TooLarge)?;
-            encoded.push(Record { offset, timestamp, key: Some(key), value, headers: Vec::new() });
-        }
         let mut spec = BatchSpec { compression: self.settings.compression, ..BatchSpec::default() };
         let mut verification = Verification::Off;
         if let Some((producer_id, producer_epoch, needed)) = producer {
             verification = needed;
             spec = BatchSpec { producer_id, producer_epoch, base_sequence: 0, is_transactional: true, ..spec };
         }
-        let batch = batch::build(&spec, &encoded).map_err(|_| StoreError::TooLarge)?;
+        let batch = batch_of(&records, &spec, self.now)?;
         let offset = self.journal.append_in_transaction(self.partition, batch, verification, self.now)?;
         let producer_id = producer.map(|(id, ..)| id);
         let deadline = self.now.mono + self.settings.commit_timeout_ms;
@@ -200,4 +195,14 @@ impl Turn<'_> {
     pub(super) fn wait(&mut self, stored: Pending, then: Then) {
         self.pending.push_back(Pending { then, ..stored });
     }
+}
+
+/// The records as one batch.
+pub(super) fn batch_of(records: &[GroupRecord], spec: &BatchSpec, now: Now) -> Result<Bytes, StoreError> {
+    let mut encoded = Vec::with_capacity(records.len());
+    for (offset, record) in (0..).zip(records) {
+        let (key, value) = record.encode().map_err(|_| StoreError::TooLarge)?;
+        encoded.push(Record { offset, timestamp: now.wall.0, key: Some(key), value, headers: Vec::new() });
+    }
+    batch::build(spec, &encoded).map_err(|_| StoreError::TooLarge)
 }

@@ -424,6 +424,16 @@ impl Session {
         self.state == State::Connected
     }
 
+    /// When a server said something last.
+    pub fn last_heard(&self) -> Millis {
+        self.last_heard
+    }
+
+    /// What the server granted, or what will be asked for, in milliseconds.
+    pub fn timeout_ms(&self) -> u64 {
+        self.timeout_ms
+    }
+
     /// Is the connection to a server that is cut off from its ensemble? Such accept no changes.
     pub fn is_read_only(&self) -> bool {
         self.is_connected() && self.server_is_read_only

@@ -102,6 +102,11 @@ fn one_partition() -> Plan {
     }
 }
 
+/// The same with a group of three members.
+fn one_partition_and_a_group() -> Plan {
+    Plan { members: 3, ..one_partition() }
+}
+
 /// The same with a client of the coordinator.
 fn one_partition_and_a_client() -> Plan {
     Plan { zk_clients: 1, ..one_partition() }

@@ -3,7 +3,7 @@
 
 use super::{
     Case, Script, broker, controller, cut_off, heal, host, in_sync, moment, new_partition_leader, numbers,
-    one_partition, one_partition_and_a_client, partition, wait, znode,
+    one_partition, one_partition_and_a_client, one_partition_and_a_group, partition, wait, znode,
 };
 use crate::sim::disk::SimDisk;
 use crate::sim::scenario::Run;
@@ -83,6 +83,13 @@ pub const CASES: &[Case] = &[
         script: Script::Cluster(one_partition_and_a_client, controllers_do_not_hear),
         off: &["controller-not-fenced"],
         seeds: 80,
+    },
+    Case {
+        name: "a group's coordinator that was succeeded unawares tells no old offsets",
+        known: "Kafka answers OffsetFetch from memory until the controller reaches it: a consumer starts where another has been",
+        script: Script::Cluster(one_partition_and_a_group, coordinators_of_groups_do_not_hear),
+        off: &["succeeded-coordinator-tells"],
+        seeds: 60,
     },
     Case {
         name: "the last replica standing has on disk what was acknowledged before it was alone",
@@ -273,6 +280,27 @@ fn leaders_die_one_after_the_other(run: &mut Run, rng: &mut Rng) -> Result<(), S
 
 /// The leader is cut off from the others but not from the clients, so that its log goes its own way until it hears of
 /// its successor; then it is the successor's turn.
+/// Brokers lose ZooKeeper and the controller, but hear another broker: their groups go on with them and with their successors.
+fn coordinators_of_groups_do_not_hear(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
+    let coordinator = host(&run.world, "c1");
+    for _ in 0..3 {
+        in_sync(run, 3)?;
+        let leads = controller(&run.world);
+        let id = [1, 2, 3][rng.usize(0..3)];
+        let others = [1, 2, 3].into_iter().filter(|other| *other != id);
+        let heard = others.clone().find(|other| Some(*other) != leads);
+        let away: Vec<Host> =
+            others.filter(|other| Some(*other) != heard).map(|other| broker(&run.world, other)).collect();
+        let one = broker(&run.world, id);
+        cut_off(&mut run.world, one, away.into_iter().chain([coordinator]));
+        run.run_until("its session ends", 20 * SECOND, |world| znode(world, &format!("/brokers/ids/{id}")).is_none())?;
+        wait(run, rng.u64(6_000..20_000))?;
+        heal(&mut run.world);
+        moment(run, rng, 2 * SECOND)?;
+    }
+    Ok(())
+}
+
 fn leaders_are_cut_off_by_turns(run: &mut Run, rng: &mut Rng) -> Result<(), String> {
     for _ in 0..4 {
         in_sync(run, 3)?;

@@ -1,7 +1,7 @@
 //! Who should lead a partition and who is in sync, given who is alive. Pure: looks at the mirror and says what should
 //! stand in the state znode; writes nothing.
 
-use super::eligible::{Trust, effective_min, is_less_than_it_was, trust};
+use super::eligible::{Trust, effective_min, is_less_than_it_was, trust, trust_in_sync};
 use super::mirror::{Mirror, PartitionMirror};
 use crate::cluster::image::NO_LEADER;
 use crate::cluster::json::PartitionState;
@@ -51,9 +51,8 @@ impl Case<'_> {
     }
 
     /// The in-sync replica can be elected, and has all that it had when it became one.
-    fn is_whole(&self, state: &PartitionState, broker: i32) -> bool {
-        let then = state.eligibility.as_ref().and_then(|noted| noted.isr.get(&broker).copied());
-        self.is_online(broker) && trust(self.mirror, broker, then) == Some(Trust::Whole)
+    fn is_whole(&self, broker: i32) -> bool {
+        self.is_online(broker) && trust_in_sync(self.mirror, self.partition, broker) == Some(Trust::Whole)
     }
 
     /// Replicas that a cancelled reassignment dropped may still be in the ISR, or lead.
@@ -64,23 +63,26 @@ impl Case<'_> {
     /// What should stand there, if nobody asks for anything special.
     pub(crate) fn judge(&self) -> Verdict {
         let Some(state) = &self.partition.state else { return self.first_state() };
-        let online = |&broker: &i32| self.is_online(broker);
         let leader_stays = self.is_replica(state.leader)
             && self.mirror.can_stay(state.leader, self.topic, self.number)
-            && !is_less_than_it_was(self.mirror, state)
+            && !is_less_than_it_was(self.mirror, self.partition)
             && self.partition.ended_epoch != Some(state.leader_epoch);
         if leader_stays && self.mirror.shutting_down.contains(&state.leader) {
             return self.leave_shutting_down_leader(state);
         }
         if leader_stays {
             // A leader that is itself not in the ISR cannot be; keep what stands there.
-            let isr: Vec<i32> =
-                state.isr.iter().copied().filter(|broker| *broker == state.leader || online(broker)).collect();
+            let isr = self.still_in_sync(state, state.leader);
             let is_right =
                 isr.len() == state.isr.len() && self.is_minimum_right(state) && !self.partition.is_taken_back;
             return if is_right { Verdict::Keep } else { self.write(state, state.leader, isr) };
         }
         self.elect(state)
+    }
+
+    /// The ISR under a leader that has all that was acknowledged: those that are alive and have it, too.
+    fn still_in_sync(&self, state: &PartitionState, leader: i32) -> Vec<i32> {
+        state.isr.iter().copied().filter(|broker| *broker == leader || self.is_whole(*broker)).collect()
     }
 
     /// The leader holds to the setting as it was when the state was written. Who lowers it wants it to go on.
@@ -97,10 +99,8 @@ impl Case<'_> {
         let replicas = &self.partition.assignment.replicas;
         let noted = state.eligibility.as_ref();
         let in_sync = |least: Trust| {
-            let is_trusted = |broker: i32| {
-                let then = noted.and_then(|noted| noted.isr.get(&broker).copied());
-                trust(self.mirror, broker, then).is_some_and(|found| found >= least)
-            };
+            let is_trusted =
+                |broker: i32| trust_in_sync(self.mirror, self.partition, broker).is_some_and(|found| found >= least);
             let can_lead = |broker: &i32| {
                 let is_in_sync = state.isr.contains(broker) || mutants::is_on("elected-out-of-sync");
                 is_in_sync && self.is_online(*broker) && is_trusted(*broker)
@@ -109,12 +109,8 @@ impl Case<'_> {
             let other = replicas.iter().find(|broker| **broker != state.leader && can_lead(broker));
             other.or_else(|| replicas.iter().find(|broker| can_lead(broker))).copied()
         };
-        let write = |leader: i32| {
-            let isr = state.isr.iter().copied().filter(|broker| self.is_online(*broker)).collect();
-            self.write(state, leader, isr)
-        };
         if let Some(leader) = in_sync(Trust::Whole) {
-            return write(leader);
+            return self.write(state, leader, self.still_in_sync(state, leader));
         }
         let eligible = noted.into_iter().flat_map(|noted| &noted.eligible);
         let of_eligible = |(&broker, &then): (&i32, &i64)| (broker, trust(self.mirror, broker, Some(then)));
@@ -137,8 +133,12 @@ impl Case<'_> {
             (false, true) => Trust::Crashed,
             (false, false) => Trust::Lost,
         };
-        match in_sync(least) {
-            Some(leader) => write(leader),
+        let best = [Trust::Crashed, Trust::Lost].into_iter().filter(|trust| *trust >= least).find_map(in_sync);
+        match best {
+            Some(leader) => {
+                let isr = state.isr.iter().copied().filter(|broker| self.is_online(*broker)).collect();
+                self.write(state, leader, isr)
+            }
             None => self.no_in_sync_replica(state),
         }
     }
@@ -159,10 +159,9 @@ impl Case<'_> {
 
     /// Moves the lead from a broker that is leaving, if another in-sync replica stays.
     fn leave_shutting_down_leader(&self, state: &PartitionState) -> Verdict {
-        let stays = |broker: &&i32| self.is_online(**broker) && state.isr.contains(broker);
+        let stays = |broker: &&i32| self.is_whole(**broker) && state.isr.contains(broker);
         let Some(&leader) = self.partition.assignment.replicas.iter().find(stays) else { return Verdict::Keep };
-        let isr = state.isr.iter().copied().filter(|&broker| self.is_online(broker)).collect();
-        self.write(state, leader, isr)
+        self.write(state, leader, self.still_in_sync(state, leader))
     }
 
     fn no_in_sync_replica(&self, state: &PartitionState) -> Verdict {
@@ -203,7 +202,7 @@ impl Case<'_> {
         let Some(state) = &self.partition.state else { return Verdict::Keep };
         match wish {
             Wish::Preferred => match self.partition.assignment.replicas.first() {
-                Some(&first) if first != state.leader && self.is_whole(state, first) && state.isr.contains(&first) => {
+                Some(&first) if first != state.leader && self.is_whole(first) && state.isr.contains(&first) => {
                     self.write(state, first, state.isr.clone())
                 }
                 _ => Verdict::Keep,
@@ -237,7 +236,7 @@ impl Case<'_> {
         let leader = if target.contains(&state.leader) && self.is_online(state.leader) {
             state.leader
         } else {
-            match target.iter().copied().find(|&replica| self.is_whole(state, replica)) {
+            match target.iter().copied().find(|&replica| self.is_whole(replica)) {
                 Some(leader) => leader,
                 None => return Verdict::Keep,
             }
@@ -388,6 +387,34 @@ mod tests {
         check(&[1, 2, 3], &[], ended(&[1, 2, 3], 5), Some((2, &[1, 2, 3])));
         check(&[1, 2, 3], &[], ended(&[1], 5), Some((1, &[1])));
         check(&[1, 2, 3], &[], ended(&[1, 2, 3], 4), None);
+    }
+
+    /// Id, epoch and clean since (the disks were kept); the state was written at 30, with all three in sync and 1 leading.
+    #[test]
+    fn who_crashed_while_nobody_looked_is_not_in_sync() {
+        type Expected<'a> = Option<(i32, &'a [i32])>;
+        let check = |live: &[(i32, i64, i64)], expected: Expected<'_>| {
+            let mut mirror = mirror(&live.iter().map(|live| live.0).collect::<Vec<_>>(), &[]);
+            for &(id, epoch, clean) in live {
+                let known = mirror.brokers.get_mut(&id).unwrap();
+                known.epoch = epoch;
+                // 0: one of Apache Kafka's.
+                let past = DiskPast { clean_since: Some(clean), kept_since: Some(10) };
+                known.registration.past = Some(past).filter(|_| clean > 0);
+            }
+            let partition = PartitionMirror { written_at: Some(30), ..partition(&[1, 2, 3], 1, &[1, 2, 3]) };
+            let verdict = case(&mirror, &partition, Some(false)).judge();
+            assert_eq!(outcome(verdict), expected.map(|(leader, isr)| (leader, isr.to_vec())), "{live:?}");
+        };
+        check(&[(1, 10, 10), (2, 20, 20), (3, 30, 30)], None);
+        check(&[(1, 40, 10), (2, 20, 20), (3, 30, 30)], None);
+        check(&[(1, 40, 40), (2, 20, 20), (3, 30, 30)], Some((2, &[2, 3])));
+        check(&[(1, 40, 40), (2, 50, 50), (3, 30, 30)], Some((3, &[3])));
+        check(&[(1, 10, 10), (2, 50, 50), (3, 30, 30)], Some((1, &[1, 3])));
+        check(&[(1, 40, 0), (2, 20, 20), (3, 30, 30)], None);
+        // The machines of all went down: the leader's next life comes last.
+        check(&[(1, 40, 40), (2, 50, 50), (3, 60, 60)], Some((2, &[1, 2, 3])));
+        check(&[(1, 40, 40)], Some((1, &[1])));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use super::mirror::{Mirror, PartitionMirror};
 use crate::cluster::image::NO_LEADER;
-use crate::cluster::json::{Eligibility, PartitionState};
+use crate::cluster::json::{DiskPast, Eligibility, PartitionState};
 use common::mutants;
 
 /// What can be said of the log of a replica that is registered, against what it was in an earlier life.
@@ -27,20 +27,40 @@ pub(super) fn trust(mirror: &Mirror, broker: i32, then: Option<i64>) -> Option<T
         return Some(Trust::Whole);
     }
     let Some(past) = live.registration.past else { return Some(Trust::Crashed) };
-    let is_since = |since: Option<i64>| since.unwrap_or(live.epoch) <= then;
-    Some(if is_since(past.clean_since) || mutants::is_on("unclean-stays-eligible") {
+    Some(kept(past, live.epoch, then))
+}
+
+/// What is left, since the zxid `then`, to a broker whose present epoch is `epoch`.
+fn kept(past: DiskPast, epoch: i64, then: i64) -> Trust {
+    let is_since = |since: Option<i64>| since.unwrap_or(epoch) <= then;
+    if is_since(past.clean_since) || mutants::is_on("unclean-stays-eligible") {
         Trust::Whole
     } else if is_since(past.kept_since) || mutants::is_on("empty-disk-trusted") {
         Trust::Crashed
     } else {
         Trust::Lost
+    }
+}
+
+/// As [`trust`], for a member of the ISR in `state`, the partition's. Where no epochs are noted, those count that are later
+/// than the state: the broker has ended and come back since, which nobody noticed while there was no controller. One of
+/// Apache Kafka's is believed then, as its own controller does.
+pub(super) fn trust_in_sync(mirror: &Mirror, partition: &PartitionMirror, broker: i32) -> Option<Trust> {
+    let noted = partition.state.as_ref().and_then(|state| state.eligibility.as_ref());
+    if let Some(&then) = noted.and_then(|noted| noted.isr.get(&broker)) {
+        return trust(mirror, broker, Some(then));
+    }
+    let live = mirror.brokers.get(&broker)?;
+    Some(match (live.registration.past, partition.written_at) {
+        (Some(past), Some(written_at)) if live.epoch > written_at => kept(past, live.epoch, written_at),
+        _ => Trust::Whole,
     })
 }
 
 /// True if the leader has ended and come back without all that it had, which nobody noticed while there was no controller.
-pub(super) fn is_less_than_it_was(mirror: &Mirror, state: &PartitionState) -> bool {
-    let then = state.eligibility.as_ref().and_then(|noted| noted.isr.get(&state.leader).copied());
-    trust(mirror, state.leader, then).is_some_and(|trust| trust < Trust::Whole)
+pub(super) fn is_less_than_it_was(mirror: &Mirror, partition: &PartitionMirror) -> bool {
+    let leader = partition.state.as_ref().map_or(NO_LEADER, |state| state.leader);
+    trust_in_sync(mirror, partition, leader).is_some_and(|trust| trust < Trust::Whole)
 }
 
 /// `min.insync.replicas` of a partition: no more than it has replicas.
@@ -104,7 +124,7 @@ mod tests {
     use super::*;
     use crate::cluster::assignment::Assignment;
     use crate::cluster::controller::mirror::LiveBroker;
-    use crate::cluster::json::{BrokerRegistration, DiskPast};
+    use crate::cluster::json::BrokerRegistration;
     use std::collections::BTreeMap;
 
     /// Id, epoch, and clean and kept since (0: this registration); none of these for an Apache broker.

@@ -35,6 +35,8 @@ pub(crate) struct PartitionMirror {
     pub(crate) state: Option<PartitionState>,
     /// Version of the state znode: the partition epoch.
     pub(crate) version: i32,
+    /// mzxid of the state znode, if it is known: broker epochs after it are of lives that began since.
+    pub(crate) written_at: Option<i64>,
     /// A write of the state, or a reading after a failed write, is on its way.
     pub(crate) is_busy: bool,
     /// Proposals that wait for that.

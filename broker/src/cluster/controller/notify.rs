@@ -269,7 +269,7 @@ impl Teller<'_> {
         let state = partition.state.as_ref()?;
         let assignment = &partition.assignment;
         // A leader that is to lose its lead must not be told of it once more; all are told who leads then.
-        if !assignment.replicas.contains(&self.broker) || is_less_than_it_was(self.mirror, state) {
+        if !assignment.replicas.contains(&self.broker) || is_less_than_it_was(self.mirror, partition) {
             return None;
         }
         Some(LeaderAndIsrPartitionState {

@@ -131,7 +131,7 @@ impl Reign {
                 info!(partitions = writes.len(), "partition states written");
                 for (write, answer) in writes.into_iter().zip(answers) {
                     let Response::SetData { stat } = answer else { continue };
-                    self.state_written(write, stat.version, io);
+                    self.state_written(write, stat.version, Some(stat.mzxid), io);
                 }
             }
             Err((at, problem)) => self.states_not_written(writes, at, problem, io),
@@ -144,7 +144,7 @@ impl Reign {
             Ok(_) => {
                 info!(partitions = writes.len(), "partition states created");
                 for write in writes {
-                    self.state_written(write, 0, io);
+                    self.state_written(write, 0, None, io);
                 }
             }
             Err((_, problem)) => {
@@ -207,11 +207,12 @@ impl Reign {
         self.dirty.insert(tp.clone());
     }
 
-    fn state_written(&mut self, write: StateWrite, version: i32, io: &mut Io<'_>) {
+    fn state_written(&mut self, write: StateWrite, version: i32, written_at: Option<i64>, io: &mut Io<'_>) {
         let StateWrite { tp, state, cause, .. } = write;
         let Some(partition) = self.mirror.partition_mut(&tp) else { return };
         partition.is_busy = false;
         partition.version = version;
+        partition.written_at = written_at;
         let previous = partition.state.replace(state.clone());
         debug!(
             topic = tp.0,
@@ -257,6 +258,7 @@ impl Reign {
                 Ok(state) => {
                     partition.state = Some(state);
                     partition.version = stat.version;
+                    partition.written_at = Some(stat.mzxid);
                 }
                 Err(problem) => {
                     warn!(topic = tp.0, partition = tp.1, %problem, "the state of a partition cannot be read");

@@ -1,27 +1,39 @@
 //! A member of a consumer group (the classic protocol): it joins, shares partitions out if it leads, heartbeats, commits
 //! offsets that only grow, falls silent, leaves and comes back. It reads no records.
 
+use super::group::{self, Group};
 use super::wire::{Answered, Correlation};
 use super::{Cluster, REQUEST_TIMEOUT_MS, RETRY_MS, decode};
-use crate::sim::history::{Assigned, Commit, CommitOutcome, OffsetSeen};
+use crate::sim::history::Assigned;
 use crate::sim::world::{Ctx, Micros};
 use bytes::Bytes;
 use common::id::TopicPartition;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::join_group::JoinGroupRequestProtocol;
 use common::kafka::messages::leave_group::MemberIdentity;
-use common::kafka::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use common::kafka::messages::offset_fetch::OffsetFetchRequestTopic;
 use common::kafka::messages::sync_group::SyncGroupRequestAssignment;
 use common::kafka::messages::{
-    FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
+    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 use common::time::Millis;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All members of the simulation are in this group.
 pub const GROUP: &str = "g";
+
+const OF: Group = Group {
+    name: GROUP,
+    commit_version: 7,
+    refusals: &[
+        ErrorCode::IllegalGeneration,
+        ErrorCode::UnknownMemberId,
+        ErrorCode::RebalanceInProgress,
+        ErrorCode::CoordinatorLoadInProgress,
+    ],
+    commits: |history| &mut history.commits,
+    offsets: |history| &mut history.offsets,
+};
 
 /// The shortest that brokers allow by default.
 const SESSION_MS: i32 = 6_000;
@@ -97,7 +109,10 @@ impl Member {
         if self.under_way.is_some() || now < self.not_before {
             return;
         }
-        let Some(coordinator) = self.coordinator.clone() else { return self.find_coordinator(cluster, ctx) };
+        let Some(coordinator) = self.coordinator.clone() else {
+            self.under_way = Some((OF.find_coordinator(cluster, ctx), Ask::Coordinator));
+            return;
+        };
         match self.phase {
             Phase::Joining => self.join(&coordinator, cluster, ctx),
             Phase::Syncing => self.sync(&coordinator, cluster, ctx),
@@ -122,13 +137,6 @@ impl Member {
                 _ => {}
             },
         }
-    }
-
-    fn find_coordinator(&mut self, cluster: &mut Cluster, ctx: &mut Ctx<'_>) {
-        let request = FindCoordinatorRequest { key: GROUP.to_owned(), ..FindCoordinatorRequest::default() };
-        let address = cluster.any(ctx);
-        let sent = cluster.wire.send(&address, (&request, 3), REQUEST_TIMEOUT_MS, ctx);
-        self.under_way = Some((sent, Ask::Coordinator));
     }
 
     fn join(&mut self, coordinator: &str, cluster: &mut Cluster, ctx: &mut Ctx<'_>) {
@@ -179,37 +187,8 @@ impl Member {
     }
 
     fn commit(&mut self, coordinator: &str, cluster: &mut Cluster, ctx: &mut Ctx<'_>) {
-        let asked = ctx.core.now();
-        let (mut topics, mut numbers) = (BTreeMap::<String, Vec<_>>::new(), Vec::new());
-        for partition in &self.share {
-            let position = self.positions.entry(partition.clone()).or_insert(0);
-            *position += ctx.core.rng.i64(1..5);
-            let commit = OffsetCommitRequestPartition {
-                partition_index: partition.partition,
-                committed_offset: *position,
-                ..Default::default()
-            };
-            topics.entry(partition.topic.clone()).or_default().push(commit);
-            numbers.push(ctx.core.history.commits.len());
-            ctx.core.history.commits.push(Commit {
-                member: self.member_id.clone(),
-                generation: self.generation,
-                partition: partition.clone(),
-                offset: *position,
-                asked,
-                answered: None,
-                outcome: CommitOutcome::Unknown,
-            });
-        }
-        let topic = |(name, partitions)| OffsetCommitRequestTopic { name, partitions, ..Default::default() };
-        let request = OffsetCommitRequest {
-            group_id: GROUP.to_owned(),
-            generation_id_or_member_epoch: self.generation,
-            member_id: self.member_id.clone(),
-            topics: topics.into_iter().map(topic).collect(),
-            ..OffsetCommitRequest::default()
-        };
-        let sent = cluster.wire.send(coordinator, (&request, 7), 2 * REQUEST_TIMEOUT_MS, ctx);
+        let me = (&*self.member_id, self.generation);
+        let (sent, numbers) = OF.commit(me, (self.share.iter(), &mut self.positions), (coordinator, cluster), ctx);
         self.under_way = Some((sent, Ask::Commit(numbers)));
     }
 
@@ -229,13 +208,11 @@ impl Member {
             return;
         };
         match ask {
-            Ask::Coordinator => {
-                let Some(response) = decode::<FindCoordinatorRequest>(&frame, 3, ctx) else { return };
-                match response.error_code {
-                    0 => self.coordinator = Some(format!("{}:{}", response.host, response.port)),
-                    code => self.failed(code, ctx),
-                }
-            }
+            Ask::Coordinator => match Group::coordinator(&frame, ctx) {
+                Some(Ok(address)) => self.coordinator = Some(address),
+                Some(Err(code)) => self.failed(code, ctx),
+                None => {}
+            },
             Ask::Join => {
                 let Some(response) = decode::<JoinGroupRequest>(&frame, 5, ctx) else { return };
                 self.joined(response, ctx);
@@ -298,22 +275,13 @@ impl Member {
 
     fn offsets(&mut self, frame: &Bytes, (is_start, asked): (bool, Micros), ctx: &mut Ctx<'_>) {
         let Some(response) = decode::<OffsetFetchRequest>(frame, 5, ctx) else { return };
-        let answered = ctx.core.now();
-        let mut problem = response.error_code;
-        for topic in response.topics {
-            for found in topic.partitions {
-                let partition = TopicPartition::new(topic.name.clone(), found.partition_index);
-                if found.error_code != 0 {
-                    problem = found.error_code;
-                    continue;
-                }
-                let offset = found.committed_offset;
-                ctx.core.history.offsets.push(OffsetSeen { partition: partition.clone(), offset, asked, answered });
-                if is_start {
-                    self.positions.insert(partition, offset.max(0));
-                }
+        let take = |partition, offset: i64| {
+            if is_start {
+                self.positions.insert(partition, offset.max(0));
             }
-        }
+        };
+        let of_partitions = OF.offsets_seen(group::of_topics(response.topics), asked, ctx, take);
+        let problem = if of_partitions == 0 { response.error_code } else { of_partitions };
         if problem != 0 {
             return self.failed(problem, ctx);
         }
@@ -323,33 +291,7 @@ impl Member {
     }
 
     fn committed(&mut self, frame: &Bytes, numbers: &[usize], ctx: &mut Ctx<'_>) {
-        let Some(response) = decode::<OffsetCommitRequest>(frame, 7, ctx) else { return };
-        let now = ctx.core.now();
-        let codes = response.topics.iter().flat_map(|topic| {
-            let code = |partition: &common::kafka::messages::offset_commit::OffsetCommitResponsePartition| {
-                (TopicPartition::new(topic.name.clone(), partition.partition_index), partition.error_code)
-            };
-            topic.partitions.iter().map(code).collect::<Vec<_>>()
-        });
-        let codes: BTreeMap<TopicPartition, i16> = codes.collect();
-        let mut problem = 0;
-        for number in numbers {
-            let commit = &mut ctx.core.history.commits[*number];
-            commit.answered = Some(now);
-            let code = codes.get(&commit.partition).copied().unwrap_or(-1);
-            commit.outcome = match ErrorCode::from_code(code) {
-                Some(ErrorCode::None) => CommitOutcome::Done,
-                Some(
-                    ErrorCode::IllegalGeneration
-                    | ErrorCode::UnknownMemberId
-                    | ErrorCode::RebalanceInProgress
-                    | ErrorCode::CoordinatorLoadInProgress,
-                ) => CommitOutcome::Refused,
-                // Appended, perhaps, and not replicated in time.
-                _ => CommitOutcome::Unknown,
-            };
-            problem = if code == 0 { problem } else { code };
-        }
+        let Some(problem) = OF.committed(frame, numbers, ctx) else { return };
         self.commits += u64::from(problem == 0 && !numbers.is_empty());
         self.failed(problem, ctx);
     }

@@ -4,6 +4,7 @@
 pub mod administrator;
 mod committed;
 pub mod consumer;
+mod group;
 pub mod member;
 pub mod new_member;
 pub mod producer;

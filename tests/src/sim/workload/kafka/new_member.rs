@@ -1,26 +1,36 @@
 //! A member of a consumer group of the new protocol (KIP-848): it heartbeats, takes what it is given, gives up what it is
 //! told to before it says so, commits offsets that only grow, falls silent, leaves and comes back. It reads no records.
 
+use super::group::{self, Group};
 use super::wire::{Answered, Correlation};
 use super::{Cluster, REQUEST_TIMEOUT_MS, RETRY_MS, decode};
-use crate::sim::history::{Commit, CommitOutcome, Held, OffsetSeen};
+use crate::sim::history::Held;
 use crate::sim::world::{Ctx, Micros};
 use bytes::Bytes;
 use common::id::TopicPartition;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::consumer_group_heartbeat::{Assignment, TopicPartitions};
-use common::kafka::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use common::kafka::messages::offset_fetch::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
-use common::kafka::messages::{
-    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, FindCoordinatorRequest, OffsetCommitRequest,
-    OffsetFetchRequest,
-};
+use common::kafka::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, OffsetFetchRequest};
 use common::time::Millis;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// All members of the new protocol are in this group.
 pub const NEW_GROUP: &str = "n";
+
+const OF: Group = Group {
+    name: NEW_GROUP,
+    commit_version: 9,
+    refusals: &[
+        ErrorCode::StaleMemberEpoch,
+        ErrorCode::UnknownMemberId,
+        ErrorCode::FencedMemberEpoch,
+        ErrorCode::CoordinatorLoadInProgress,
+    ],
+    commits: |history| &mut history.new_group.commits,
+    offsets: |history| &mut history.new_group.offsets,
+};
 
 /// Members get so long to give up what others are to have.
 const REBALANCE_MS: i32 = 4_000;
@@ -88,7 +98,10 @@ impl NewMember {
         if self.under_way.is_some() || now < self.not_before || !knows_topics {
             return;
         }
-        let Some(coordinator) = self.coordinator.clone() else { return self.find_coordinator(cluster, ctx) };
+        let Some(coordinator) = self.coordinator.clone() else {
+            self.under_way = Some((OF.find_coordinator(cluster, ctx), Ask::Coordinator));
+            return;
+        };
         if self.epoch == 0 || now >= self.heartbeat_at {
             return self.heartbeat(&coordinator, cluster, ctx);
         }
@@ -103,13 +116,6 @@ impl NewMember {
             20..120 if !self.owned.is_empty() => self.commit(&coordinator, cluster, ctx),
             _ => {}
         }
-    }
-
-    fn find_coordinator(&mut self, cluster: &mut Cluster, ctx: &mut Ctx<'_>) {
-        let request = FindCoordinatorRequest { key: NEW_GROUP.to_owned(), ..FindCoordinatorRequest::default() };
-        let address = cluster.any(ctx);
-        let sent = cluster.wire.send(&address, (&request, 3), REQUEST_TIMEOUT_MS, ctx);
-        self.under_way = Some((sent, Ask::Coordinator));
     }
 
     fn heartbeat(&mut self, coordinator: &str, cluster: &mut Cluster, ctx: &mut Ctx<'_>) {
@@ -175,38 +181,8 @@ impl NewMember {
     }
 
     fn commit(&mut self, coordinator: &str, cluster: &mut Cluster, ctx: &mut Ctx<'_>) {
-        let asked = ctx.core.now();
-        let (mut topics, mut numbers) = (BTreeMap::<String, Vec<_>>::new(), Vec::new());
-        for partition in self.owned.keys() {
-            let position = self.positions.entry(partition.clone()).or_insert(0);
-            *position += ctx.core.rng.i64(1..5);
-            let commit = OffsetCommitRequestPartition {
-                partition_index: partition.partition,
-                committed_offset: *position,
-                ..Default::default()
-            };
-            topics.entry(partition.topic.clone()).or_default().push(commit);
-            let history = &mut ctx.core.history.new_group;
-            numbers.push(history.commits.len());
-            history.commits.push(Commit {
-                member: self.member_id.clone(),
-                generation: self.epoch,
-                partition: partition.clone(),
-                offset: *position,
-                asked,
-                answered: None,
-                outcome: CommitOutcome::Unknown,
-            });
-        }
-        let topic = |(name, partitions)| OffsetCommitRequestTopic { name, partitions, ..Default::default() };
-        let request = OffsetCommitRequest {
-            group_id: NEW_GROUP.to_owned(),
-            generation_id_or_member_epoch: self.epoch,
-            member_id: self.member_id.clone(),
-            topics: topics.into_iter().map(topic).collect(),
-            ..OffsetCommitRequest::default()
-        };
-        let sent = cluster.wire.send(coordinator, (&request, 9), 2 * REQUEST_TIMEOUT_MS, ctx);
+        let me = (&*self.member_id, self.epoch);
+        let (sent, numbers) = OF.commit(me, (self.owned.keys(), &mut self.positions), (coordinator, cluster), ctx);
         self.under_way = Some((sent, Ask::Commit(numbers)));
     }
 
@@ -225,13 +201,11 @@ impl NewMember {
             return;
         };
         match ask {
-            Ask::Coordinator => {
-                let Some(response) = decode::<FindCoordinatorRequest>(&frame, 3, ctx) else { return };
-                match response.error_code {
-                    0 => self.coordinator = Some(format!("{}:{}", response.host, response.port)),
-                    code => self.failed(code, ctx),
-                }
-            }
+            Ask::Coordinator => match Group::coordinator(&frame, ctx) {
+                Some(Ok(address)) => self.coordinator = Some(address),
+                Some(Err(code)) => self.failed(code, ctx),
+                None => {}
+            },
             Ask::Heartbeat => {
                 let decoded = decode::<ConsumerGroupHeartbeatRequest>(&frame, self.version, ctx);
                 let Some(response) = decoded else { return };
@@ -310,21 +284,13 @@ impl NewMember {
         let mut problem = 0;
         for group in response.groups {
             problem = if group.error_code == 0 { problem } else { group.error_code };
-            for topic in group.topics {
-                for found in topic.partitions {
-                    let partition = TopicPartition::new(topic.name.clone(), found.partition_index);
-                    if found.error_code != 0 {
-                        problem = found.error_code;
-                        continue;
-                    }
-                    let offset = found.committed_offset;
-                    let seen = OffsetSeen { partition: partition.clone(), offset, asked, answered };
-                    ctx.core.history.new_group.offsets.push(seen);
-                    if self.starting.contains(&partition) {
-                        self.positions.insert(partition, offset.max(0));
-                    }
+            let take = |partition, offset: i64| {
+                if self.starting.contains(&partition) {
+                    self.positions.insert(partition, offset.max(0));
                 }
-            }
+            };
+            let of_partitions = OF.offsets_seen(group::of_group(group.topics), asked, ctx, take);
+            problem = if of_partitions == 0 { problem } else { of_partitions };
         }
         if problem != 0 {
             return self.failed(problem, ctx);
@@ -337,32 +303,7 @@ impl NewMember {
     }
 
     fn committed(&mut self, frame: &Bytes, numbers: &[usize], ctx: &mut Ctx<'_>) {
-        let Some(response) = decode::<OffsetCommitRequest>(frame, 9, ctx) else { return };
-        let now = ctx.core.now();
-        let mut codes = BTreeMap::new();
-        for topic in response.topics {
-            for partition in topic.partitions {
-                codes.insert(TopicPartition::new(topic.name.clone(), partition.partition_index), partition.error_code);
-            }
-        }
-        let mut problem = 0;
-        for number in numbers {
-            let commit = &mut ctx.core.history.new_group.commits[*number];
-            commit.answered = Some(now);
-            let code = codes.get(&commit.partition).copied().unwrap_or(-1);
-            commit.outcome = match ErrorCode::from_code(code) {
-                Some(ErrorCode::None) => CommitOutcome::Done,
-                Some(
-                    ErrorCode::StaleMemberEpoch
-                    | ErrorCode::UnknownMemberId
-                    | ErrorCode::FencedMemberEpoch
-                    | ErrorCode::CoordinatorLoadInProgress,
-                ) => CommitOutcome::Refused,
-                // Appended, perhaps, and not replicated in time.
-                _ => CommitOutcome::Unknown,
-            };
-            problem = if code == 0 { problem } else { code };
-        }
+        let Some(problem) = OF.committed(frame, numbers, ctx) else { return };
         self.commits += u64::from(problem == 0 && !numbers.is_empty());
         self.failed(problem, ctx);
     }
