@@ -21,7 +21,7 @@ use crate::partition::{Replicas, StorageError};
 use crate::peers::Peers;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
-use crate::resources::ALL_BROKERS;
+use crate::resources::DEFAULT_ENTITY;
 use crate::shutdown::Stage;
 use crate::suspects::Suspects;
 use crate::txn::{self, Transactions};
@@ -324,7 +324,7 @@ impl Broker {
 
     /// Settings in ZooKeeper changed.
     pub(crate) fn on_settings(&self, kind: &str, name: &str, settings: &cluster::Settings) {
-        if kind == "brokers" && (name == ALL_BROKERS || name == self.config.broker_id.to_string()) {
+        if kind == "brokers" && (name == DEFAULT_ENTITY || name == self.config.broker_id.to_string()) {
             return self.apply_settings();
         }
         self.quotas.set(kind, name, settings);

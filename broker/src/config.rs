@@ -244,6 +244,11 @@ impl std::fmt::Display for ConfigWarning {
 }
 
 impl BrokerConfig {
+    /// The listener by which the controller reaches brokers: `control.plane.listener.name`, else the inter-broker listener.
+    pub fn control_listener_name(&self) -> &str {
+        self.control_plane_listener_name.as_ref().unwrap_or(&self.inter_broker_listener_name)
+    }
+
     /// Reads all settings. Unknown keys are warnings, wrong values an error that names place, key and value.
     pub fn parse(properties: &Properties) -> Result<(BrokerConfig, Vec<ConfigWarning>), PropertyError> {
         let properties = with_id_synonym(properties);

@@ -4,21 +4,14 @@
 use crate::broker::Broker;
 use crate::cluster::{Entity, Waiter};
 use crate::config::describe::Texts;
+use crate::gathered::Gathered;
 use common::time::Now;
 use common::zk::ZkError;
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What became of each entity that was written.
 pub(crate) type Written = BTreeMap<Entity, Result<(), ZkError>>;
-
-/// Those written so far, and who waits for all of them.
-struct Gathered {
-    written: Written,
-    count: usize,
-    then: Option<Box<dyn FnOnce(Written) + Send>>,
-}
 
 impl Broker {
     /// Reads these entities anew, asks `decide` what to write, and tells `then` what became of it.
@@ -35,31 +28,20 @@ impl Broker {
             if wanted.is_empty() {
                 return then(Written::new());
             }
-            let gathered = Gathered { written: Written::new(), count: wanted.len(), then: Some(then) };
-            let gathered = Arc::new(Mutex::new(gathered));
+            let gathered = Gathered::new(Written::new(), wanted.len(), then);
             for (entity, texts) in wanted {
                 let (gathered, name) = (gathered.clone(), entity.clone());
                 tracing::info!(kind = entity.0, name = entity.1, names = ?texts.keys(), "settings change");
-                let done = Waiter::new(move |result| put(&gathered, name, result));
+                let done = Waiter::new(move |result| {
+                    gathered.put(|written| {
+                        written.insert(name, result);
+                    });
+                });
                 broker.with_cluster(now, |cluster, effects| {
                     cluster.change_settings(entity, texts, done, (now, effects));
                 });
             }
         });
         self.with_cluster(now, |cluster, effects| cluster.refresh_settings(entities, go_on, now, effects));
-    }
-}
-
-fn put(gathered: &Mutex<Gathered>, entity: Entity, result: Result<(), ZkError>) {
-    let (written, then) = {
-        let mut gathered = gathered.lock();
-        gathered.written.insert(entity, result);
-        if gathered.written.len() < gathered.count {
-            return;
-        }
-        (std::mem::take(&mut gathered.written), gathered.then.take())
-    };
-    if let Some(then) = then {
-        then(written);
     }
 }

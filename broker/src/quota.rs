@@ -7,14 +7,12 @@ use crate::access::sanitize::sanitize;
 use crate::cluster::Settings;
 use crate::config::BrokerConfig;
 use crate::outbox::ConnectionId;
+use crate::resources::DEFAULT_ENTITY as DEFAULT;
 use common::time::Millis;
 use meter::{Bucket, Meter, Window};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// The name that stands for all that have no quota of their own.
-const DEFAULT: &str = "<default>";
 
 /// More of a kind than this are looked through for those that say nothing any more.
 const MANY: usize = 10_000;

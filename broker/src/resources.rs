@@ -5,15 +5,15 @@ use crate::broker::Broker;
 use crate::cluster::{Entity, Waiter};
 use crate::config::change::{self, ChangeError, Operation};
 use crate::config::describe::{Layers, Texts};
+use crate::gathered::Gathered;
 use common::time::Now;
 use common::zk::ZkError;
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Name under which the settings of all brokers are kept.
-pub(crate) const ALL_BROKERS: &str = "<default>";
+/// Name under which the settings of all brokers, or of all users or clients that have none of their own, are kept.
+pub(crate) const DEFAULT_ENTITY: &str = "<default>";
 
 /// Resource types of the wire (`ConfigResource.Type`).
 pub(crate) const TOPIC: i8 = 2;
@@ -68,28 +68,6 @@ pub(crate) enum Wanted {
 /// What became of each resource, in the order of the request.
 pub(crate) type Outcome = Vec<(Resource, Result<(), ResourceError>)>;
 
-/// Answers that are in, and who waits for all of them.
-struct Gathered {
-    outcome: Vec<(Resource, Option<Result<(), ResourceError>>)>,
-    then: Option<Box<dyn FnOnce(Outcome) + Send>>,
-}
-
-impl Gathered {
-    fn put(this: &Mutex<Gathered>, index: usize, result: Result<(), ResourceError>) {
-        let (outcome, then) = {
-            let mut gathered = this.lock();
-            gathered.outcome[index].1 = Some(result);
-            if gathered.outcome.iter().any(|(_, result)| result.is_none()) {
-                return;
-            }
-            let outcome = std::mem::take(&mut gathered.outcome);
-            (outcome, gathered.then.take())
-        };
-        let Some(then) = then else { return };
-        then(outcome.into_iter().filter_map(|(resource, result)| Some((resource, result?))).collect());
-    }
-}
-
 /// Which settings in ZooKeeper a resource stands for, or why there are none.
 pub(crate) fn entity(broker: &Broker, (kind, name): &Resource) -> Result<Entity, ResourceError> {
     match *kind {
@@ -98,9 +76,9 @@ pub(crate) fn entity(broker: &Broker, (kind, name): &Resource) -> Result<Entity,
         }
         TOPIC if broker.image.read().topic(name).is_none() => Err(ResourceError::UnknownTopic(name.clone())),
         TOPIC => Ok(("topics".to_owned(), name.clone())),
-        BROKER if name.is_empty() => Ok(("brokers".to_owned(), ALL_BROKERS.to_owned())),
+        BROKER if name.is_empty() => Ok(("brokers".to_owned(), DEFAULT_ENTITY.to_owned())),
         BROKER => {
-            check_broker_id(broker, name, "Node")?;
+            check_broker_id(broker, name, ("Node", ""))?;
             Ok(("brokers".to_owned(), name.clone()))
         }
         CLIENT_METRICS => Err(ResourceError::InvalidRequest(
@@ -111,7 +89,12 @@ pub(crate) fn entity(broker: &Broker, (kind, name): &Resource) -> Result<Entity,
 }
 
 /// Only this broker knows its own settings.
-pub(crate) fn check_broker_id(broker: &Broker, name: &str, called: &str) -> Result<(), ResourceError> {
+/// `called` names what is checked, `alternative` what else would have been right.
+pub(crate) fn check_broker_id(
+    broker: &Broker,
+    name: &str,
+    (called, alternative): (&str, &str),
+) -> Result<(), ResourceError> {
     let id: i32 = name
         .parse()
         .map_err(|_| ResourceError::InvalidRequest(format!("{called} id must be an integer, but it is: {name}")))?;
@@ -119,14 +102,15 @@ pub(crate) fn check_broker_id(broker: &Broker, name: &str, called: &str) -> Resu
     if id == own {
         return Ok(());
     }
-    Err(ResourceError::InvalidRequest(format!("Unexpected broker id, expected {own}, but received {name}")))
+    let text = format!("Unexpected broker id, expected {own}{alternative}, but received {name}");
+    Err(ResourceError::InvalidRequest(text))
 }
 
 impl Broker {
     /// This broker's settings in their layers, as last read.
     pub(crate) fn setting_layers(&self) -> Layers<'_> {
         let own = self.cluster.settings("brokers", &self.config.broker_id.to_string());
-        Layers { file: &self.config, for_all: self.cluster.settings("brokers", ALL_BROKERS), own }
+        Layers { file: &self.config, for_all: self.cluster.settings("brokers", DEFAULT_ENTITY), own }
     }
 
     /// Changes settings; `then` hears what became of each resource when all are written, or only checked.
@@ -140,15 +124,16 @@ impl Broker {
         if wanted.is_empty() {
             return then(Vec::new());
         }
-        let outcome = wanted.iter().map(|(resource, _)| (resource.clone(), None)).collect();
-        let gathered = Arc::new(Mutex::new(Gathered { outcome, then: Some(then) }));
+        // What became of each is put in at its place.
+        let open: Outcome = wanted.iter().map(|(resource, _)| (resource.clone(), Ok(()))).collect();
+        let gathered = Gathered::new(open, wanted.len(), then);
         let mut ready: BTreeMap<usize, (Entity, Wanted)> = BTreeMap::new();
         for (index, (resource, wanted)) in wanted.into_iter().enumerate() {
             match wanted.and_then(|wanted| Ok((entity(self, &resource)?, wanted))) {
                 Ok(one) => {
                     ready.insert(index, one);
                 }
-                Err(error) => Gathered::put(&gathered, index, Err(error)),
+                Err(error) => gathered.put(|outcome| outcome[index].1 = Err(error)),
             }
         }
         let entities: BTreeSet<Entity> = ready.values().map(|(entity, _)| entity.clone()).collect();
@@ -156,7 +141,7 @@ impl Broker {
         let go_on = Waiter::new(move |()| {
             for (index, (entity, wanted)) in ready {
                 let gathered = gathered.clone();
-                let done = move |result| Gathered::put(&gathered, index, result);
+                let done = move |result| gathered.put(|outcome| outcome[index].1 = result);
                 match broker.checked(&entity, wanted) {
                     Ok(texts) if !is_check_only => broker.write_settings(entity, texts, done, now),
                     result => done(result.map(|_| ())),
@@ -192,7 +177,7 @@ impl Broker {
         if is_topic {
             change::check_topic(&layers.current(), &entity.1, &texts)?;
         } else {
-            change::check_broker(&layers, &texts, entity.1 == ALL_BROKERS)?;
+            change::check_broker(&layers, &texts, entity.1 == DEFAULT_ENTITY)?;
         }
         Ok(texts)
     }

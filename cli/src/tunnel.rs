@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use common::kafka::header::{self, RequestHeader};
 use common::kafka::messages::{
-    ApiVersionsRequest, FindCoordinatorRequest, Message, MetadataRequest, ProduceRequest, Request,
+    ApiVersionsRequest, FetchRequest, FindCoordinatorRequest, Message, MetadataRequest, ProduceRequest, Request,
     SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
 };
 use common::kafka::wire::Reader;
@@ -29,7 +29,7 @@ const CONNECT: Duration = Duration::from_secs(30);
 /// Larger frames come from nobody.
 const FRAME_BYTES_MAX: usize = 512 << 20;
 /// From these versions on answers name brokers in yet other places (KIP-951): API key, last version before.
-const BEFORE_HINTS: [(i16, i16); 2] = [(ProduceRequest::KEY, 9), (1, 15)];
+const BEFORE_HINTS: [(i16, i16); 2] = [(ProduceRequest::KEY, 9), (FetchRequest::KEY, 15)];
 
 /// The ports of this run.
 struct Tunnel {
@@ -60,7 +60,7 @@ pub(crate) fn through(
     for server in servers.split(',') {
         ports.push(format!("{HOST}:{}", tunnel.port(server)?));
     }
-    let kept = settings.iter().filter(|(key, _)| !["security.protocol"].contains(&key.as_str()) && !is_of_access(key));
+    let kept = settings.iter().filter(|(key, _)| !is_of_access(key));
     let mut kept: BTreeMap<String, String> = kept.map(|(key, value)| (key.clone(), value.clone())).collect();
     let jaas = format!("PlainLoginModule required username=\"{USER}\" password=\"{}\";", tunnel.secret);
     for (key, value) in

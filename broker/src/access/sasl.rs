@@ -87,7 +87,7 @@ enum Verdict {
 }
 
 /// What is read of a request before its body.
-struct Request0 {
+struct Undecoded {
     header: RequestHeader,
     body: Reader,
 }
@@ -145,7 +145,7 @@ impl SaslLogin {
     }
 
     fn on_handshake(&mut self, frame: &Bytes) -> Step {
-        let Request0 { header, mut body } = match request(frame) {
+        let Undecoded { header, mut body } = match request(frame) {
             Ok(request) => request,
             Err(reason) => return Step::Refuse(None, reason),
         };
@@ -181,7 +181,7 @@ impl SaslLogin {
         around: &Surroundings<'_>,
     ) -> Step {
         let State::Exchange { mechanism, .. } = self.state else { return Step::PassOn };
-        let Request0 { header, mut body } = match request(frame) {
+        let Undecoded { header, mut body } = match request(frame) {
             Ok(request) => request,
             Err(reason) => return Step::Refuse(None, reason),
         };
@@ -344,10 +344,10 @@ fn plain(settings: &SaslSettings, token: &[u8]) -> Verdict {
     Verdict::Content(Vec::new(), user.to_owned())
 }
 
-fn request(frame: &Bytes) -> Result<Request0, String> {
+fn request(frame: &Bytes) -> Result<Undecoded, String> {
     let mut body = Reader::new(frame.clone());
     let header = header::decode_request_header(&mut body).map_err(|error| format!("request header: {error}"))?;
-    Ok(Request0 { header, body })
+    Ok(Undecoded { header, body })
 }
 
 fn encode<R: Response>(header: &RequestHeader, response: &R) -> Option<Frame> {

@@ -102,15 +102,10 @@ impl Context<'_> {
 
     /// May the client change the settings of a resource?
     pub(super) fn may_change(&self, (kind, name): &Resource) -> Result<(), ResourceError> {
-        self.may_with_settings(Operation::AlterConfigs, *kind, name)
-    }
-
-    /// May the client see the settings of a resource, or change them?
-    pub(super) fn may_with_settings(&self, operation: Operation, kind: i8, name: &str) -> Result<(), ResourceError> {
-        match kind {
-            TOPIC if self.may_topic(operation, name) => Ok(()),
+        match *kind {
+            TOPIC if self.may_topic(Operation::AlterConfigs, name) => Ok(()),
             TOPIC => Err(ResourceError::TopicForbidden),
-            _ if self.may_cluster(operation) => Ok(()),
+            _ if self.may_cluster(Operation::AlterConfigs) => Ok(()),
             _ => Err(ResourceError::ClusterForbidden),
         }
     }

@@ -10,6 +10,7 @@ use super::error::of_txn;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{Operation, ResourceType};
 use crate::cluster::image::Image;
+use crate::gathered::Gathered;
 use crate::partition::is_internal;
 use crate::txn::TxnError;
 use crate::txn::records::Place;
@@ -19,10 +20,8 @@ use common::kafka::messages::add_partitions_to_txn::{
     AddPartitionsToTxnTopicResult, AddPartitionsToTxnTransaction,
 };
 use common::kafka::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};
-use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 /// First version that knows PRODUCER_FENCED (KIP-588).
 const FENCED_FROM: i16 = 2;
@@ -53,7 +52,8 @@ impl Endpoint for AddPartitionsToTxn {
         }
         let left = transactions.len();
         let results = vec![AddPartitionsToTxnResult::default(); left];
-        let gathered = Arc::new(Mutex::new(Gathered { results, left, ticket: Some(ctx.ticket()) }));
+        let ticket: Ticket<AddPartitionsToTxnRequest> = ctx.ticket();
+        let gathered = Gathered::new(results, left, move |results| answer(ticket, results));
         for (slot, transaction) in transactions.into_iter().enumerate() {
             handle_one(ctx, transaction, slot, gathered.clone());
         }
@@ -61,49 +61,31 @@ impl Endpoint for AddPartitionsToTxn {
     }
 }
 
-/// Results that are in.
-struct Gathered {
-    results: Vec<AddPartitionsToTxnResult>,
-    left: usize,
-    ticket: Option<Ticket<AddPartitionsToTxnRequest>>,
-}
-
-impl Gathered {
-    fn put(this: &Mutex<Gathered>, slot: usize, result: AddPartitionsToTxnResult) {
-        let (ticket, results) = {
-            let mut gathered = this.lock();
-            gathered.results[slot] = result;
-            gathered.left -= 1;
-            if gathered.left > 0 {
-                return;
-            }
-            (gathered.ticket.take(), std::mem::take(&mut gathered.results))
-        };
-        let Some(ticket) = ticket else { return };
-        let response = if ticket.version() >= BATCHED_FROM {
-            AddPartitionsToTxnResponse { results_by_transaction: results, ..Default::default() }
-        } else {
-            let topics = results.into_iter().flat_map(|result| result.topic_results).collect();
-            AddPartitionsToTxnResponse { results_by_topic_v3_and_below: topics, ..Default::default() }
-        };
-        ticket.answer(&response);
-    }
+fn answer(ticket: Ticket<AddPartitionsToTxnRequest>, results: Vec<AddPartitionsToTxnResult>) {
+    let response = if ticket.version() >= BATCHED_FROM {
+        AddPartitionsToTxnResponse { results_by_transaction: results, ..Default::default() }
+    } else {
+        let topics = results.into_iter().flat_map(|result| result.topic_results).collect();
+        AddPartitionsToTxnResponse { results_by_topic_v3_and_below: topics, ..Default::default() }
+    };
+    ticket.answer(&response);
 }
 
 fn handle_one(
     ctx: &Context<'_>,
     transaction: AddPartitionsToTxnTransaction,
     slot: usize,
-    gathered: Arc<Mutex<Gathered>>,
+    gathered: Gathered<Vec<AddPartitionsToTxnResult>>,
 ) {
     let AddPartitionsToTxnTransaction { transactional_id, producer_id, producer_epoch, verify_only, topics } =
         transaction;
     let knows_fenced = ctx.version >= FENCED_FROM;
+    let put = move |result| gathered.put(|results| results[slot] = result);
     if let Some(result) = forbidden(ctx, &transactional_id, &topics) {
-        return Gathered::put(&gathered, slot, result);
+        return put(result);
     }
     if let Some(result) = unknown(&ctx.broker.image.read(), &transactional_id, &topics) {
-        return Gathered::put(&gathered, slot, result);
+        return put(result);
     }
     let places: BTreeSet<Place> = topics
         .iter()
@@ -118,17 +100,16 @@ fn handle_one(
             Ok(missing) if missing.contains(place) => ErrorCode::TransactionAbortable,
             Ok(_) => ErrorCode::None,
         };
-        return Gathered::put(&gathered, slot, result(transactional_id.clone(), &topics, code));
+        return put(result(transactional_id.clone(), &topics, code));
     }
     let id = transactional_id.clone();
     let waiter = move |outcome: Result<(), TxnError>| {
         let code = outcome.err().map_or(ErrorCode::None, |error| of_txn(error, knows_fenced));
-        Gathered::put(&gathered, slot, result(transactional_id, &topics, |_| code));
+        put(result(transactional_id, &topics, |_| code));
     };
     ctx.broker.with_transactions(ctx.now, |txns, io| txns.add((&id, producer), places, Box::new(waiter), io));
 }
 
-/// One unknown partition fails the whole transaction's request.
 /// Version 4 comes from brokers; others are clients that write.
 fn forbidden(ctx: &Context<'_>, id: &str, topics: &[AddPartitionsToTxnTopic]) -> Option<AddPartitionsToTxnResult> {
     if ctx.version >= BATCHED_FROM {
@@ -149,6 +130,7 @@ fn forbidden(ctx: &Context<'_>, id: &str, topics: &[AddPartitionsToTxnTopic]) ->
     Some(result(id.to_owned(), topics, code))
 }
 
+/// One unknown partition fails the whole transaction's request.
 fn unknown(image: &Image, id: &str, topics: &[AddPartitionsToTxnTopic]) -> Option<AddPartitionsToTxnResult> {
     let is_known = |place: &Place| image.partition(&place.0, place.1).is_some();
     let mut all = topics.iter().flat_map(|topic| topic.partitions.iter().map(|p| (topic.name.clone(), *p)));

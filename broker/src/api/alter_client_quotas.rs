@@ -7,6 +7,7 @@ use crate::access::acl::Operation;
 use crate::access::sanitize::sanitize;
 use crate::cluster::{Entity, Settings};
 use crate::quota::{CONNECTION_RATE, Kind};
+use crate::resources::DEFAULT_ENTITY;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::alter_client_quotas::{EntityData, EntryData, EntryDataResponse, OpData};
 use common::kafka::messages::{AlterClientQuotasRequest, AlterClientQuotasResponse};
@@ -85,7 +86,7 @@ fn entity(parts: &[EntityData]) -> Result<Entity, String> {
         if part.entity_name.as_deref() == Some("") {
             return Err(format!("Empty {kind} not supported"));
         }
-        names.insert(kind, part.entity_name.as_deref().map_or_else(|| "<default>".to_owned(), sanitize));
+        names.insert(kind, part.entity_name.as_deref().map_or_else(|| DEFAULT_ENTITY.to_owned(), sanitize));
     }
     let owned = |kind: &str, name: String| (kind.to_owned(), name);
     match (names.remove("user"), names.remove("client-id"), names.remove("ip")) {

@@ -6,22 +6,14 @@ use super::acl_words::entry;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{CLUSTER_NAME, Entries, Operation, PatternType, ResourcePattern, ResourceType};
 use crate::cluster::{AclChange, AclOutcome, Remove, Waiter};
+use crate::gathered::Gathered;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{AclCreation, AclCreationResult, CreateAclsRequest, CreateAclsResponse};
-use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 /// See the top of the file.
 pub struct CreateAcls;
-
-/// Results that are in, and who waits for all of them.
-struct Gathered {
-    results: Vec<AclCreationResult>,
-    left: usize,
-    ticket: Option<Ticket<CreateAclsRequest>>,
-}
 
 impl Endpoint for CreateAcls {
     type Request = CreateAclsRequest;
@@ -50,11 +42,13 @@ impl Endpoint for CreateAcls {
         if wanted.is_empty() {
             return Reply::Now(CreateAclsResponse { results, ..Default::default() });
         }
-        let gathered = Gathered { results, left: wanted.len(), ticket: Some(ctx.ticket()) };
-        let gathered = Arc::new(Mutex::new(gathered));
+        let ticket: Ticket<CreateAclsRequest> = ctx.ticket();
+        let gathered = Gathered::new(results, wanted.len(), move |results| {
+            ticket.answer(&CreateAclsResponse { results, ..Default::default() });
+        });
         for (resource, (add, indexes)) in wanted {
             let gathered = gathered.clone();
-            let done = Waiter::new(move |outcome: AclOutcome| put(&gathered, &indexes, &outcome));
+            let done = Waiter::new(move |outcome: AclOutcome| gathered.put(|results| put(results, &indexes, &outcome)));
             let change = AclChange { resource, add, remove: Remove(Box::new(|_| false)) };
             let now = ctx.now;
             ctx.broker.with_cluster(now, |cluster, effects| cluster.change_acls(change, done, now, effects));
@@ -63,22 +57,11 @@ impl Endpoint for CreateAcls {
     }
 }
 
-fn put(gathered: &Mutex<Gathered>, indexes: &[usize], outcome: &AclOutcome) {
-    let (results, ticket) = {
-        let mut gathered = gathered.lock();
-        if let Err(problem) = outcome {
-            for &index in indexes {
-                gathered.results[index] = result(ErrorCode::UnknownServerError, &problem.to_string());
-            }
+fn put(results: &mut [AclCreationResult], indexes: &[usize], outcome: &AclOutcome) {
+    if let Err(problem) = outcome {
+        for &index in indexes {
+            results[index] = result(ErrorCode::UnknownServerError, &problem.to_string());
         }
-        gathered.left -= 1;
-        if gathered.left > 0 {
-            return;
-        }
-        (std::mem::take(&mut gathered.results), gathered.ticket.take())
-    };
-    if let Some(ticket) = ticket {
-        ticket.answer(&CreateAclsResponse { results, ..Default::default() });
     }
 }
 

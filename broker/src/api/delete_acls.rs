@@ -7,22 +7,15 @@ use super::acl_words::{FilterWords, knows_patterns};
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{AclEntry, AclFilter, Entries, Operation, ResourcePattern};
 use crate::cluster::{AclChange, AclOutcome, Remove, Waiter};
+use crate::gathered::Gathered;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{DeleteAclsFilterResult, DeleteAclsMatchingAcl, DeleteAclsRequest, DeleteAclsResponse};
-use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// See the top of the file.
 pub struct DeleteAcls;
-
-/// Results that are in, and who waits for all of them.
-struct Gathered {
-    results: Vec<DeleteAclsFilterResult>,
-    left: usize,
-    ticket: Option<Ticket<DeleteAclsRequest>>,
-}
 
 /// The filters, by their place in the request.
 type Filters = Arc<Vec<(usize, AclFilter)>>;
@@ -68,11 +61,14 @@ impl Endpoint for DeleteAcls {
             return Reply::Now(DeleteAclsResponse { filter_results: results, ..Default::default() });
         }
         let filters: Filters = Arc::new(filters);
-        let gathered = Gathered { results, left: resources.len(), ticket: Some(ctx.ticket()) };
-        let gathered = Arc::new(Mutex::new(gathered));
+        let ticket: Ticket<DeleteAclsRequest> = ctx.ticket();
+        let gathered = Gathered::new(results, resources.len(), move |filter_results| {
+            ticket.answer(&DeleteAclsResponse { filter_results, ..Default::default() });
+        });
         for resource in resources {
             let (gathered, asked, of) = (gathered.clone(), filters.clone(), resource.clone());
-            let done = Waiter::new(move |outcome: AclOutcome| put(&gathered, &asked, &of, outcome));
+            let done =
+                Waiter::new(move |outcome: AclOutcome| gathered.put(|results| put(results, &asked, &of, outcome)));
             let (filters, of) = (filters.clone(), resource.clone());
             let goes = move |entry: &AclEntry| {
                 filters.iter().any(|(_, filter)| filter.finds_resource(&of) && filter.finds_entry(entry))
@@ -86,31 +82,20 @@ impl Endpoint for DeleteAcls {
 }
 
 /// What was removed is told with the first filter that found it.
-fn put(gathered: &Mutex<Gathered>, filters: &Filters, resource: &ResourcePattern, outcome: AclOutcome) {
-    let (filter_results, ticket) = {
-        let mut gathered = gathered.lock();
-        match outcome {
-            Ok(removed) => {
-                for entry in removed {
-                    let finds = |filter: &AclFilter| filter.finds_resource(resource) && filter.finds_entry(&entry);
-                    let Some((index, _)) = filters.iter().find(|(_, filter)| finds(filter)) else { continue };
-                    gathered.results[*index].matching_acls.push(matching(resource, entry));
-                }
-            }
-            Err(problem) => {
-                for (index, _) in filters.iter().filter(|(_, filter)| filter.finds_resource(resource)) {
-                    gathered.results[*index] = refused(ErrorCode::UnknownServerError, &problem.to_string());
-                }
+fn put(results: &mut [DeleteAclsFilterResult], filters: &Filters, resource: &ResourcePattern, outcome: AclOutcome) {
+    match outcome {
+        Ok(removed) => {
+            for entry in removed {
+                let finds = |filter: &AclFilter| filter.finds_resource(resource) && filter.finds_entry(&entry);
+                let Some((index, _)) = filters.iter().find(|(_, filter)| finds(filter)) else { continue };
+                results[*index].matching_acls.push(matching(resource, entry));
             }
         }
-        gathered.left -= 1;
-        if gathered.left > 0 {
-            return;
+        Err(problem) => {
+            for (index, _) in filters.iter().filter(|(_, filter)| filter.finds_resource(resource)) {
+                results[*index] = refused(ErrorCode::UnknownServerError, &problem.to_string());
+            }
         }
-        (std::mem::take(&mut gathered.results), gathered.ticket.take())
-    };
-    if let Some(ticket) = ticket {
-        ticket.answer(&DeleteAclsResponse { filter_results, ..Default::default() });
     }
 }
 

@@ -3,23 +3,15 @@
 
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{Operation, ResourceType};
+use crate::gathered::Gathered;
 use crate::group::GroupError;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse};
-use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 /// See the top of the file.
 pub struct DeleteGroups;
-
-/// The answers that are in, and who waits for all of them.
-struct Gathered {
-    missing: usize,
-    results: Vec<DeletableGroupResult>,
-    ticket: Option<Ticket<DeleteGroupsRequest>>,
-}
 
 impl Endpoint for DeleteGroups {
     type Request = DeleteGroupsRequest;
@@ -38,28 +30,19 @@ impl Endpoint for DeleteGroups {
         if groups.is_empty() {
             return Reply::Now(DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() });
         }
-        let gathered = Gathered { missing: groups.len(), results, ticket: Some(ctx.ticket()) };
-        let gathered = Arc::new(Mutex::new(gathered));
+        let ticket: Ticket<DeleteGroupsRequest> = ctx.ticket();
+        let gathered = Gathered::new(results, groups.len(), move |results| {
+            ticket.answer(&DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() });
+        });
         for group_id in groups {
             let gathered = gathered.clone();
             let id = group_id.clone();
-            let waiter = Box::new(move |result| add(&gathered, id, result));
+            let waiter = Box::new(move |result: Result<(), GroupError>| {
+                let error_code = result.err().map_or(ErrorCode::None, ErrorCode::from).code();
+                gathered.put(|results| results.push(DeletableGroupResult { group_id: id, error_code }));
+            });
             ctx.broker.with_groups(ctx.now, |groups, io| groups.delete_group(&group_id, waiter, io));
         }
         Reply::Parked
-    }
-}
-
-fn add(gathered: &Mutex<Gathered>, group_id: String, result: Result<(), GroupError>) {
-    let mut gathered = gathered.lock();
-    let error_code = result.err().map_or(ErrorCode::None, ErrorCode::from).code();
-    gathered.results.push(DeletableGroupResult { group_id, error_code });
-    gathered.missing -= 1;
-    if gathered.missing > 0 {
-        return;
-    }
-    let results = std::mem::take(&mut gathered.results);
-    if let Some(ticket) = gathered.ticket.take() {
-        ticket.answer(&DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() });
     }
 }

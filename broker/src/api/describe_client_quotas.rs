@@ -8,14 +8,12 @@ use crate::access::acl::Operation;
 use crate::access::sanitize::desanitize;
 use crate::cluster::Settings;
 use crate::quota::{CONNECTION_RATE, Kind};
+use crate::resources::DEFAULT_ENTITY as DEFAULT;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::describe_client_quotas::{ComponentData, EntityData, EntryData, ValueData};
 use common::kafka::messages::{DescribeClientQuotasRequest, DescribeClientQuotasResponse};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-
-/// The name of the znode that stands for all without one of their own.
-const DEFAULT: &str = "<default>";
 
 /// Match types of the wire.
 const EXACT: i8 = 0;

@@ -147,13 +147,7 @@ fn described(broker: &Broker, kind: i8, name: &str) -> Result<Vec<Described>, Fa
         }
         BROKER if name.is_empty() => Ok(broker.setting_layers().for_all_brokers()),
         BROKER => {
-            check_broker_id(broker, name, "Broker").map_err(|error| match error {
-                // Here the empty name would have been fine.
-                ResourceError::InvalidRequest(text) => refused(&ResourceError::InvalidRequest(
-                    text.replace(", but received", " or empty string, but received"),
-                )),
-                other => refused(&other),
-            })?;
+            check_broker_id(broker, name, ("Broker", " or empty string")).map_err(|error| refused(&error))?;
             Ok(broker.setting_layers().broker())
         }
         CLIENT_METRICS => Err(refused(&ResourceError::InvalidRequest(
@@ -171,7 +165,7 @@ fn loggers(broker: &Broker, name: &str) -> Result<Vec<DescribeConfigsResourceRes
     if name.is_empty() {
         return Err(refused(&ResourceError::InvalidRequest("Broker id must not be empty".to_owned())));
     }
-    check_broker_id(broker, name, "Broker").map_err(|error| refused(&error))?;
+    check_broker_id(broker, name, ("Broker", "")).map_err(|error| refused(&error))?;
     let level = match tracing::level_filters::LevelFilter::current().into_level() {
         Some(level) => level.as_str(),
         None => "OFF",

@@ -46,9 +46,9 @@ impl Endpoint for OffsetCommit {
                     partitions: Vec::new(),
                 };
                 for partition in std::mem::take(&mut topic.partitions) {
-                    let error = match may_read {
-                        true => check_partition(&image, &topic.name, partition.partition_index, by_id),
-                        false => ErrorCode::TopicAuthorizationFailed,
+                    let error = match by_id && topic.name.is_empty() {
+                        true => ErrorCode::UnknownTopicId,
+                        false => check_partition(&image, (&topic.name, partition.partition_index), may_read),
                     };
                     answered.partitions.push(OffsetCommitResponsePartition {
                         partition_index: partition.partition_index,
@@ -101,9 +101,10 @@ fn refused(request: &OffsetCommitRequest, code: ErrorCode) -> OffsetCommitRespon
     OffsetCommitResponse { topics: topics.collect(), ..OffsetCommitResponse::default() }
 }
 
-fn check_partition(image: &Image, topic: &str, partition: i32, by_id: bool) -> ErrorCode {
-    if by_id && topic.is_empty() {
-        ErrorCode::UnknownTopicId
+/// Whether offsets of a partition may be kept: NONE, or the error it gets.
+pub(super) fn check_partition(image: &Image, (topic, partition): (&str, i32), may_read: bool) -> ErrorCode {
+    if !may_read {
+        ErrorCode::TopicAuthorizationFailed
     } else if image.partition(topic, partition).is_none() {
         ErrorCode::UnknownTopicOrPartition
     } else {

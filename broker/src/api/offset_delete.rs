@@ -2,6 +2,7 @@
 //! members read, UNKNOWN_TOPIC_OR_PARTITION for what does not exist; GROUP_ID_NOT_FOUND and NON_EMPTY_GROUP for all.
 
 use super::access::Access;
+use super::offset_commit::check_partition;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{Operation, ResourceType};
 use crate::group::{CommitResult, GroupError, Place};
@@ -34,15 +35,8 @@ impl Endpoint for OffsetDelete {
                 let mut partitions = Vec::with_capacity(topic.partitions.len());
                 let may_read = ctx.may_topic(Operation::Read, &topic.name);
                 for partition in topic.partitions {
-                    let is_known = may_read && image.partition(&topic.name, partition.partition_index).is_some();
-                    let error = if !may_read {
-                        ErrorCode::TopicAuthorizationFailed
-                    } else if is_known {
-                        ErrorCode::None
-                    } else {
-                        ErrorCode::UnknownTopicOrPartition
-                    };
-                    if is_known {
+                    let error = check_partition(&image, (&topic.name, partition.partition_index), may_read);
+                    if error == ErrorCode::None {
                         places.push((topic.name.clone(), partition.partition_index));
                     }
                     partitions.push(OffsetDeleteResponsePartition {

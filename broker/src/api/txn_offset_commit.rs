@@ -6,6 +6,7 @@
 //! TRANSACTION_ABORTABLE (version 4 on), and what OffsetCommit says of groups. COORDINATOR_LOAD_IN_PROGRESS is
 //! COORDINATOR_NOT_AVAILABLE before version 2, whose clients cannot bear it.
 
+use super::offset_commit::check_partition;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{Operation, ResourceType};
 use crate::broker::Broker;
@@ -159,18 +160,11 @@ fn sort(
         let may_read = ctx.may_topic(Operation::Read, &topic.name);
         for partition in topic.partitions {
             let index = partition.partition_index;
-            let is_known = may_read && image.partition(&topic.name, index).is_some();
-            let error = if !may_read {
-                ErrorCode::TopicAuthorizationFailed
-            } else if is_known {
-                ErrorCode::None
-            } else {
-                ErrorCode::UnknownTopicOrPartition
-            };
+            let error = check_partition(&image, (&topic.name, index), may_read);
             let partition_answer =
                 TxnOffsetCommitResponsePartition { partition_index: index, error_code: error.code() };
             answered.partitions.push(partition_answer);
-            if is_known {
+            if error == ErrorCode::None {
                 offsets.push(((topic.name.clone(), index), value(partition, ctx.now.wall.0)));
             }
         }

@@ -9,6 +9,7 @@
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{CLUSTER_NAME, Operation, ResourceType};
 use crate::broker::Broker;
+use crate::gathered::Gathered;
 use crate::group::OFFSETS_TOPIC;
 use crate::journal::StoreError;
 use crate::log::{AppendOrigin, Verification};
@@ -21,7 +22,6 @@ use common::kafka::messages::write_txn_markers::{
 };
 use common::kafka::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
 use common::time::Now;
-use parking_lot::Mutex;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -63,34 +63,11 @@ fn refused(request: &WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
 
 type Then = Box<dyn FnOnce(WriteTxnMarkersResponse) + Send>;
 
-/// Results that are in, and who waits for all of them.
-struct Gathered {
-    response: WriteTxnMarkersResponse,
-    left: usize,
-    then: Option<Then>,
-}
-
 /// Where a result belongs: marker, topic, partition.
 type Slot = (usize, usize, usize);
 
-impl Gathered {
-    fn put(this: &Mutex<Gathered>, results: impl IntoIterator<Item = (Slot, ErrorCode)>) {
-        let (then, response) = {
-            let mut gathered = this.lock();
-            for ((marker, topic, partition), code) in results {
-                gathered.response.markers[marker].topics[topic].partitions[partition].error_code = code.code();
-                gathered.left -= 1;
-            }
-            if gathered.left > 0 {
-                return;
-            }
-            let response = std::mem::take(&mut gathered.response);
-            (gathered.then.take(), response)
-        };
-        if let Some(then) = then {
-            then(response);
-        }
-    }
+fn put(response: &mut WriteTxnMarkersResponse, (marker, topic, partition): Slot, code: ErrorCode) {
+    response.markers[marker].topics[topic].partitions[partition].error_code = code.code();
 }
 
 /// Writes the markers; `then` gets the answer, perhaps before this returns. It may send, but must not call a machine.
@@ -124,14 +101,15 @@ pub(crate) fn apply(broker: &Arc<Broker>, request: WriteTxnMarkersRequest, then:
         response.markers.push(result);
     }
     let left = offsets.len() + parts[0].len() + parts[1].len();
-    let gathered = Arc::new(Mutex::new(Gathered { response, left, then: Some(then) }));
     if left == 0 {
-        return Gathered::put(&gathered, []);
+        return then(response);
     }
+    let gathered = Gathered::new(response, left, then);
     for (slot, partition, marker) in offsets {
         let gathered = gathered.clone();
         let waiter = move |result: Result<(), StoreError>| {
-            Gathered::put(&gathered, [(slot, result.err().map_or(ErrorCode::None, of_offsets))]);
+            let code = result.err().map_or(ErrorCode::None, of_offsets);
+            gathered.put(|response| put(response, slot, code));
         };
         broker.with_groups(now, |groups, io| groups.write_marker(partition, &marker, Box::new(waiter), io));
     }
@@ -147,7 +125,7 @@ fn append(
     broker: &Arc<Broker>,
     (origin, parts): (AppendOrigin, Vec<Append>),
     slots: Vec<Slot>,
-    gathered: Arc<Mutex<Gathered>>,
+    gathered: Gathered<WriteTxnMarkersResponse>,
     now: Now,
 ) {
     let timeout_ms = u64::try_from(broker.config.request_timeout_ms).unwrap_or(0);
@@ -158,7 +136,9 @@ fn append(
             error => ErrorCode::from(error),
         };
         let codes = outcomes.iter().map(|outcome| outcome.as_ref().err().map_or(ErrorCode::None, code));
-        Gathered::put(&gathered, slots.into_iter().zip(codes));
+        gathered.put_many(slots.len(), |response| {
+            slots.into_iter().zip(codes).for_each(|(slot, code)| put(response, slot, code));
+        });
     };
     let mut finish = Some(finish);
     let outcomes = broker.with_replicas(now, |replicas, effects| {

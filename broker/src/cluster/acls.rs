@@ -2,6 +2,7 @@
 //! changed for the administration requests. Kafka's nodes to the byte, so that both kinds of brokers share them. Never decides
 //! who may do what.
 
+use super::first_reading::FirstReading;
 use super::store::{Ask, ZkResult, children, delete, get, set};
 use super::{ClusterError, Effect, Io, Waiter};
 use crate::access::acl::{self, AclEntry, Entries, PatternType, ResourcePattern, ResourceType};
@@ -80,9 +81,7 @@ pub(super) struct Acls {
     unconfirmed: BTreeSet<ResourcePattern>,
     last_note: BTreeMap<PatternType, i64>,
     note_times: BTreeMap<String, i64>,
-    /// Questions of the first reading that are still open.
-    loading: usize,
-    is_loaded: bool,
+    first_reading: FirstReading,
     /// Everything was read in some session: what is known counts where something cannot be read any more.
     was_loaded: bool,
     /// Perhaps written in a session that ended before the note.
@@ -110,7 +109,7 @@ impl Acls {
     /// Makes the nodes that are missing and reads everything. The watches on the notes are set first, so that nothing falls
     /// between.
     pub(super) fn load(&mut self, io: &mut Io<'_>) {
-        self.is_loaded = false;
+        self.first_reading.begin();
         self.last_note.clear();
         self.unconfirmed = self.known.keys().cloned().collect();
         let mut nodes = vec![LITERAL.to_owned(), "/kafka-acl-extended".to_owned(), PREFIXED.to_owned()];
@@ -123,18 +122,18 @@ impl Acls {
             io.store.ask(Ask::Nobody, request);
         }
         for (pattern_type, path) in NOTES {
-            self.ask_first(AclAsk::Notes(pattern_type), children(path, true), io);
+            self.ask(AclAsk::Notes(pattern_type), children(path, true), io);
         }
         for &pattern_type in PatternType::ALL {
             for &kind in ResourceType::ALL {
                 let path = format!("{}/{}", root(pattern_type), kind.name());
-                self.ask_first(AclAsk::Names(kind, pattern_type), children(path, false), io);
+                self.ask(AclAsk::Names(kind, pattern_type), children(path, false), io);
             }
         }
     }
 
     pub(super) fn on_session_over(&mut self, io: &mut Io<'_>) {
-        self.loading = 0;
+        self.first_reading.forget_questions();
         for (_, open) in std::mem::take(&mut self.changes) {
             if open.is_write_asked {
                 self.unheard.insert(open.change.resource);
@@ -143,17 +142,10 @@ impl Acls {
         }
     }
 
-    fn ask_first(&mut self, ask: AclAsk, request: Request, io: &mut Io<'_>) {
-        self.loading += 1;
-        io.store.ask(ask, request);
-    }
-
     /// Asks as part of the first reading, while it is going on.
     fn ask(&mut self, ask: AclAsk, request: Request, io: &mut Io<'_>) {
-        match self.is_loaded {
-            true => io.store.ask(ask, request),
-            false => self.ask_first(ask, request, io),
-        }
+        self.first_reading.asked();
+        io.store.ask(ask, request);
     }
 
     /// Changes a list; `done` hears which entries went.
@@ -182,7 +174,6 @@ impl Acls {
             }
         }
         let is_change = matches!(ask, AclAsk::ReadForChange(_) | AclAsk::Write(_) | AclAsk::Note(_));
-        let is_first_reading = !self.is_loaded && !is_change;
         match ask {
             AclAsk::Names(resource_type, pattern_type) => {
                 if !matches!(result, Ok(_) | Err(ZkError::NoNode)) {
@@ -208,15 +199,11 @@ impl Acls {
                 }
             }
         }
-        if is_first_reading && self.loading > 0 {
-            self.loading -= 1;
-            self.is_loaded = self.loading == 0;
-            if self.is_loaded {
-                self.loaded(io);
-            }
-            return self.is_loaded;
+        let is_over = !is_change && self.first_reading.answered();
+        if is_over {
+            self.loaded(io);
         }
-        false
+        is_over
     }
 
     fn loaded(&mut self, io: &mut Io<'_>) {

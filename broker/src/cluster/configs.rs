@@ -1,6 +1,7 @@
 //! Settings kept in ZooKeeper, `/config/KIND/NAME`: read at start, read again when a note in `/config/changes` says so,
 //! written for the administration requests. Knows texts only; what a setting means is not its business.
 
+use super::first_reading::FirstReading;
 use super::json::{decode_config, decode_config_change, encode_config, encode_config_change};
 use super::store::{ANY_VERSION, ZkResult, children, delete, get, set};
 use super::{Answer, Effect, Io, Waiter, paths};
@@ -66,9 +67,7 @@ pub(super) struct Configs {
     last_change: i64,
     /// When notes were written, to remove the old ones.
     change_times: BTreeMap<String, i64>,
-    /// Questions of the first reading that are still open.
-    loading: usize,
-    is_loaded: bool,
+    first_reading: FirstReading,
     next_change: u64,
     changes: BTreeMap<u64, Change>,
     blocked: Vec<Blocked>,
@@ -87,24 +86,25 @@ impl Configs {
 
     /// Reads everything. The watch on the notes is set first, so that nothing falls between.
     pub(super) fn load(&mut self, io: &mut Io<'_>) {
-        self.is_loaded = false;
+        self.first_reading.begin();
         self.last_change = -1;
         self.unconfirmed = self.known.keys().cloned().collect();
-        self.ask_first(ConfigAsk::ListChanges, children(paths::CONFIG_CHANGES, true), io);
+        self.ask(ConfigAsk::ListChanges, children(paths::CONFIG_CHANGES, true), io);
         for kind in paths::CONFIG_TYPES {
-            self.ask_first(ConfigAsk::ListKind { kind }, children(paths::config_type(kind), false), io);
+            self.ask(ConfigAsk::ListKind { kind }, children(paths::config_type(kind), false), io);
         }
     }
 
     pub(super) fn on_session_over(&mut self, io: &mut Io<'_>) {
-        self.loading = 0;
+        self.first_reading.forget_questions();
         for (_, change) in std::mem::take(&mut self.changes) {
             io.answer(change.done, Err(ZkError::SessionExpired));
         }
     }
 
-    fn ask_first(&mut self, ask: ConfigAsk, request: common::zk::Request, io: &mut Io<'_>) {
-        self.loading += 1;
+    /// Asks as part of the first reading, while it is going on.
+    fn ask(&mut self, ask: ConfigAsk, request: common::zk::Request, io: &mut Io<'_>) {
+        self.first_reading.asked();
         io.store.ask(ask, request);
     }
 
@@ -150,8 +150,7 @@ impl Configs {
 
     /// True when this answer completed the first reading.
     pub(super) fn on_answer(&mut self, ask: ConfigAsk, result: ZkResult, io: &mut Io<'_>) -> bool {
-        let is_first_reading = !self.is_loaded
-            && !matches!(ask, ConfigAsk::Write { .. } | ConfigAsk::Create { .. } | ConfigAsk::Notify { .. });
+        let is_change = matches!(ask, ConfigAsk::Write { .. } | ConfigAsk::Create { .. } | ConfigAsk::Notify { .. });
         match ask {
             ConfigAsk::ListChanges => self.on_changes(result, io),
             ConfigAsk::ReadChange { name } => self.on_change_read(name, result, io),
@@ -160,16 +159,16 @@ impl Configs {
                     let path = paths::config(kind, &name);
                     if kind == "users" {
                         let clients = children(format!("{path}/clients"), false);
-                        self.ask_first(ConfigAsk::ListUserClients { user: name.clone() }, clients, io);
+                        self.ask(ConfigAsk::ListUserClients { user: name.clone() }, clients, io);
                     }
-                    self.ask_first(ConfigAsk::Read((kind.to_owned(), name)), get(path, false), io);
+                    self.ask(ConfigAsk::Read((kind.to_owned(), name)), get(path, false), io);
                 }
             }
             ConfigAsk::ListUserClients { user } => {
                 for client in names(result) {
                     let name = format!("{user}/clients/{client}");
                     let request = get(paths::config("users", &name), false);
-                    self.ask_first(ConfigAsk::Read(("users".to_owned(), name)), request, io);
+                    self.ask(ConfigAsk::Read(("users".to_owned(), name)), request, io);
                 }
             }
             ConfigAsk::Read(entity) => self.on_read(entity, result, io),
@@ -181,15 +180,11 @@ impl Configs {
                 }
             }
         }
-        if is_first_reading && self.loading > 0 {
-            self.loading -= 1;
-            self.is_loaded = self.loading == 0;
-            if self.is_loaded {
-                self.loaded(io);
-            }
-            return self.is_loaded;
+        let is_over = !is_change && self.first_reading.answered();
+        if is_over {
+            self.loaded(io);
         }
-        false
+        is_over
     }
 
     /// Everything is read: what was not met has no settings, neither that of before nor what somebody waits for.
@@ -221,14 +216,14 @@ impl Configs {
             self.last_change = number;
             let request = get(format!("{}/{name}", paths::CONFIG_CHANGES), false);
             let ask = ConfigAsk::ReadChange { name };
-            if self.is_loaded { io.store.ask(ask, request) } else { self.ask_first(ask, request, io) }
+            self.ask(ask, request, io);
         }
     }
 
     fn on_change_read(&mut self, name: String, result: ZkResult, io: &mut Io<'_>) {
         let Ok(Response::GetData { data, stat }) = result else { return };
         self.change_times.insert(name, stat.ctime);
-        if !self.is_loaded {
+        if !self.first_reading.is_over() {
             // Written before the settings were read.
             return;
         }
@@ -327,11 +322,7 @@ impl Configs {
     pub(super) fn on_watch(&mut self, event: &WatcherEvent, io: &mut Io<'_>) {
         if event.kind == EventType::NodeChildrenChanged && event.path == paths::CONFIG_CHANGES {
             let request = children(paths::CONFIG_CHANGES, true);
-            if self.is_loaded {
-                io.store.ask(ConfigAsk::ListChanges, request);
-            } else {
-                self.ask_first(ConfigAsk::ListChanges, request, io);
-            }
+            self.ask(ConfigAsk::ListChanges, request, io);
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod assignment;
 mod configs;
 mod controller;
 mod effect;
+mod first_reading;
 pub mod image;
 pub mod json;
 pub mod paths;
@@ -29,7 +30,7 @@ pub use effect::{Answer, Effect, Waiter};
 
 use crate::config::BrokerConfig;
 use crate::outbox::{PeerError, ZkCommand, ZkInput};
-use crate::resources::ALL_BROKERS;
+use crate::resources::DEFAULT_ENTITY;
 use acls::Acls;
 use common::Rng;
 use common::id::BrokerId;
@@ -111,7 +112,7 @@ impl ClusterConfig {
             port: if listener.port == 0 { ports.get(&listener.name).copied().unwrap_or(0) } else { listener.port },
             security_protocol: listener.protocol,
         };
-        let control = config.control_plane_listener_name.as_ref().unwrap_or(&config.inter_broker_listener_name);
+        let control = config.control_listener_name();
         let check_seconds = u64::try_from(config.leader_imbalance_check_interval_seconds).unwrap_or(300);
         ClusterConfig {
             broker_id: BrokerId(config.broker_id),
@@ -121,7 +122,7 @@ impl ClusterConfig {
             endpoints: config.advertised_listeners.iter().map(endpoint).collect(),
             rack: config.broker_rack.clone(),
             jmx_port: -1,
-            control_listener: control.clone(),
+            control_listener: control.to_owned(),
             stored_cluster_id,
             remembered_session: None,
             disk_past: DiskPast::default(),
@@ -724,7 +725,7 @@ impl Core {
             if let Effect::ConfigChanged { kind, name, settings } = effect {
                 match kind.as_str() {
                     "topics" => self.controller.on_settings_changed(name),
-                    "brokers" if name == ALL_BROKERS => self.controller.on_default_settings(settings),
+                    "brokers" if name == DEFAULT_ENTITY => self.controller.on_default_settings(settings),
                     _ => {}
                 }
             }

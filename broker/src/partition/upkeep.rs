@@ -45,9 +45,9 @@ impl Chore {
         Chore::Compaction,
     ];
 
-    /// Milliseconds between two times.
-    fn every_ms(self, settings: &Settings) -> u64 {
-        match self {
+    /// Milliseconds between two times; `None` for what is done when there is something to do.
+    fn every_ms(self, settings: &Settings) -> Option<u64> {
+        Some(match self {
             Chore::HighWatermarks => settings.high_watermark_checkpoint_ms,
             Chore::RecoveryPoints => settings.recovery_point_checkpoint_ms,
             Chore::StartOffsets => settings.start_offset_checkpoint_ms,
@@ -55,8 +55,8 @@ impl Chore {
             Chore::Retention => settings.retention_check_ms,
             Chore::Producers => settings.producer_expiration_check_ms,
             Chore::Compaction => settings.compaction_check_ms,
-            Chore::Removal | Chore::Moves => settings.delete_delay_ms,
-        }
+            Chore::Removal | Chore::Moves => return None,
+        })
     }
 }
 
@@ -69,12 +69,13 @@ pub(super) struct Chores {
 
 impl Chores {
     pub(super) fn new(settings: &Settings, start: Millis) -> Chores {
-        let first = |chore: Chore| match chore {
-            Chore::Retention => start + settings.initial_delay_ms,
-            _ => start + chore.every_ms(settings),
+        let first = |chore: Chore| {
+            let every_ms = chore.every_ms(settings)?;
+            let wait_ms = if chore == Chore::Retention { settings.initial_delay_ms } else { every_ms };
+            Some((chore, start + wait_ms))
         };
         let due = Chore::REGULAR.into_iter().filter(|chore| *chore != Chore::Compaction || settings.compacts);
-        Chores { shrink: start + settings.lag_time_max_ms / 2, due: due.map(|chore| (chore, first(chore))).collect() }
+        Chores { shrink: start + settings.lag_time_max_ms / 2, due: due.filter_map(first).collect() }
     }
 
     /// Has a chore done soon that is not regular.
@@ -281,14 +282,9 @@ impl Replicas {
                 Chore::Moves => go_on = self.move_on(now, &mut woken, effects),
             }
         }
-        if chore == Chore::Moves {
-            if let Some(at) = go_on {
-                self.chores.lock().wake(Chore::Moves, at);
-                effects.push(Effect::WakeAt(at));
-            }
-        } else if chore != Chore::Removal {
-            let at = now.mono + chore.every_ms(&self.shared.settings);
-            self.chores.lock().due.insert(chore, at);
+        let regular = chore.every_ms(&self.shared.settings).map(|ms| now.mono + ms);
+        if let Some(at) = regular.or(go_on) {
+            self.chores.lock().wake(chore, at);
             effects.push(Effect::WakeAt(at));
         }
         self.settle(woken, now, effects);

@@ -10,6 +10,13 @@ pub(super) struct Window {
     pub(super) sample_ms: u64,
 }
 
+impl Window {
+    /// What `limit` a second allows in all of it.
+    fn tokens(self, limit: f64) -> f64 {
+        limit * (self.samples * self.sample_ms) as f64 / 1000.0
+    }
+}
+
 /// What was counted lately.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
@@ -66,7 +73,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn refill(&mut self, limit: f64, window: Window, now: Millis) {
-        let full = limit * (window.samples * window.sample_ms) as f64 / 1000.0;
+        let full = window.tokens(limit);
         if !self.is_begun {
             (self.is_begun, self.missing) = (true, -full);
         }
@@ -77,8 +84,7 @@ impl Bucket {
     /// As good as a new one.
     pub(super) fn is_full(&mut self, window: Window, now: Millis) -> bool {
         self.refill(self.limit, window, now);
-        let full = self.limit * (window.samples * window.sample_ms) as f64 / 1000.0;
-        self.missing <= -full
+        self.missing <= -window.tokens(self.limit)
     }
 
     pub(super) fn take(&mut self, count: f64) {

@@ -46,7 +46,7 @@ impl Logins {
             let name = &listener.name;
             let settings = SaslSettings::of(config, name, &file).map_err(anyhow::Error::msg)?;
             logins.clients.insert(name.clone(), Arc::new(settings));
-            if *name == config.inter_broker_listener_name || Some(name) == config.control_plane_listener_name.as_ref() {
+            if [&*config.inter_broker_listener_name, config.control_listener_name()].contains(&name.as_str()) {
                 let login = PeerLogin::of(config, name, &file).map_err(anyhow::Error::msg)?;
                 logins.peers.insert(name.clone(), login);
             }

@@ -140,8 +140,10 @@ async fn drive(
 async fn open(shared: &Shared, to: &PeerAddress, channel: Channel) -> Result<Transport, PeerError> {
     let stream = connect(to).await?;
     let config = &shared.broker().config;
-    let control = config.control_plane_listener_name.as_ref().filter(|_| channel == Channel::Controller);
-    let listener = control.unwrap_or(&config.inter_broker_listener_name);
+    let listener = match channel {
+        Channel::Controller => config.control_listener_name(),
+        _ => &config.inter_broker_listener_name,
+    };
     let secured = tokio::time::timeout(CONNECT, async {
         let mut stream = shared.security.tls.dial(listener, &to.host, stream).await?;
         shared.security.logins.log_in(shared, listener, &mut stream).await?;

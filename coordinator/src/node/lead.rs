@@ -226,7 +226,7 @@ impl Lead {
         self.has_restored = self.queue.front().is_some_and(|(_, request)| is_restore(request));
         self.last_time = now.wall.0.max(self.last_time);
         while bytes.len() < PROPOSAL_BYTES {
-            let is_alone = self.has_restored || self.must_settle();
+            let is_alone = self.must_settle();
             if self.is_reconfig_next() || (is_alone && !txns.is_empty()) {
                 break;
             }

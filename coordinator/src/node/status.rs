@@ -12,9 +12,9 @@ use common::time::{Millis, Now, WallMillis};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-/// From one snapshot that is asked for to the next, if `admin.rateLimiterIntervalInMS` is not set. ZooKeeper 3.9 takes
+/// From one snapshot, or tree to restore, that is asked for to the next, if `admin.rateLimiterIntervalInMS` is not set. ZooKeeper 3.9 takes
 /// that setting, of 300,000 by default, for microseconds here: 300 ms.
-const SNAPSHOT_INTERVAL_US: u64 = 300_000;
+const SNAPSHOT_OR_RESTORE_INTERVAL_US: u64 = 300_000;
 
 /// `ZooTrace`'s mask at start.
 const TRACE_MASK: i64 = 306;
@@ -154,17 +154,17 @@ impl Node {
             return refused;
         }
         let leader = self.ensemble.leader().unwrap_or_default();
-        let Some(lead) = self.lead.as_mut().filter(|_| self.ensemble.may_propose()) else {
+        if self.lead.is_none() || !self.ensemble.may_propose() {
             return admin::refused(
                 COMMAND,
                 503,
                 Some(&format!("Server {leader} leads the ensemble: restore is asked of it")),
             );
-        };
-        if self.restore_at.is_some_and(|last| now - last <= interval_ms(&self.config)) {
-            return admin::refused(COMMAND, 429, None);
         }
-        if let Some(snapshot) = snapshot {
+        if let Some(refused) = self.refuse_haste(COMMAND, self.restore_at, now) {
+            return refused;
+        }
+        if let (Some(snapshot), Some(lead)) = (snapshot, &mut self.lead) {
             self.restore_at = Some(now);
             lead.push_restore(snapshot);
         }
@@ -332,5 +332,5 @@ impl Node {
 
 fn interval_ms(config: &crate::config::Config) -> u64 {
     let setting = config.properties.get("admin.rateLimiterIntervalInMS");
-    setting.and_then(|value| value.trim().parse().ok()).unwrap_or(SNAPSHOT_INTERVAL_US) / 1000
+    setting.and_then(|value| value.trim().parse().ok()).unwrap_or(SNAPSHOT_OR_RESTORE_INTERVAL_US) / 1000
 }

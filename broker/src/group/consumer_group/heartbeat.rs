@@ -339,11 +339,9 @@ impl ConsumerGroup {
             self.target.get(former.unwrap_or(id)).unwrap_or(&none)
         };
         let specs = subscriptions.iter().map(|(id, subscription)| {
-            let matched = subscription.regex.iter().filter_map(|pattern| matches.get(pattern));
-            let names = subscription.topics.iter().chain(matched.flat_map(|matched| &matched.topics));
             let spec = MemberSpec {
                 instance_id: subscription.instance_id.as_deref(),
-                topics: names.filter_map(|name| Some(topics.get(name)?.id)).collect(),
+                topics: names(subscription, matches).filter_map(|name| Some(topics.get(name)?.id)).collect(),
                 target: target_of(id),
             };
             (*id, spec)
@@ -394,12 +392,11 @@ impl ConsumerGroup {
     pub(super) fn removal(&self, ids: &[String], turn: &Turn<'_>) -> Vec<ConsumerRecord> {
         let mut records: Vec<ConsumerRecord> = ids.iter().flat_map(|id| removed(id)).collect();
         let gone: BTreeSet<&String> = ids.iter().collect();
-        let mut names: BTreeSet<&String> = BTreeSet::new();
+        let mut wanted: BTreeSet<&String> = BTreeSet::new();
         for (_, member) in self.members.iter().filter(|(id, _)| !gone.contains(id)) {
-            let matched = member.subscription.regex.iter().filter_map(|pattern| self.matches.get(pattern));
-            names.extend(member.subscription.topics.iter().chain(matched.flat_map(|matched| &matched.topics)));
+            wanted.extend(names(&member.subscription, &self.matches));
         }
-        let found: TopicTable = names
+        let found: TopicTable = wanted
             .into_iter()
             .filter_map(|name| {
                 let shape = turn.topics.topic(name)?;
@@ -506,4 +503,10 @@ impl Matched {
         let topics = turn.topics.matching(&|name| regex.is_match(name)).into_iter().collect();
         Matched { regex, topics }
     }
+}
+
+/// The names that a subscription means: those it says, and those that its pattern matched.
+fn names<'a>(subscription: &'a ConsumerMemberValue, matches: &'a Matches) -> impl Iterator<Item = &'a String> {
+    let matched = subscription.regex.iter().filter_map(|pattern| matches.get(pattern));
+    subscription.topics.iter().chain(matched.flat_map(|matched| &matched.topics))
 }

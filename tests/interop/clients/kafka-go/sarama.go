@@ -57,6 +57,15 @@ func (s saramaRun) idempotent() *sarama.Config {
 	return config
 }
 
+// endOfFirst is an administrator, a client, and the end of the topic's first partition.
+func (s saramaRun) endOfFirst() (sarama.ClusterAdmin, sarama.Client, int64) {
+	client, err := sarama.NewClient(s.brokers, s.config())
+	must(err)
+	end, err := client.GetOffset(s.name, 0, sarama.OffsetNewest)
+	must(err)
+	return s.admin(), client, end
+}
+
 func (s saramaRun) admin() sarama.ClusterAdmin {
 	admin, err := sarama.NewClusterAdmin(s.brokers, s.config())
 	must(err)
@@ -136,13 +145,9 @@ func (s saramaRun) produceAndConsume() {
 	}
 	s.read(s.name, len(runs)*partitions*perPartition, sarama.ReadUncommitted).expect(runs...)
 
-	admin := s.admin()
+	admin, client, end := s.endOfFirst()
 	defer admin.Close()
-	client, err := sarama.NewClient(s.brokers, s.config())
-	must(err)
 	defer client.Close()
-	end, err := client.GetOffset(s.name, 0, sarama.OffsetNewest)
-	must(err)
 	check(end == int64(len(runs)*perPartition), "the end is %d", end)
 	first, err := client.GetOffset(s.name, 1, time.Now().Add(-time.Hour).UnixMilli())
 	must(err)
@@ -285,13 +290,9 @@ func (s saramaRun) group(strategy sarama.BalanceStrategy) {
 		}()
 		return m
 	}
-	admin := s.admin()
+	admin, client, end := s.endOfFirst()
 	defer admin.Close()
-	client, err := sarama.NewClient(s.brokers, s.config())
-	must(err)
 	defer client.Close()
-	end, err := client.GetOffset(s.name, 0, sarama.OffsetNewest)
-	must(err)
 	first := join()
 	eventually("the first reads all", func() bool {
 		has, read := first.state()

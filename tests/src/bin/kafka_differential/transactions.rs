@@ -206,13 +206,11 @@ fn life(pair: &mut Pair, version: i16) {
         isolation_level: 1,
         ..fetch(facts, version, &[("t", 0, 0, -1, -1, 1 << 20)])
     });
-    let before = (of(&pair.theirs.facts), of(&pair.ours.facts));
     begin(pair, "begins again", &|_| init(Some(&id), 60_000, (-1, -1)));
     if version >= 3 {
         begin(pair, "goes on with its epoch", &|facts| init(Some(&id), 60_000, of(facts)));
         begin(pair, "goes on with an old epoch", &|facts| init(Some(&id), 60_000, (of(facts).0, 0)));
     }
-    let _ = before;
     let old = |facts: &Facts| (of(facts).0, of(facts).1 - 1);
     pair.each("the fenced one adds", |facts, version| add(version, &id, old(facts), &[("t", 0)]));
     pair.each("the fenced one adds offsets", |facts, _| add_offsets(&id, old(facts), "g"));
