@@ -49,7 +49,7 @@ chaos: build ## real processes killed, stopped, cut off and out of disk under lo
 	@tests/chaos/run
 
 sim-mutants: packages ## planted bugs: the simulated cluster must see each, within SEEDS seeds
-	$(CARGO) run --locked --release -p tests --bin mutants -- --seeds $(or $(SEEDS),20) --first-seed $(FIRST_SEED)
+	$(CARGO) run --locked --release -p tests --bin mutants -- --seeds $(or $(SEEDS),40) --first-seed $(FIRST_SEED)
 
 wounds: packages ## known bugs of the peers, each as a case, with and without our defence
 	$(CARGO) run --locked --release -p tests --bin wounds
