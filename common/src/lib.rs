@@ -3,6 +3,7 @@
 
 pub mod disk;
 pub mod distinguished_name;
+pub mod exposition;
 pub mod id;
 pub mod jaas;
 pub mod kafka;
@@ -10,6 +11,7 @@ pub mod limits;
 pub mod mutants;
 pub mod properties;
 pub mod scram;
+pub mod summary;
 pub mod time;
 #[cfg(feature = "tls")]
 pub mod tls;

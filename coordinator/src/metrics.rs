@@ -1,98 +1,11 @@
 //! What a server counts and measures, under ZooKeeper's names, and the two texts made of it: `mntr` and Prometheus. Reads
 //! no clock and asks the system nothing: figures are handed in.
 
+pub use common::summary::Summary;
+
+pub(crate) use common::exposition::real;
+use common::exposition::{Exposition, Kind};
 use std::fmt::Write;
-
-/// Values below this have a bucket each; above it there are four buckets for each power of two.
-const EXACT: u64 = 16;
-/// Enough for any 64-bit value.
-const BUCKETS: usize = EXACT as usize + 4 * 60;
-
-/// Count, sum, extremes and an estimate of the distribution of a measured value. An estimated quantile is at most a
-/// quarter too large.
-#[derive(Clone, Debug)]
-pub struct Summary {
-    count: u64,
-    sum: u64,
-    min: u64,
-    max: u64,
-    buckets: Box<[u64; BUCKETS]>,
-}
-
-impl Default for Summary {
-    fn default() -> Summary {
-        Summary { count: 0, sum: 0, min: 0, max: 0, buckets: Box::new([0; BUCKETS]) }
-    }
-}
-
-impl Summary {
-    /// Takes one more value.
-    pub fn add(&mut self, value: u64) {
-        self.min = if self.count == 0 { value } else { self.min.min(value) };
-        self.max = self.max.max(value);
-        self.count += 1;
-        self.sum = self.sum.saturating_add(value);
-        self.buckets[bucket(value)] += 1;
-    }
-
-    /// How many values there were.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// The least value, 0 if there was none.
-    pub fn min(&self) -> u64 {
-        self.min
-    }
-
-    /// The greatest value, 0 if there was none.
-    pub fn max(&self) -> u64 {
-        self.max
-    }
-
-    /// The mean, rounded to four places as ZooKeeper does; 0 if there was none.
-    pub fn mean(&self) -> f64 {
-        if self.count == 0 {
-            return 0.0;
-        }
-        (self.sum as f64 / self.count as f64 * 10_000.0).round() / 10_000.0
-    }
-
-    /// The value that this part (0 to 1) of all values does not exceed; `None` if there was none.
-    pub fn quantile(&self, part: f64) -> Option<u64> {
-        let rank = (part * self.count as f64).ceil().max(1.0) as u64;
-        let mut seen = 0;
-        for (number, count) in self.buckets.iter().enumerate() {
-            seen += count;
-            if seen >= rank {
-                return Some(upper_bound(number).min(self.max));
-            }
-        }
-        None
-    }
-
-    /// Forgets everything.
-    pub fn reset(&mut self) {
-        *self = Summary::default();
-    }
-}
-
-fn bucket(value: u64) -> usize {
-    if value < EXACT {
-        return value as usize;
-    }
-    let power = value.ilog2();
-    let quarter = (value >> (power - 2)) & 3;
-    EXACT as usize + (power as usize - 4) * 4 + quarter as usize
-}
-
-fn upper_bound(number: usize) -> u64 {
-    if number < EXACT as usize {
-        return number as u64;
-    }
-    let (power, quarter) = ((number - EXACT as usize) / 4 + 4, (number - EXACT as usize) % 4);
-    (1u64 << power).saturating_add(((quarter as u64 + 1) << (power - 2)) - 1)
-}
 
 /// What is counted while serving. One value lives as long as the process.
 #[derive(Clone, Debug, Default)]
@@ -220,57 +133,55 @@ pub fn each_flat(samples: &[Sample<'_>], give: &mut dyn FnMut(&str, &str)) {
 
 fn each_basic(name: &str, summary: &Summary, give: &mut dyn FnMut(&str, &str)) {
     give(&format!("avg_{name}"), &real(summary.mean()));
-    for (label, value) in [("min", summary.min), ("max", summary.max), ("cnt", summary.count), ("sum", summary.sum)] {
+    for (label, value) in
+        [("min", summary.min()), ("max", summary.max()), ("cnt", summary.count()), ("sum", summary.sum())]
+    {
         give(&format!("{label}_{name}"), &value.to_string());
     }
 }
 
 /// Prometheus' text format 0.0.4, as ZooKeeper's provider writes it.
 pub fn prometheus(samples: &[Sample<'_>]) -> String {
-    let mut text = String::new();
+    let mut text = Exposition::default();
     for (name, value) in samples {
         let kind = match value {
-            Value::Gauge(_) | Value::Real(_) => "gauge",
-            Value::Counter(_) => "counter",
-            Value::Basic(_) | Value::Advanced(_) => "summary",
+            Value::Gauge(_) | Value::Real(_) => Kind::Gauge,
+            Value::Counter(_) => Kind::Counter,
+            Value::Basic(_) | Value::Advanced(_) => Kind::Summary,
         };
-        line(&mut text, format_args!("# HELP {name} {name}"));
-        line(&mut text, format_args!("# TYPE {name} {kind}"));
+        let mut family = text.family(name, kind, name);
         let (summary, parts) = match value {
             Value::Gauge(value) => {
-                line(&mut text, format_args!("{name} {}", real(*value as f64)));
+                family.sample(&[], *value as f64);
                 continue;
             }
             Value::Real(value) => {
-                line(&mut text, format_args!("{name} {}", real(*value)));
+                family.sample(&[], *value);
                 continue;
             }
             Value::Counter(value) => {
-                line(&mut text, format_args!("{name} {}", real(*value as f64)));
+                family.sample(&[], *value as f64);
                 continue;
             }
-            Value::Basic(summary) => (summary, &[0.5][..]),
-            Value::Advanced(summary) => (summary, &[0.5, 0.9, 0.99][..]),
+            Value::Basic(summary) => (summary, &["0.5"][..]),
+            Value::Advanced(summary) => (summary, &["0.5", "0.9", "0.99"][..]),
         };
-        for part in parts {
-            let value = summary.quantile(*part).map_or_else(|| "NaN".to_owned(), |value| real(value as f64));
-            line(&mut text, format_args!("{name}{{quantile=\"{part}\",}} {value}"));
-        }
-        line(&mut text, format_args!("{name}_count {}", real(summary.count as f64)));
-        line(&mut text, format_args!("{name}_sum {}", real(summary.sum as f64)));
+        let quantiles: Vec<(&str, f64)> = parts
+            .iter()
+            .map(|part| {
+                let value = summary.quantile(part.parse().expect("each is a number"));
+                (*part, value.map_or(f64::NAN, |value| value as f64))
+            })
+            .collect();
+        family.summary(&[], &quantiles, summary.count() as f64, summary.sum() as f64);
     }
-    text
+    text.into_text()
 }
 
 /// Adds a line.
 pub(crate) fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
     text.write_fmt(what).expect("a string takes everything");
     text.push('\n');
-}
-
-/// As Java shows a double: always with a point.
-pub(crate) fn real(value: f64) -> String {
-    if value.fract() == 0.0 && value.abs() < 1e15 { format!("{value:.1}") } else { format!("{value}") }
 }
 
 /// ZooKeeper's counters of things that cannot happen in this server (processor stages, caches and limits that it does
@@ -368,29 +279,6 @@ pub const NEVER_MEASURED_CLOSELY: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn buckets_hold_what_they_say() {
-        for value in (0..5000).chain([1 << 20, (1 << 40) + 12345, u64::MAX]) {
-            let number = bucket(value);
-            assert!(number < BUCKETS, "{value}");
-            let bound = upper_bound(number);
-            assert!(bound >= value && (bound - value) as f64 <= value as f64 / 4.0, "{value} -> {bound}");
-            assert!(number == 0 || upper_bound(number - 1) < value, "{value}");
-        }
-    }
-
-    #[test]
-    fn a_summary_sums_up() {
-        let mut summary = Summary::default();
-        assert_eq!((summary.mean(), summary.quantile(0.5)), (0.0, None));
-        for value in 1..=10 {
-            summary.add(value);
-        }
-        assert_eq!((summary.min(), summary.max(), summary.mean()), (1, 10, 5.5));
-        let parts: Vec<_> = [0.0, 0.5, 0.95, 0.999].into_iter().map(|part| summary.quantile(part)).collect();
-        assert_eq!(parts, [Some(1), Some(5), Some(10), Some(10)]);
-    }
 
     #[test]
     fn texts() {

@@ -437,6 +437,11 @@ pub trait Field: Default {
     /// True for the value that a field without a declared default has.
     #[doc(hidden)]
     fn is_default(&self) -> bool;
+    /// Shows every `error_code` in it.
+    #[doc(hidden)]
+    fn each_error_code(&self, see: &mut dyn FnMut(i16)) {
+        let _ = see;
+    }
     /// A value that `write` takes in this shape.
     #[cfg(feature = "random")]
     #[doc(hidden)]
@@ -604,6 +609,9 @@ impl<T: Field> Field for Vec<T> {
     fn is_default(&self) -> bool {
         self.is_empty()
     }
+    fn each_error_code(&self, see: &mut dyn FnMut(i16)) {
+        self.iter().for_each(|element| element.each_error_code(see));
+    }
     #[cfg(feature = "random")]
     fn random(rng: &mut crate::Rng, shape: Shape) -> Self {
         trial::elements(rng, shape)
@@ -624,6 +632,9 @@ impl<T: Field> Field for Option<Vec<T>> {
     }
     fn is_default(&self) -> bool {
         self.is_none()
+    }
+    fn each_error_code(&self, see: &mut dyn FnMut(i16)) {
+        self.iter().flatten().for_each(|element| element.each_error_code(see));
     }
     #[cfg(feature = "random")]
     fn random(rng: &mut crate::Rng, shape: Shape) -> Self {
@@ -652,6 +663,9 @@ impl<T: Struct> Field for Option<T> {
     }
     fn is_default(&self) -> bool {
         self.is_none()
+    }
+    fn each_error_code(&self, see: &mut dyn FnMut(i16)) {
+        self.iter().for_each(|value| value.each_error_code(see));
     }
     #[cfg(feature = "random")]
     fn random(rng: &mut crate::Rng, shape: Shape) -> Self {
@@ -714,6 +728,13 @@ macro_rules! declare {
         $it.throttle_time_ms = $ms;
     };
     (@throttle $it:ident, $other:ident, $ms:ident) => {};
+
+    (@error $it:ident, error_code, $see:ident) => {
+        $see($it.error_code)
+    };
+    (@error $it:ident, $other:ident, $see:ident) => {
+        $crate::kafka::messages::Field::each_error_code(&$it.$other, $see)
+    };
 
     (@message $message:ident, $key:literal, $min:literal, $max:literal, [$($flexible:literal)?]) => {
         impl $crate::kafka::messages::Message for $message {
@@ -846,6 +867,11 @@ macro_rules! declare {
 
             fn is_default(&self) -> bool {
                 *self == $struct::default()
+            }
+
+            fn each_error_code(&self, see: &mut dyn FnMut(i16)) {
+                let it = self;
+                $($crate::kafka::messages::declare! { @error it, $field, see };)*
             }
 
             #[cfg(feature = "random")]
