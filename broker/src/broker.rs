@@ -15,6 +15,7 @@ use crate::group::{GroupSettings, Groups};
 use crate::in_order::InOrder;
 use crate::isolation::Isolation;
 use crate::log::LogConfig;
+use crate::metrics::{ListenerCounters, RequestCounters};
 use crate::outbox::{Outbox, PeerAddress, PeerError, ZkCommand, ZkInput};
 use crate::partition::throttle::ThrottledReplicas;
 use crate::partition::{Replicas, StorageError};
@@ -108,6 +109,10 @@ pub struct Broker {
     pub authorizer: Option<Authorizer>,
     /// How much clients may have.
     pub quotas: Quotas,
+    /// Requests, counted by API.
+    pub requests: Arc<RequestCounters>,
+    /// Connections, counted by listener.
+    pub listeners: BTreeMap<String, ListenerCounters>,
     pub(crate) txn_questions: Questions,
     /// Features that all live brokers serve.
     pub(crate) features: Features,
@@ -144,6 +149,8 @@ impl Broker {
         let transactions = Transactions::new(txn::Settings::of(&config));
         let peers = Peers::new(outbox.clone(), format!("broker-{}", config.broker_id));
         let quotas = Quotas::new(&config);
+        let requests = Arc::new(RequestCounters::new(api::counted_names().count()));
+        let listeners = config.listeners.iter().map(|listener| (listener.name.clone(), Default::default())).collect();
         let (image, stage, config) = (RwLock::default(), Mutex::default(), Arc::new(config));
         let current = RwLock::new(config.clone());
         let producer_ids = ProducerIds::new();
@@ -161,6 +168,8 @@ impl Broker {
             transactions,
             authorizer,
             quotas,
+            requests,
+            listeners,
             txn_questions: Questions::default(),
             features: Features::default(),
             stage,
@@ -181,7 +190,7 @@ impl Broker {
 
     /// A request frame without its length prefix.
     pub fn on_request(self: &Arc<Self>, connection: &ConnectionInfo, sequence: u64, frame: Bytes, now: Now) -> Handled {
-        api::dispatch(self, connection, sequence, frame, now)
+        api::dispatch(self, connection, sequence, frame, now).0
     }
 
     /// The response to a request to another broker, without its length prefix, or why there is none.

@@ -28,6 +28,23 @@ pub struct Answers {
     /// A request that none behind it may overtake, until it is answered.
     barrier: Option<u64>,
     is_closing: bool,
+    timings: Timings,
+}
+
+/// Which requests are timed, by sequence number, and which of them were answered.
+#[derive(Debug, Default)]
+struct Timings {
+    running: VecDeque<(u64, Timed)>,
+    over: Vec<Timed>,
+}
+
+/// A request whose time counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timed {
+    /// As which row of the counters.
+    pub row: usize,
+    /// When it came, in microseconds.
+    pub at_micros: u64,
 }
 
 #[derive(Debug)]
@@ -45,6 +62,16 @@ impl Answers {
     pub fn begin(&mut self) -> u64 {
         self.slots.push_back(Slot::Waiting);
         self.first + self.slots.len() as u64 - 1
+    }
+
+    /// The time of the request that was begun last counts.
+    pub fn timed(&mut self, sequence: u64, timed: Timed) {
+        self.timings.running.push_back((sequence, timed));
+    }
+
+    /// The requests whose answers were taken since the last call, for their time to be counted.
+    pub fn take_timed(&mut self) -> std::vec::Drain<'_, Timed> {
+        self.timings.over.drain(..)
     }
 
     /// The answer to the request comes later. Unless `lets_pass`, no other is handled before.
@@ -75,6 +102,9 @@ impl Answers {
         loop {
             if matches!(self.slots.front()?, Slot::Waiting | Slot::Close(_)) {
                 return None;
+            }
+            if let Some((_, timed)) = self.timings.running.pop_front_if(|(sequence, _)| *sequence == self.first) {
+                self.timings.over.push(timed);
             }
             self.first += 1;
             if let Some(Slot::Ready(frame)) = self.slots.pop_front() {
@@ -170,6 +200,26 @@ mod tests {
         answers.ready(commit, frame("c"));
         assert!(answers.has_room());
         assert_eq!(drain(&mut answers), ["f", "c"]);
+    }
+
+    #[test]
+    fn a_request_is_timed_until_its_answer_leaves() {
+        let mut answers = Answers::default();
+        let timed = |row| Timed { row, at_micros: 0 };
+        let [a, b, c] = [1, 0, 3].map(|row| {
+            let sequence = answers.begin();
+            if row > 0 {
+                answers.timed(sequence, timed(row));
+            }
+            sequence
+        });
+        answers.ready(c, frame("c"));
+        answers.ready(b, frame("b"));
+        assert!(drain(&mut answers).is_empty() && answers.take_timed().next().is_none());
+        answers.silent(a);
+        drain(&mut answers);
+        assert_eq!(answers.take_timed().collect::<Vec<_>>(), [timed(1), timed(3)]);
+        assert_eq!(answers.take_timed().next(), None);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod isolation;
 pub mod journal;
 mod leaders;
 pub mod log;
+pub mod metrics;
 pub mod outbox;
 pub mod partition;
 pub mod peers;
@@ -26,6 +27,7 @@ mod producer_blocks;
 pub mod producer_ids;
 pub mod quota;
 mod replication;
+pub mod report;
 mod resources;
 #[cfg(feature = "server")]
 pub mod server;

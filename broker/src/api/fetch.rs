@@ -51,6 +51,7 @@ impl Endpoint for Fetch {
 
     fn handle(ctx: &Context<'_>, request: FetchRequest) -> Reply<FetchResponse> {
         let order = order(ctx, request);
+        ctx.count_fetch(order.params.replica.is_some());
         let consumer = (order.params.replica.is_none() && ctx.broker.quotas.is_used()).then(|| {
             ctx.broker.quotas.speaks(ctx.connection.id, ctx.who());
             Consumer {

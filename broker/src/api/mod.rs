@@ -67,14 +67,17 @@ pub(crate) mod tests;
 
 use crate::broker::Broker;
 use crate::connection::ConnectionInfo;
+use crate::metrics::{ApiCounters, RequestCounters};
 use crate::outbox::Outbox;
 use crate::quota::{Kind, Who};
 use access::Access;
+use common::kafka::error::ErrorCode;
 use common::kafka::header::{self, RequestHeader};
-use common::kafka::messages::{FetchRequest, FindCoordinatorRequest, MetadataRequest, ProduceRequest, Response};
+use common::kafka::messages::{FetchRequest, Field, FindCoordinatorRequest, MetadataRequest, ProduceRequest, Response};
 use common::kafka::messages::{LeaderAndIsrRequest, Message, Request, StopReplicaRequest, UpdateMetadataRequest};
 use common::kafka::wire::{Frame, Reader};
 use common::time::Now;
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -128,9 +131,20 @@ pub struct Context<'a> {
     sequence: u64,
     /// For so long the client is held back; its answer says so (KIP-219).
     throttle_ms: u64,
+    /// Row of the table.
+    row: usize,
+    /// The row as which its time counts.
+    timed_as: &'a Cell<usize>,
 }
 
 impl Context<'_> {
+    /// Counts this request, which is a fetch, also as that of a consumer or of a follower.
+    pub(crate) fn count_fetch(&self, is_follower: bool) {
+        let row = TABLE.len() + usize::from(is_follower);
+        self.timed_as.set(row);
+        self.broker.requests.api(row).requested(self.version);
+    }
+
     /// Whose quotas count.
     pub(crate) fn who(&self) -> Who<'_> {
         Who { principal: &self.connection.principal, client_id: self.client_id.unwrap_or_default() }
@@ -156,6 +170,8 @@ impl Context<'_> {
             correlation_id: self.correlation_id,
             version: self.version,
             throttle_ms: self.throttle_ms,
+            counters: self.broker.requests.clone(),
+            row: self.row,
             is_answered: false,
             answers: PhantomData,
         }
@@ -170,6 +186,8 @@ pub struct Ticket<E: Request> {
     correlation_id: i32,
     version: i16,
     throttle_ms: u64,
+    counters: Arc<RequestCounters>,
+    row: usize,
     is_answered: bool,
     answers: PhantomData<fn(E)>,
 }
@@ -183,6 +201,7 @@ impl<E: Request> Ticket<E> {
     /// Sends the answer.
     pub fn answer(mut self, response: &E::Response) {
         self.is_answered = true;
+        count_errors(self.counters.api(self.row), response);
         let throttled = throttled(response, self.throttle_ms);
         match encode::<E>(self.correlation_id, self.version, throttled.as_ref().unwrap_or(response)) {
             Ok(frame) => self.outbox.reply(self.connection, self.sequence, frame),
@@ -309,6 +328,11 @@ pub const TABLE: &[Row] = &[
     row::<describe_topic_partitions::DescribeTopicPartitions>(),
 ];
 
+/// As which requests count: the names of the table, and fetches once more by who asks.
+pub fn counted_names() -> impl Iterator<Item = (usize, &'static str)> {
+    TABLE.iter().map(|row| row.name).chain(["FetchConsumer", "FetchFollower"]).enumerate()
+}
+
 /// Why connections are closed while a broker starts. Clients come again at once, and again: not worth a line each.
 pub const NO_IMAGE_YET: &str = "the controller has not told of the cluster yet";
 
@@ -333,38 +357,42 @@ const _: () = {
     }
 };
 
-/// Handles one request frame (without its length prefix).
+/// Handles one request frame (without its length prefix). Also tells as which of [`counted_names`] its time counts, if it is
+/// a request of this table at all.
 pub fn dispatch(
     broker: &Arc<Broker>,
     connection: &ConnectionInfo,
     sequence: u64,
     frame: bytes::Bytes,
     now: Now,
-) -> Handled {
+) -> (Handled, Option<usize>) {
     let bytes = frame.len();
     let mut reader = Reader::new(frame);
     let header = match header::decode_request_header(&mut reader) {
         Ok(header) => header,
-        Err(error) => return Handled::Close(format!("request header: {error}")),
+        Err(error) => return (Handled::Close(format!("request header: {error}")), None),
     };
     let throttle_ms = hold_back(broker, connection, &header, bytes, now);
     let RequestHeader { api_key, api_version, correlation_id, client_id } = header;
     let Ok(index) = TABLE.binary_search_by_key(&api_key, |row| row.key) else {
-        return Handled::Close(format!("api key {api_key} is not served"));
+        return (Handled::Close(format!("api key {api_key} is not served")), None);
     };
     let row = &TABLE[index];
+    broker.requests.api(index).requested(api_version);
     if !row.served.contains(&api_version) {
         if api_key == api_versions::KEY {
-            return Handled::Now(api_versions::unsupported_version(correlation_id));
+            broker.requests.api(index).answered(ErrorCode::UnsupportedVersion.code());
+            return (Handled::Now(api_versions::unsupported_version(correlation_id)), Some(index));
         }
-        return Handled::Close(format!("{} version {api_version} is not served", row.name));
+        return (Handled::Close(format!("{} version {api_version} is not served", row.name)), None);
     }
     if !BEFORE_THE_IMAGE.contains(&api_key) && broker.image.read().brokers().next().is_none() {
-        return Handled::Close(NO_IMAGE_YET.to_owned());
+        return (Handled::Close(NO_IMAGE_YET.to_owned()), None);
     }
     if broker.isolation.is_isolated() && NOT_IN_ISOLATION.contains(&api_key) {
-        return Handled::Close("this broker is cut off from ZooKeeper and from all other brokers".to_owned());
+        return (Handled::Close("this broker is cut off from ZooKeeper and from all other brokers".to_owned()), None);
     }
+    let timed_as = Cell::new(index);
     let ctx = Context {
         broker,
         now,
@@ -374,8 +402,11 @@ pub fn dispatch(
         correlation_id,
         sequence,
         throttle_ms,
+        row: index,
+        timed_as: &timed_as,
     };
-    (row.handle)(&ctx, reader)
+    let handled = (row.handle)(&ctx, reader);
+    (handled, Some(timed_as.get()))
 }
 
 fn handle<E: Endpoint>(ctx: &Context<'_>, mut body: Reader) -> Handled {
@@ -391,6 +422,7 @@ fn handle<E: Endpoint>(ctx: &Context<'_>, mut body: Reader) -> Handled {
     };
     match reply {
         Reply::Now(response) => {
+            count_errors(ctx.broker.requests.api(ctx.row), &response);
             let response = throttled(&response, ctx.throttle_ms).unwrap_or(response);
             match encode::<E::Request>(ctx.correlation_id, ctx.version, &response) {
                 Ok(frame) => Handled::Now(frame),
@@ -402,6 +434,10 @@ fn handle<E: Endpoint>(ctx: &Context<'_>, mut body: Reader) -> Handled {
         Reply::Silent => Handled::Silent,
         Reply::Close(reason) => Handled::Close(reason),
     }
+}
+
+fn count_errors<R: Field>(counters: &ApiCounters, response: &R) {
+    response.each_error_code(&mut |code| counters.answered(code));
 }
 
 /// The response of a client that is held back; `None` if it is not.

@@ -70,7 +70,7 @@ impl Place {
     }
 
     /// What becomes of a request that is answered without the help of others.
-    fn ask<R: Request>(&self, version: i16, request: &R) -> Result<R::Response, String> {
+    pub(crate) fn ask<R: Request>(&self, version: i16, request: &R) -> Result<R::Response, String> {
         let header = RequestHeader { api_key: R::KEY, api_version: version, correlation_id: 7, client_id: None };
         let mut frame = header::encode_request(&header, request).unwrap();
         frame.advance(4);
@@ -80,7 +80,7 @@ impl Place {
             client_host: "127.0.0.1".into(),
             principal: "User:ANONYMOUS".into(),
         };
-        let frame = match dispatch(&self.broker, &info, 0, frame, NOW) {
+        let frame = match dispatch(&self.broker, &info, 0, frame, NOW).0 {
             Handled::Now(frame) => frame,
             Handled::Parked { .. } => self.answered.0.lock().pop().expect("nobody else is needed").1?,
             Handled::Silent => panic!("no answer"),
@@ -155,6 +155,8 @@ fn a_response_that_cannot_be_written_closes_the_connection() {
         correlation_id: 1,
         sequence: 5,
         throttle_ms: 0,
+        row: 0,
+        timed_as: &Cell::new(0),
     };
     let ticket: Ticket<common::kafka::messages::JoinGroupRequest> = ctx.ticket();
     let member_id = "x".repeat(STRING_MAX_BYTES + 1);

@@ -155,6 +155,10 @@ impl Controller {
         }
     }
 
+    pub(super) fn standing(&self) -> Option<mirror::Standing> {
+        Some(self.reign()?.mirror.standing())
+    }
+
     pub(super) fn active_epoch(&self) -> Option<i32> {
         self.reign().map(Reign::epoch)
     }

@@ -24,11 +24,13 @@ pub use controller::admin::{
     AdminError, CreatedTopic, NewPartitions, NewTopic, TopicsAction, TopicsOutcome, TopicsRequest,
 };
 pub use controller::isr::{AlterPartitionError, IsrChange, IsrOutcome, IsrState, TopicRef};
+pub use controller::mirror::Standing;
 pub use controller::reassign::{ElectionError, ElectionKind, ElectionOutcome, OngoingReassignment, ReassignError};
 pub use controller::{ControlledShutdownError, NotController, ProducerIdsError};
 pub use effect::{Answer, Effect, Waiter};
 
 use crate::config::BrokerConfig;
+use crate::metrics::ControllerCounters;
 use crate::outbox::{PeerError, ZkCommand, ZkInput};
 use crate::resources::DEFAULT_ENTITY;
 use acls::Acls;
@@ -197,6 +199,7 @@ struct Io<'a> {
     store: &'a mut Store,
     effects: &'a mut Vec<Effect>,
     rng: &'a mut Rng,
+    counters: &'a ControllerCounters,
 }
 
 impl Io<'_> {
@@ -252,6 +255,7 @@ struct Core {
     configs: Configs,
     acls: Acls,
     controller: Controller,
+    counters: Arc<ControllerCounters>,
 }
 
 /// Token of requests whose answer nobody needs.
@@ -380,6 +384,16 @@ impl Cluster {
     /// True if this broker is the controller and has read the cluster's state.
     pub fn is_controller(&self) -> bool {
         self.controller_epoch().is_some()
+    }
+
+    /// What this broker counts as controller.
+    pub fn counters(&self) -> Arc<ControllerCounters> {
+        self.inner.lock().core.counters.clone()
+    }
+
+    /// How the cluster stands in the eyes of this broker, if it is the controller. Looks at every partition.
+    pub fn standing(&self) -> Option<Standing> {
+        self.inner.lock().core.controller.standing()
     }
 
     /// Who stands in `/controller`, as far as this broker has seen.
@@ -710,6 +724,7 @@ impl Core {
             configs: Configs::default(),
             acls: Acls::default(),
             controller: Controller::new(),
+            counters: Arc::default(),
         }
     }
 
@@ -718,7 +733,9 @@ impl Core {
         let mut store = std::mem::take(&mut self.store);
         let mut rng = self.rng.fork();
         let config = self.config.clone();
-        let mut io = Io { now, config: &config, store: &mut store, effects, rng: &mut rng };
+        let counters = self.counters.clone();
+        let (store_lent, counters) = (&mut store, &*counters);
+        let mut io = Io { now, config: &config, store: store_lent, effects, rng: &mut rng, counters };
         let before = io.effects.len();
         let outcome = act(self, &mut io);
         for effect in &io.effects[before..] {

@@ -310,6 +310,10 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         .doc("KRaft only: time to keep metadata log and snapshots."),
     list("metric.reporters", Some(""), Any, Low).cluster_wide()
         .doc("Classes that report metrics; Castellan loads no Java classes."),
+    string("metrics.http.host", Some("0.0.0.0"), Any, Low).internal()
+        .doc("Address of the port for metrics and probes. Not a setting of Kafka."),
+    int("metrics.http.port", None, Between(0, 65535), Low).internal()
+        .doc("Port on which metrics and probes are given over HTTP; none if not set. Not a setting of Kafka."),
     int("metrics.num.samples", Some("2"), AtLeast(1), Low)
         .doc("Samples kept for a rate."),
     string("metrics.recording.level", Some("INFO"), Any, Low)

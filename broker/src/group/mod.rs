@@ -248,6 +248,19 @@ pub struct Listed {
     pub group_type: &'static str,
 }
 
+/// A group in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupFigures {
+    /// Group id.
+    pub group_id: String,
+    /// `Stable`, `Empty`, ...
+    pub state: &'static str,
+    /// Its members.
+    pub members: usize,
+    /// What is committed.
+    pub offsets: Vec<(Place, i64)>,
+}
+
 /// What a call may use, and what it leaves to its caller: first carry out what the journal caused, then call each
 /// answer, in order, holding no lock.
 pub struct Io<'a> {
@@ -666,6 +679,21 @@ impl Groups {
             Some(None) => Described::OtherProtocol,
             None => Described::Missing,
         })
+    }
+
+    /// Every group this broker looks after, in numbers.
+    pub fn figures(&self) -> Vec<GroupFigures> {
+        let shards: Vec<_> = self.shards.read().values().cloned().collect();
+        let of_group = |(id, group): (&String, &Group)| GroupFigures {
+            group_id: id.clone(),
+            state: group.state_name(),
+            members: match &group.kind {
+                Kind::Classic(group) => group.members.len(),
+                Kind::Consumer(group) => group.members.len(),
+            },
+            offsets: group.offsets.iter().map(|(place, value)| (place.clone(), value.offset)).collect(),
+        };
+        shards.iter().flat_map(|shard| shard.lock().groups.iter().map(of_group).collect::<Vec<_>>()).collect()
     }
 
     /// ListGroups: all groups, and whether some are still loading.

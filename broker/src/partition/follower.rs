@@ -139,6 +139,8 @@ struct Followed {
     failures: u32,
     /// It has all up to the leader's high watermark.
     is_in_sync: bool,
+    /// Records up to the leader's high watermark that it did not have after the last answer.
+    lag: i64,
     /// What the leader's session holds of this partition.
     sent: Option<Wanted>,
 }
@@ -224,6 +226,7 @@ impl Fetcher {
             delayed_until: None,
             failures: 0,
             is_in_sync: false,
+            lag: 0,
             sent: None,
         };
         self.partitions.insert(key, followed);
@@ -260,11 +263,12 @@ impl Fetcher {
             let Some(followed) = other.partitions.get(&key) else { continue };
             let (partition, topic_id, epoch) = (followed.partition.clone(), followed.topic_id, followed.leader_epoch);
             let (position, phase, delayed_until) = (followed.position, followed.phase, followed.delayed_until);
-            let is_in_sync = followed.is_in_sync;
+            let (is_in_sync, lag) = (followed.is_in_sync, followed.lag);
             other.remove(&key);
             self.add(partition, topic_id, epoch, position);
             let Some(followed) = self.partitions.get_mut(&key) else { continue };
             (followed.phase, followed.delayed_until, followed.is_in_sync) = (phase, delayed_until, is_in_sync);
+            followed.lag = lag;
             match delayed_until {
                 Some(until) => {
                     self.delayed.insert((until, key));
@@ -280,6 +284,11 @@ impl Fetcher {
     /// True if it follows nothing.
     pub fn is_empty(&self) -> bool {
         self.partitions.is_empty()
+    }
+
+    /// How many records of each partition were missing when the leader answered last.
+    pub fn lags(&self) -> impl Iterator<Item = (&Key, i64)> {
+        self.partitions.iter().map(|(key, followed)| (key, followed.lag))
     }
 
     /// Partitions that it follows.
@@ -450,6 +459,10 @@ impl Fetcher {
                 let throttle = &partition.shared.throttles.following;
                 if bytes > 0 && throttle.covers(&key.0, key.1) {
                     throttle.record(bytes, now.mono);
+                }
+                if let Ok(position) = &moved {
+                    followed.lag = (high_watermark - position.offset).max(0);
+                    partition.shared.counters.replication_bytes_in.add(bytes as u64);
                 }
                 followed.is_in_sync = moved.as_ref().is_ok_and(|position| position.offset >= high_watermark);
                 moved

@@ -59,8 +59,9 @@ impl Partition {
     /// already past the records.
     pub(super) fn append(&self, call: AppendCall<'_>, now: Now, woken: &mut Woken) -> ProduceOutcome {
         let mut state = self.state.lock();
-        let parked = call.parked;
+        let (parked, bytes) = (call.parked, call.records.len() as u64);
         let mut outcome = self.append_locked(&mut state, call, now, woken);
+        self.count_append(&outcome, bytes);
         let Some((parked, slot)) = parked else { return outcome };
         match &outcome {
             Ok(appended)
@@ -75,6 +76,30 @@ impl Partition {
         }
         parked.settle(slot, outcome.clone());
         outcome
+    }
+
+    fn count_append(&self, outcome: &ProduceOutcome, bytes: u64) {
+        let records = |appended: &Appended| u64::try_from(appended.last_offset - appended.base_offset + 1).unwrap_or(0);
+        self.count(|counters| {
+            counters.produces.increment();
+            match outcome {
+                Ok(appended) => {
+                    counters.messages_in.add(records(appended));
+                    counters.bytes_in.add(bytes);
+                }
+                Err(ProduceError::NotLeader | ProduceError::UnknownPartition | ProduceError::Storage) => {}
+                Err(ProduceError::Refused(cause))
+                    if matches!(
+                        **cause,
+                        AppendError::RecordTooLarge { .. } | AppendError::LargerThanSegment { .. }
+                    ) =>
+                {
+                    counters.bytes_rejected.add(bytes);
+                }
+                Err(ProduceError::Refused(cause)) if matches!(**cause, AppendError::Corrupt { .. }) => {}
+                Err(_) => counters.failed_produces.increment(),
+            }
+        });
     }
 
     fn append_locked(&self, state: &mut State, call: AppendCall<'_>, now: Now, woken: &mut Woken) -> ProduceOutcome {
@@ -300,13 +325,22 @@ impl Partition {
                 if leader_epoch != state.leader_epoch || partition_epoch < state.partition_epoch {
                     return;
                 }
+                let counters = &self.shared.counters;
+                match isr.len().cmp(&state.in_sync.committed().len()) {
+                    std::cmp::Ordering::Less => counters.isr_shrinks.increment(),
+                    std::cmp::Ordering::Equal => {}
+                    std::cmp::Ordering::Greater => counters.isr_expands.increment(),
+                }
                 state.in_sync.commit(&isr, eligible_min_isr);
                 state.partition_epoch = partition_epoch;
                 tracing::info!(topic = &*self.topic, partition = self.index, ?isr, partition_epoch, "in-sync replicas");
                 self.keep_if_alone(state, woken);
                 self.advance(state, now, woken);
             }
-            Verdict::NotDone => state.in_sync.withdraw(),
+            Verdict::NotDone => {
+                self.shared.counters.isr_updates_failed.increment();
+                state.in_sync.withdraw();
+            }
             Verdict::Stale => {}
             Verdict::Retry => woken.changes.push(self.change(state, proposal)),
         }

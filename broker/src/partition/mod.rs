@@ -33,6 +33,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::log::{AbortedTxn, AppendError, Log, LogConfig, LogError};
+use crate::metrics::{ReplicaCounters, TopicCounters};
 use fetch_session::Wanted;
 use follower::{FetchAsk, OffsetsAsk};
 use isr::{InSync, LagRule};
@@ -413,6 +414,7 @@ pub(crate) struct Shared {
     /// In force for topics without settings of their own; begins as `settings.log` and changes with the broker's.
     pub(crate) default_log: RwLock<LogConfig>,
     pub(crate) throttles: Throttles,
+    pub(crate) counters: ReplicaCounters,
 }
 
 impl Shared {
@@ -427,6 +429,8 @@ pub struct Partition {
     index: i32,
     is_internal: bool,
     shared: Arc<Shared>,
+    /// Those of the topic, which its partitions on this broker share.
+    counters: Arc<TopicCounters>,
     state: Mutex<State>,
 }
 
@@ -489,8 +493,14 @@ pub struct PartitionView {
     pub isr: Vec<i32>,
     /// Another set is proposed, and the controller's answer is awaited.
     pub is_isr_changing: bool,
-    /// Replicas; empty on a follower.
+    /// Replicas; 0 if this broker does not lead.
     pub replica_count: usize,
+    /// In-sync replicas that acks=all asks for.
+    pub min_isr: usize,
+    /// This broker leads.
+    pub is_led_here: bool,
+    /// Segments of the log.
+    pub segment_count: usize,
     /// High watermark.
     pub high_watermark: i64,
     /// First offset of the oldest open transaction, or the high watermark.
@@ -508,7 +518,12 @@ pub struct PartitionView {
 }
 
 impl Partition {
-    fn new(topic: Arc<str>, index: i32, shared: Arc<Shared>, opened: Opened) -> Partition {
+    fn new(
+        (topic, index): (Arc<str>, i32),
+        counters: Arc<TopicCounters>,
+        shared: Arc<Shared>,
+        opened: Opened,
+    ) -> Partition {
         let Opened { log, log_dir, future, topic_id, high_watermark, first_dirty_offset } = opened;
         let rule = LagRule { local: shared.settings.broker, max_lag_ms: shared.settings.lag_time_max_ms };
         let state = State {
@@ -529,12 +544,23 @@ impl Partition {
             adding: Vec::new(),
             waiters: Waiters::default(),
         };
-        Partition { is_internal: is_internal(&topic), topic, index, shared, state: Mutex::new(state) }
+        Partition { is_internal: is_internal(&topic), topic, index, shared, counters, state: Mutex::new(state) }
     }
 
     /// The topic's name.
     pub fn topic(&self) -> &Arc<str> {
         &self.topic
+    }
+
+    /// What is counted of its topic on this broker.
+    pub fn counters(&self) -> &Arc<TopicCounters> {
+        &self.counters
+    }
+
+    /// Adds to what is counted of the topic, and of all.
+    fn count(&self, add: impl Fn(&TopicCounters)) {
+        add(&self.counters);
+        add(&self.shared.counters.all);
     }
 
     /// The partition's number.
@@ -557,6 +583,9 @@ impl Partition {
             isr: state.in_sync.committed().to_vec(),
             is_isr_changing: state.in_sync.is_pending(),
             replica_count: if self.is_leader(&state) { state.in_sync.followers().len() + 1 } else { 0 },
+            min_isr: state.in_sync.effective_min(state.log.config().min_insync_replicas),
+            is_led_here: self.is_leader(&state),
+            segment_count: state.log.segment_count(),
             high_watermark: state.high_watermark,
             last_stable_offset: state.log.last_stable_offset(state.high_watermark),
             end_offset: state.log.log_end_offset(),

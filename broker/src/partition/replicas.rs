@@ -170,7 +170,14 @@ impl Replicas {
     ) -> Result<Replicas, StorageError> {
         let default_log = RwLock::new(settings.log.clone());
         let throttles = Throttles::new(settings.throttle_window);
-        let shared = Arc::new(Shared { settings, disk, alive: RwLock::default(), default_log, throttles });
+        let shared = Arc::new(Shared {
+            settings,
+            disk,
+            alive: RwLock::default(),
+            default_log,
+            throttles,
+            counters: ReplicaCounters::default(),
+        });
         let settings = &shared.settings;
         let configs = topic_configs.as_ref();
         let config = |topic: &str| configs.and_then(|all| all.get(topic)).unwrap_or(&settings.log).clone();
@@ -178,8 +185,10 @@ impl Replicas {
         let mut topics = HeldTopics::new();
         for storage::Loaded { partition: TopicPartition { topic, partition }, opened } in loaded {
             let topic: Arc<str> = topic.into();
-            let held = Arc::new(Partition::new(topic.clone(), partition, shared.clone(), opened));
-            topics.entry(topic).or_default().insert(partition, held);
+            let siblings = topics.entry(topic.clone()).or_default();
+            let counters = counters_of(siblings);
+            let held = Arc::new(Partition::new((topic, partition), counters, shared.clone(), opened));
+            siblings.insert(partition, held);
         }
         let sessions = Arc::new(FetchSessions::new(settings.fetch_session_slots, Rng::with_seed(rng.u64(..))));
         let mut chores = Chores::new(settings, now.mono);
@@ -391,7 +400,7 @@ impl Replicas {
         let must_answer = outcomes.iter().any(|outcome| outcome.as_ref().map_or(true, |data| data.diverging.is_some()));
         let is_enough = bytes >= usize::try_from(params.min_bytes).unwrap_or(0);
         if params.max_wait_ms == 0 || outcomes.is_empty() || must_answer || is_enough {
-            self.count_throttled(&params, targets.iter().map(Option::as_ref), &outcomes, now);
+            self.count_served(&params, targets.iter().map(Option::as_ref), &outcomes, now);
             return Some(outcomes);
         }
         let available = outcomes.iter().map(|outcome| outcome.as_ref().map_or(0, |data| data.records.len())).collect();
@@ -482,7 +491,7 @@ impl Replicas {
         let mut woken = Woken::default();
         parked.targets.iter().for_each(|target| target.partition.unpark_fetch(parked));
         let outcomes = read_all(&parked.params, parked.targets.iter().map(Some), false, now, &mut woken);
-        self.count_throttled(&parked.params, parked.targets.iter().map(Some), &outcomes, now);
+        self.count_served(&parked.params, parked.targets.iter().map(Some), &outcomes, now);
         done(outcomes);
         // A read can fail a directory; it wakes nobody else, so this ends.
         if !woken.failed_dirs.is_empty() {
@@ -490,8 +499,8 @@ impl Replicas {
         }
     }
 
-    /// Counts what goes to followers whose replicas are throttled, in sync or not (KIP-73).
-    fn count_throttled<'a>(
+    /// Counts what goes to whom, and apart what goes to followers whose replicas are throttled, in sync or not (KIP-73).
+    fn count_served<'a>(
         &self,
         params: &FetchParams,
         targets: impl Iterator<Item = Option<&'a FetchTarget>>,
@@ -499,15 +508,46 @@ impl Replicas {
         now: Now,
     ) {
         let throttle = &self.shared.throttles.leading;
-        if params.replica.is_none() || !throttle.is_used() {
-            return;
-        }
+        let is_throttled = params.replica.is_some() && throttle.is_used();
         for (target, outcome) in targets.zip(outcomes) {
-            let (Some(target), Ok(data)) = (target, outcome) else { continue };
-            if !data.records.is_empty() && throttle.covers(target.partition.topic(), target.partition.index()) {
+            let Some(target) = target else { continue };
+            target.partition.count(|counters| counters.fetches.increment());
+            let data = match outcome {
+                Ok(data) => data,
+                Err(ReadError::Corrupt | ReadError::OffsetNotAvailable) => {
+                    target.partition.count(|counters| counters.failed_fetches.increment());
+                    continue;
+                }
+                Err(_) => continue,
+            };
+            let bytes = data.records.len() as u64;
+            match params.replica {
+                _ if bytes == 0 => {}
+                Some(_) => self.shared.counters.replication_bytes_out.add(bytes),
+                None => target.partition.count(|counters| counters.bytes_out.add(bytes)),
+            }
+            if is_throttled
+                && !data.records.is_empty()
+                && throttle.covers(target.partition.topic(), target.partition.index())
+            {
                 throttle.record(data.records.len(), now.mono);
             }
         }
+    }
+
+    /// What all partitions count together.
+    pub fn counters(&self) -> &ReplicaCounters {
+        &self.shared.counters
+    }
+
+    /// How many records of each followed partition its leader had more, up to the high watermark, when it answered last.
+    pub fn lags(&self) -> Vec<(Key, (i32, u32), i64)> {
+        let fetchers: Vec<_> = self.fetchers.lock().iter().map(|(id, fetcher)| (*id, fetcher.clone())).collect();
+        let mut lags = Vec::new();
+        for (id, fetcher) in fetchers {
+            lags.extend(fetcher.lock().lags().map(|(key, lag)| (key.clone(), id, lag)));
+        }
+        lags
     }
 
     /// How many partitions this broker leads.
@@ -661,6 +701,11 @@ impl Replicas {
         let mut fetchers = self.fetchers.lock();
         fetchers.entry((leader, number)).or_insert_with(|| Arc::new(Mutex::new(Fetcher::new(settings)))).clone()
     }
+}
+
+/// The counters of a topic: those that its other partitions have already.
+pub(super) fn counters_of(siblings: &BTreeMap<i32, Arc<Partition>>) -> Arc<TopicCounters> {
+    siblings.values().next().map(|sibling| sibling.counters().clone()).unwrap_or_default()
 }
 
 /// Reads all partitions of a fetch. `None` is a partition that this broker does not hold.

@@ -314,9 +314,11 @@ impl Replicas {
         })?;
         let topic_id = log.topic_id().unwrap_or_default();
         let opened = Opened { log, log_dir, future: None, topic_id, high_watermark: 0, first_dirty_offset: None };
-        let partition = Arc::new(Partition::new(new.topic.clone(), new.partition, self.shared.clone(), opened));
         let mut topics = self.topics.write();
-        topics.entry(new.topic.clone()).or_default().insert(new.partition, partition.clone());
+        let siblings = topics.entry(new.topic.clone()).or_default();
+        let (place, counters) = ((new.topic.clone(), new.partition), super::replicas::counters_of(siblings));
+        let partition = Arc::new(Partition::new(place, counters, self.shared.clone(), opened));
+        siblings.insert(new.partition, partition.clone());
         Ok(partition)
     }
 

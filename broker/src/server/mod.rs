@@ -1,6 +1,7 @@
 //! The broker as a process: sockets, threads, clock and files, and nothing that decides. The only place that is async.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "server/ owns clocks, files and threads")]
 
+mod admin;
 mod admission;
 mod broker_id;
 pub mod clock;
@@ -45,6 +46,8 @@ pub struct Shared {
     zookeeper: mpsc::UnboundedSender<ZkCommand>,
     wake: Notify,
     wake_at: AtomicU64,
+    /// When what is due was looked at last, by the monotonic clock.
+    ticked_at: AtomicU64,
     stopped: mpsc::UnboundedSender<StopReason>,
     max_request_bytes: usize,
     /// A fetch answer is as long as was asked for, or one batch, which came in a request.
@@ -162,6 +165,7 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
     let security = Security::read(&config)?;
     let _locks = disk::lock_log_dirs(&config.log_dirs)?;
     let listeners = listener::bind(&config).await?;
+    let admin = admin::bind(&config).await?;
     let (zookeeper, zk_commands) = mpsc::unbounded_channel();
     let (stopped, mut stop) = mpsc::unbounded_channel();
     let max_request_bytes = usize::try_from(config.socket_request_max_bytes).unwrap_or(usize::MAX);
@@ -180,12 +184,14 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
         zookeeper,
         wake: Notify::new(),
         wake_at: AtomicU64::new(u64::MAX),
+        ticked_at: AtomicU64::new(0),
         stopped,
         max_request_bytes,
         max_response_bytes,
         idle_limit,
     });
     let ports = listener::ports(&listeners);
+    let admin_task = admin.map(|admin| tokio::spawn(admin::serve(shared.clone(), admin)));
     let patience = Duration::from_millis(u64::try_from(config.zookeeper_connection_timeout_ms).unwrap_or(18_000));
     let collaborators =
         Collaborators { disk: Arc::new(disk::StdDisk), outbox: shared.clone(), rng: common::Rng::new() };
@@ -205,6 +211,9 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
         listeners.into_iter().map(|listener| tokio::spawn(listener::accept(shared.clone(), listener))).collect();
     let reason = wait_for_stop(&shared, &mut stop, (&mut zk_task, &mut tick_task), patience).await?;
     for task in accept_tasks {
+        task.abort();
+    }
+    if let Some(task) = admin_task {
         task.abort();
     }
     tick_task.abort();
@@ -265,6 +274,7 @@ async fn tick(shared: Arc<Shared>) {
     loop {
         shared.wake_at.store(u64::MAX, Ordering::SeqCst);
         let now = shared.clock.now();
+        shared.ticked_at.store(now.mono.0, Ordering::Relaxed);
         if let Some(next) = shared.broker().tick(now) {
             shared.wake_at.fetch_min(next.0, Ordering::SeqCst);
         }

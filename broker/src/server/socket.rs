@@ -7,8 +7,9 @@ use super::login;
 use super::tls::Transport;
 use crate::access::ANONYMOUS;
 use crate::access::sasl::{SaslLogin, Step, Surroundings};
-use crate::api::{Handled, NO_IMAGE_YET};
-use crate::connection::{Answers, ConnectionInfo};
+use crate::api::{self, Handled, NO_IMAGE_YET};
+use crate::connection::{Answers, ConnectionInfo, Timed};
+use crate::metrics::ListenerCounters;
 use bytes::{Bytes, BytesMut};
 use common::disk::FileSlice;
 use common::kafka::wire::{Frame, Part};
@@ -16,6 +17,7 @@ use rustix::io::ReadWriteFlags;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
@@ -50,6 +52,11 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut info: Conn
             return tracing::info!(client, listener, %error, "a client could not begin TLS");
         }
     };
+    let counters = shared.broker().listeners.get(&info.listener);
+    if let Some(counters) = counters {
+        counters.accepted.increment();
+        counters.open.fetch_add(1, Ordering::Relaxed);
+    }
     let (sender, replies) = mpsc::unbounded_channel();
     let login = shared.security.logins.of_clients(&info.listener).map(SaslLogin::new);
     let mut client = Client { info, login, refusal: None };
@@ -57,6 +64,9 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut info: Conn
     let result = converse(&shared, stream, &mut client, replies).await;
     let info = client.info;
     shared.connections.lock().remove(&info.id);
+    if let Some(counters) = shared.broker().listeners.get(&info.listener) {
+        counters.open.fetch_sub(1, Ordering::Relaxed);
+    }
     // Also without any quotas now: there may have been some.
     shared.broker().quotas.forget(info.id);
     if let Err(error) = result {
@@ -106,7 +116,11 @@ async fn converse(
         while let Ok(due) = replies.try_recv() {
             due.note(&mut answers);
         }
-        if send_answers(&mut stream, &mut answers, shared.idle_limit()).await? || more {
+        let has_sent = send_answers(&mut stream, &mut answers, shared.idle_limit()).await?;
+        if has_sent {
+            count_times(shared, &mut answers);
+        }
+        if has_sent || more {
             idle.as_mut().reset(tokio::time::Instant::now() + shared.idle_limit());
         }
         if let Some(reason) = answers.must_close() {
@@ -135,6 +149,14 @@ async fn converse(
             () = tokio::time::sleep(Duration::from_millis(muted_ms.unwrap_or(0))), if muted_ms.is_some() => {}
             () = &mut idle, if answers.is_empty() => return Ok(()),
         }
+    }
+}
+
+/// How long the requests took whose answers have left.
+fn count_times(shared: &Shared, answers: &mut Answers) {
+    let now = shared.clock.micros();
+    for Timed { row, at_micros } in answers.take_timed() {
+        shared.broker().requests.api(row).micros.add(now.saturating_sub(at_micros));
     }
 }
 
@@ -180,15 +202,20 @@ fn handle_frames(shared: &Shared, client: &mut Client, buffer: &mut BytesMut, an
             }
         };
         let sequence = answers.begin();
+        let was_pending = client.login.as_ref().is_some_and(SaslLogin::is_pending);
         let step = client.login.as_mut().map_or(Step::PassOn, |login| log_in(shared, login, &frame));
         match step {
             Step::PassOn => {}
             Step::Answer(frame) => {
+                if was_pending && client.login.as_ref().is_some_and(|login| !login.is_pending()) {
+                    count_login(shared, client, |counters| counters.logins.increment());
+                }
                 client.info.principal = client.login.as_ref().map_or(ANONYMOUS, SaslLogin::principal).to_owned();
                 answers.ready(sequence, frame);
                 continue;
             }
             Step::Refuse(frame, reason) => {
+                count_login(shared, client, |counters| counters.failed_logins.increment());
                 // Without an answer the delay is as long.
                 client.refusal = Some(frame.unwrap_or(Frame { parts: Vec::new() }));
                 answers.close(sequence, reason);
@@ -201,7 +228,11 @@ fn handle_frames(shared: &Shared, client: &mut Client, buffer: &mut BytesMut, an
         }
         let begun = shared.clock.now();
         let counts = quotas.is_used().then(std::time::Instant::now);
-        let handled = shared.broker().on_request(&client.info, sequence, frame, begun);
+        let at_micros = shared.clock.micros();
+        let (handled, row) = api::dispatch(shared.broker(), &client.info, sequence, frame, begun);
+        if let Some(row) = row {
+            answers.timed(sequence, Timed { row, at_micros });
+        }
         if let Some(counts) = counts {
             let nanos = u64::try_from(counts.elapsed().as_nanos()).unwrap_or(u64::MAX);
             quotas.took(client.info.id, nanos, begun.mono);
@@ -214,6 +245,12 @@ fn handle_frames(shared: &Shared, client: &mut Client, buffer: &mut BytesMut, an
         }
     }
     true
+}
+
+fn count_login(shared: &Shared, client: &Client, count: impl Fn(&ListenerCounters)) {
+    if let Some(counters) = shared.broker().listeners.get(&client.info.listener) {
+        count(counters);
+    }
 }
 
 fn log_in(shared: &Shared, login: &mut SaslLogin, frame: &Bytes) -> Step {

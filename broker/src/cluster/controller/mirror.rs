@@ -113,7 +113,46 @@ pub(crate) struct Mirror {
     pub(crate) deletions: BTreeSet<String>,
 }
 
+/// How the cluster stands, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Registered brokers.
+    pub brokers: usize,
+    /// Topics.
+    pub topics: usize,
+    /// Partitions of all topics.
+    pub partitions: usize,
+    /// Partitions without a live leader, but for those of topics that are being deleted.
+    pub offline_partitions: usize,
+    /// Partitions whose leader is not the first of their replicas, but for those of topics that are being deleted.
+    pub not_led_by_preferred: usize,
+    /// Topics that are being deleted.
+    pub deletions: usize,
+}
+
 impl Mirror {
+    /// Looks at every partition.
+    pub(crate) fn standing(&self) -> Standing {
+        let mut standing = Standing {
+            brokers: self.brokers.len(),
+            topics: self.topics.len(),
+            deletions: self.deletions.len(),
+            ..Standing::default()
+        };
+        for (topic, _, partition) in self.all_partitions() {
+            standing.partitions += 1;
+            if self.deletions.contains(topic) {
+                continue;
+            }
+            let leader = partition.state.as_ref().map(|state| state.leader);
+            let is_online = leader.is_some_and(|leader| self.is_registered(leader));
+            standing.offline_partitions += usize::from(!is_online);
+            let is_preferred = partition.assignment.replicas.first().copied() == leader;
+            standing.not_led_by_preferred += usize::from(!is_preferred);
+        }
+        standing
+    }
+
     /// Registered, reachable and not leaving.
     pub(crate) fn is_live(&self, broker: i32) -> bool {
         self.is_registered(broker) && !self.shutting_down.contains(&broker) && !self.unreachable.contains(&broker)

@@ -214,6 +214,15 @@ impl Reign {
         partition.version = version;
         partition.written_at = written_at;
         let previous = partition.state.replace(state.clone());
+        if state.leader >= 0 && previous.as_ref().is_none_or(|previous| previous.leader != state.leader) {
+            io.counters.elections.increment();
+            // The eligible are not in sync either, but have all that was acknowledged.
+            let is_unclean =
+                state.recovering && previous.as_ref().is_some_and(|previous| !previous.isr.contains(&state.leader));
+            if is_unclean {
+                io.counters.unclean_elections.increment();
+            }
+        }
         debug!(
             topic = tp.0,
             partition = tp.1,
