@@ -6,6 +6,8 @@ mod groups;
 mod partitions;
 mod process;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 pub use groups::EndOffsets;
 pub use process::ProcessFacts;

@@ -49,14 +49,15 @@ fn write_controller(broker: &Broker, text: &mut Exposition) {
     }
     let counters = broker.cluster.counters();
     for (name, help, counter) in [
-        ("leaderelections", "Leaders that this broker elected as controller.", &counters.elections),
+        // The exporter's name for the count of LeaderElectionRateAndTimeMs.
+        ("leaderelectionrateandtimems_count", "Leaders that this broker elected as controller.", &counters.elections),
         (
-            "uncleanleaderelections",
+            "uncleanleaderelections_total",
             "Those of them that were not in sync: records may be lost.",
             &counters.unclean_elections,
         ),
     ] {
-        let name = format!("kafka_controller_controllerstats_{name}_total");
+        let name = format!("kafka_controller_controllerstats_{name}");
         single(text, &name, Kind::Counter, help, counter.get() as f64);
     }
 }

@@ -19,6 +19,9 @@ const STATES: [(&str, &str); 5] = [
     ("CompletingRebalance", "completingrebalance"),
 ];
 
+/// Takes a group, a partition, what is committed, and how far that is from the end.
+type OfOffset<'a> = dyn FnMut(&str, &Place, i64, Option<i64>) + 'a;
+
 /// What is committed of a topic, and how far that is from its end.
 #[derive(Default)]
 struct Sums {
@@ -38,7 +41,7 @@ pub(super) fn write(broker: &Broker, (held, ends): (&[Held], &EndOffsets), text:
         // A follower hears of the end a little later than others read to it.
         _ => ends.get(place).or_else(|| known.get(place)).copied(),
     };
-    let each = |write: &mut dyn FnMut(&str, &Place, i64, Option<i64>)| {
+    let each = |write: &mut OfOffset<'_>| {
         for group in &groups {
             for (place, offset) in &group.offsets {
                 write(&group.group_id, place, *offset, end(place).map(|end| (end - offset).max(0)));

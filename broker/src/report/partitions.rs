@@ -148,6 +148,8 @@ fn write_logs(held: &[Held], text: &mut Exposition) {
     }
 }
 
+type OfLed<'a> = dyn Fn(&Held) -> f64 + 'a;
+
 /// The names of kafka_exporter, which asks all brokers: each tells only of what it leads, so that sums over them are right.
 fn write_led(broker: &Broker, held: &[Held], text: &mut Exposition) {
     let led: Vec<&Held> = held.iter().filter(|held| held.view.is_led_here).collect();
@@ -164,7 +166,7 @@ fn write_led(broker: &Broker, held: &[Held], text: &mut Exposition) {
     );
     let first = |held: &Held| image.partition(&held.topic, held.index)?.replicas.first().copied();
     let me = broker.config.broker_id;
-    let families: [(&str, &str, &dyn Fn(&Held) -> f64); 7] = [
+    let families: [(&str, &str, &OfLed<'_>); 7] = [
         ("current_offset", "End offset that consumers see.", &|held| held.view.high_watermark as f64),
         ("oldest_offset", "First offset.", &|held| held.view.start_offset as f64),
         ("leader", "Broker that leads.", &|_| f64::from(me)),

@@ -213,11 +213,9 @@ async fn serve(mut config: BrokerConfig, runtime: tokio::runtime::Handle) -> any
     for task in accept_tasks {
         task.abort();
     }
-    if let Some(task) = admin_task {
+    for task in [tick_task, certificates_task].into_iter().chain(admin_task) {
         task.abort();
     }
-    tick_task.abort();
-    certificates_task.abort();
     // A shutdown that finished has ZooKeeper's word that the session is closed.
     zk_task.abort();
     match reason {
