@@ -1,6 +1,7 @@
 //! `zoo.cfg`: ZooKeeper 3.9's names and defaults, checked. A key that is not known is a warning, a value that cannot be
 //! used an error with file, line and key. Reads no file by itself: the caller hands in how.
 
+use crate::connection_tokens::ThrottleSettings;
 use crate::ops::sasl::{Users, jaas_users};
 use crate::tree::history::HistoryLimits;
 use common::properties::{Properties, PropertyError};
@@ -151,6 +152,8 @@ pub struct Config {
     pub max_client_connections: u32,
     /// Connections from all addresses together; 0 for any number.
     pub max_connections: u32,
+    /// `connection_throttle_*`: how fast new connections are let in.
+    pub connection_throttle: ThrottleSettings,
     /// Shortest session timeout granted, in milliseconds.
     pub min_session_timeout_ms: i32,
     /// Longest session timeout granted, in milliseconds.
@@ -269,6 +272,7 @@ impl Config {
             sync_limit: limit(&properties, "syncLimit", servers.len() > 1, file)?,
             max_client_connections: properties.parse_or("maxClientCnxns", 60, "a number, 0 for no limit")?,
             max_connections: properties.parse_or("maxCnxns", 0, "a number, 0 for no limit")?,
+            connection_throttle: connection_throttle(&properties)?,
             min_session_timeout_ms,
             max_session_timeout_ms,
             max_buffer_bytes,
@@ -431,6 +435,14 @@ fn session_timeouts(properties: &Properties, tick_time_ms: u32) -> Result<(i32, 
         return Err(properties.error(key, "minSessionTimeout must not be larger than maxSessionTimeout"));
     }
     Ok((min, max))
+}
+
+fn connection_throttle(properties: &Properties) -> Result<ThrottleSettings, PropertyError> {
+    Ok(ThrottleSettings {
+        tokens: properties.parse_or("connection_throttle_tokens", 0, "a number, 0 for no limit")?,
+        fill_ms: properties.parse_or("connection_throttle_fill_time", 1, "a number of milliseconds")?,
+        fill_count: properties.parse_or("connection_throttle_fill_count", 1, "a number")?,
+    })
 }
 
 fn limit(properties: &Properties, key: &str, is_needed: bool, file: &str) -> Result<u32, ConfigError> {
@@ -646,6 +658,10 @@ const KNOWN: &[&str] = &[
     "sslQuorum",
     "sslQuorumReloadCertFiles",
     "maxCnxns",
+    "sequentialNodes64Bit",
+    "connection_throttle_tokens",
+    "connection_throttle_fill_time",
+    "connection_throttle_fill_count",
     "secureClientPort",
     "secureClientPortAddress",
     // Names the class of ZooKeeper's that serves TLS; ours needs none.

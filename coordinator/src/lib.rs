@@ -5,6 +5,7 @@ pub mod admin;
 pub mod audit;
 pub mod config;
 pub mod connection;
+pub mod connection_tokens;
 pub mod ensemble;
 pub mod four_letter;
 pub mod metrics;

@@ -236,6 +236,7 @@ fn settings(config: &Config) -> Settings {
         prepare: PrepareSettings {
             acl,
             extended_types: is_on("extendedTypesEnabled"),
+            long_sequences: is_on("sequentialNodes64Bit"),
             enforce_quota: is_on("enforceQuota"),
         },
     }

@@ -28,7 +28,7 @@ fn tree() -> Tree {
     .enumerate()
     {
         let data = Some(path.to_owned().into());
-        let parent_cversion = i32::try_from(number).expect("few");
+        let parent_cversion = i64::try_from(number).expect("few");
         apply(0, TxnBody::Create(Create { path: path.into(), data, acl, owner, parent_cversion }));
     }
     apply(0, TxnBody::SetAcl(SetAcl { path: "/a/d".into(), acl: bob(), version: 1 }));

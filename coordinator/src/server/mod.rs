@@ -238,6 +238,7 @@ impl ClientListeners {
         let limits = ClientLimits {
             per_address: config.max_client_connections,
             total: config.max_connections,
+            throttle: config.connection_throttle,
             frame_bytes: config.max_buffer_bytes,
             outstanding: i64::from(config.global_outstanding_limit.max(1)),
         };

@@ -6,16 +6,19 @@ use super::link::Link;
 use super::outstanding::Outstanding;
 use super::tls::{self, Tls};
 use super::{Event, Events};
+use crate::connection_tokens::{ConnectionTokens, ThrottleSettings};
 use crate::four_letter;
 use crate::node::Input;
 use crate::tree::watch::ConnectionId;
 use bytes::{Buf, BytesMut};
 use common::distinguished_name;
+use common::time::Millis;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -37,6 +40,7 @@ const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
 pub(super) struct ClientLimits {
     pub(super) per_address: u32,
     pub(super) total: u32,
+    pub(super) throttle: ThrottleSettings,
     pub(super) frame_bytes: usize,
     pub(super) outstanding: i64,
 }
@@ -91,6 +95,8 @@ pub(super) struct ClientPort {
     all_outstanding: Arc<AtomicI64>,
     counters: Arc<SocketCounters>,
     tls: Option<Arc<Tls>>,
+    tokens: Mutex<ConnectionTokens>,
+    started: Instant,
 }
 
 /// What a port speaks.
@@ -114,6 +120,8 @@ impl ClientPort {
         ClientPort {
             counters,
             tls,
+            tokens: Mutex::new(ConnectionTokens::new(limits.throttle, Millis(0))),
+            started: Instant::now(),
             limits,
             events,
             next_id: AtomicU64::new(1),
@@ -129,6 +137,11 @@ impl ClientPort {
                 Ok((stream, remote)) => {
                     // An IPv4 client on a socket for both protocols.
                     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+                    if !self.has_token() {
+                        self.counters.rejected.fetch_add(1, Ordering::Relaxed);
+                        tracing::warn!(%remote, throttle = ?self.limits.throttle, "too many new connections");
+                        continue;
+                    }
                     if !self.admit(remote.ip()) {
                         self.counters.rejected.fetch_add(1, Ordering::Relaxed);
                         let ClientLimits { per_address, total, .. } = self.limits;
@@ -151,6 +164,11 @@ impl ClientPort {
                 }
             }
         }
+    }
+
+    fn has_token(&self) -> bool {
+        let now = u64::try_from(self.started.elapsed().as_millis()).map_or(Millis(u64::MAX), Millis);
+        self.tokens.lock().expect("no holder panics").take(now)
     }
 
     fn admit(&self, address: IpAddr) -> bool {

@@ -97,6 +97,11 @@ impl Kind {
     }
 }
 
+/// As clients see how often the children changed, in 32 bits: each that is gone counts twice, once made and once removed.
+fn stat_cversion(children_made: i64, children: i32) -> i32 {
+    (children_made as i32).wrapping_mul(2).wrapping_sub(children)
+}
+
 type Children = BTreeMap<Box<str>, Box<Node>>;
 
 /// A znode. Its name is kept by its parent only, and a leaf has no map of children: a million small znodes are what
@@ -109,9 +114,9 @@ pub struct Node {
     ctime: i64,
     mtime: i64,
     owner: i64,
-    version: i32,
     /// Children ever made (not made and removed, as [`Stat::cversion`] counts).
-    cversion: i32,
+    cversion: i64,
+    version: i32,
     aversion: i32,
     acl: AclNumber,
     data: Option<Box<[u8]>>,
@@ -171,8 +176,7 @@ impl Node {
             ctime: self.ctime,
             mtime: self.mtime,
             version: self.version,
-            // Each child that is gone counts twice, once made and once removed.
-            cversion: self.cversion.wrapping_mul(2).wrapping_sub(num_children),
+            cversion: stat_cversion(self.cversion, num_children),
             aversion: self.aversion,
             ephemeral_owner: match self.kind() {
                 Kind::Ephemeral(session) => session,
@@ -193,7 +197,7 @@ impl Node {
         for number in [self.czxid, self.mzxid, self.pzxid, self.ctime, self.mtime, self.owner] {
             value = fingerprint(value, &number.to_le_bytes());
         }
-        for number in [self.version, self.cversion, self.aversion, i32::from(self.data.is_some())] {
+        for number in [self.version, self.cversion as i32, self.aversion, i32::from(self.data.is_some())] {
             value = fingerprint(value, &number.to_le_bytes());
         }
         fingerprint(value, self.data().unwrap_or_default())
@@ -409,7 +413,7 @@ impl Tree {
         &mut self,
         path: &str,
         new: NewNode<'_>,
-        parent_cversion: i32,
+        parent_cversion: i64,
         events: &mut Vec<WatchTrigger>,
     ) -> Result<Stat, Refusal> {
         let (parent_path, name) = split(path).ok_or(Refusal::BadArguments)?;

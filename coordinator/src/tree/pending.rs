@@ -20,6 +20,8 @@ pub struct PrepareSettings {
     pub acl: AclSettings,
     /// `extendedTypesEnabled`: whether TTL znodes may be made.
     pub extended_types: bool,
+    /// `sequentialNodes64Bit`: whether the numbers of sequential znodes go on beyond 2^31. The leader's setting counts.
+    pub long_sequences: bool,
     /// `enforceQuota`: whether hard limits refuse requests.
     pub enforce_quota: bool,
 }
@@ -50,7 +52,7 @@ struct View {
     ctime: i64,
     mtime: i64,
     version: i32,
-    cversion: i32,
+    cversion: i64,
     aversion: i32,
     owner: i64,
     children: usize,
@@ -68,7 +70,7 @@ impl View {
             ctime: self.ctime,
             mtime: self.mtime,
             version: self.version,
-            cversion: self.cversion.wrapping_mul(2).wrapping_sub(num_children),
+            cversion: super::stat_cversion(self.cversion, num_children),
             aversion: self.aversion,
             ephemeral_owner: match Kind::from_owner(self.owner) {
                 Kind::Ephemeral(session) => session,
@@ -311,8 +313,9 @@ impl Prepare<'_> {
         let parent_path = if cut == 0 { "/".to_owned() } else { path[..cut].to_owned() };
         let parent = self.view(&parent_path)?;
         self.check_permission(&parent.acl, acl::CREATE)?;
+        let number = self.sequence_number(parent.cversion);
         if sequential {
-            path.push_str(&format!("{:010}", parent.cversion));
+            path.push_str(&format!("{number:010}"));
         }
         valid(&path)?;
         if self.view(&path).is_ok() {
@@ -323,7 +326,7 @@ impl Prepare<'_> {
         }
         let data_length = data.as_ref().map_or(0, Bytes::len);
         self.check_quota(&path, data_length as i64, 1)?;
-        let parent_cversion = parent.cversion.wrapping_add(1);
+        let parent_cversion = number.wrapping_add(1);
         let owner = kind.to_owner();
         let view = View {
             czxid: self.zxid,
@@ -343,6 +346,15 @@ impl Prepare<'_> {
         self.put(parent_path, Some(View { cversion: parent_cversion, children, pzxid: self.zxid, ..parent }));
         self.put(path.clone(), Some(view));
         Ok(TxnBody::Create(Create { path, data, acl, owner, parent_cversion }))
+    }
+
+    /// The number of the next child. In ZooKeeper's 32 bits it turns negative; with 64 it goes on, also where it did before.
+    fn sequence_number(&self, children_made: i64) -> i64 {
+        match self.pending.settings.long_sequences {
+            true if children_made < 0 => i64::from(children_made as i32 as u32),
+            true => children_made,
+            false => i64::from(children_made as i32),
+        }
     }
 
     /// What a create makes, and whether its name gets a number.

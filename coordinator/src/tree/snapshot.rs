@@ -77,8 +77,8 @@ struct StoredNode {
     mtime: i64,
     #[prost(int32, tag = "6")]
     version: i32,
-    #[prost(int32, tag = "7")]
-    cversion: i32,
+    #[prost(int64, tag = "7")]
+    cversion: i64,
     #[prost(int32, tag = "8")]
     aversion: i32,
     #[prost(sfixed64, tag = "9")]
@@ -124,7 +124,7 @@ pub struct RawNode {
     pub mtime: i64,
     /// How often its data was set.
     pub version: i32,
-    /// Children ever made.
+    /// Children ever made, in ZooKeeper's 32 bits.
     pub cversion: i32,
     /// How often its access control list was set.
     pub aversion: i32,
@@ -217,7 +217,7 @@ impl Tree {
                 ctime: node.ctime,
                 mtime: node.mtime,
                 version: node.version,
-                cversion: node.cversion,
+                cversion: i64::from(node.cversion),
                 aversion: node.aversion,
                 owner: node.owner,
                 data: node.data,
@@ -245,7 +245,7 @@ impl Tree {
                 ctime: node.ctime,
                 mtime: node.mtime,
                 version: node.version,
-                cversion: node.cversion,
+                cversion: node.cversion as i32,
                 aversion: node.aversion,
                 owner: node.owner,
                 ..RawNode::default()

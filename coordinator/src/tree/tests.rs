@@ -127,6 +127,42 @@ fn word(result: &Result<Outcome, Refusal>) -> String {
     }
 }
 
+/// Where 2^31 children were made: without the setting as ZooKeeper names them, with it on; also behind numbers of ZooKeeper's.
+#[test]
+fn sequential_names_go_on_where_they_are_asked_to() {
+    let check = |long_sequences: bool, made: i64, expected: [&str; 3]| {
+        let mut leader = Leader::new(PrepareSettings { long_sequences, ..PrepareSettings::default() });
+        leader.run(1, begin());
+        leader.run(1, create("/q", 0));
+        leader.zxid += 1;
+        let first = super::txn::Create {
+            path: "/q/first".into(),
+            data: None,
+            acl: Acl::open(),
+            owner: 0,
+            parent_cversion: made,
+        };
+        let body = Some(TxnBody::Create(first));
+        let txn = Txn { zxid: leader.zxid, time: 1, origin: None, session: 1, cxid: 0, body };
+        leader.tree.apply(&txn).result.expect("it is new");
+        // The middle one is prepared before the first is applied.
+        let alone = leader.result(1, create("/q/n-", 2));
+        leader.prepare(1, create("/q/n-", 2));
+        leader.prepare(1, create("/q/n-", 2));
+        let rest = leader.apply_all().into_iter().map(|applied| applied.result);
+        let names: Vec<String> = std::iter::once(alone).chain(rest).map(|result| word(&result)).collect();
+        assert_eq!(names, expected.map(|digits| format!("/q/n-{digits}")), "{long_sequences} {made}");
+        let cversion = leader.tree.node("/q").expect("it was made").stat().cversion;
+        assert_eq!(cversion, (made as i32).wrapping_add(3).wrapping_mul(2).wrapping_sub(4));
+    };
+    let max = i64::from(i32::MAX);
+    check(false, max, ["2147483647", "-2147483648", "-2147483647"]);
+    check(true, max, ["2147483647", "2147483648", "2147483649"]);
+    check(true, i64::from(i32::MIN), ["2147483648", "2147483649", "2147483650"]);
+    check(true, 9_999_999_998, ["9999999998", "9999999999", "10000000000"]);
+    check(true, 7, ["0000000007", "0000000008", "0000000009"]);
+}
+
 #[test]
 fn a_new_tree_looks_like_zookeepers() {
     let tree = Tree::new();

@@ -118,8 +118,8 @@ pub struct Create {
     #[prost(int64, tag = "4")]
     pub owner: i64,
     /// How many children the parent has ever had, this one counted.
-    #[prost(int32, tag = "5")]
-    pub parent_cversion: i32,
+    #[prost(int64, tag = "5")]
+    pub parent_cversion: i64,
 }
 
 /// A znode to remove.

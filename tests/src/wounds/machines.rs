@@ -195,7 +195,7 @@ fn start(store: &mut MemoryStore, rng: &mut Rng, now: u64) -> Result<Node, Strin
 }
 
 /// A tree with one node at a zxid, whose parent has counted so many children.
-fn tree(zxid: i64, parent_cversion: i32) -> Tree {
+fn tree(zxid: i64, parent_cversion: i64) -> Tree {
     let mut tree = Tree::new();
     let create = |path: &str, parent_cversion| {
         TxnBody::Create(Create {
@@ -239,7 +239,7 @@ fn zxids_pass_32_bits(seed: u64) -> Result<(), String> {
 
 /// As ZooKeeper writes them: ten digits, then, beyond 2^31, a minus sign and the rest.
 fn sequences_overflow(seed: u64) -> Result<(), String> {
-    let mut lone = Lone::new(&tree(100, i32::MAX - 2), seed)?;
+    let mut lone = Lone::new(&tree(100, i64::from(i32::MAX - 2)), seed)?;
     lone.connect()?;
     let mut names = Vec::new();
     for _ in 0..6 {
