@@ -4,6 +4,7 @@
 //! REQUEST_TIMED_OUT.
 
 use super::error::text;
+use super::mutations::Mutations;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::Operation;
 use crate::cluster::{NewPartitions, TopicsAction, TopicsOutcome, TopicsRequest, Waiter};
@@ -11,6 +12,9 @@ use common::kafka::error::ErrorCode;
 use common::kafka::messages::{CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopicResult};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+
+/// From this version on a client that is over its quota of partitions is refused (KIP-599).
+const STRICT_FROM: i16 = 3;
 
 /// See the top of the file.
 pub struct CreatePartitions;
@@ -38,13 +42,26 @@ impl Endpoint for CreatePartitions {
         }
         let mut results = Vec::new();
         let mut topics = Vec::new();
+        let mut mutations = Mutations::new(ctx, STRICT_FROM);
         for (name, new) in wanted {
             match new {
                 Some(_) if !ctx.may_topic(Operation::Alter, &name) => {
                     let message = Some("The topic authorization is failed.".into());
                     results.push(result(name, ErrorCode::TopicAuthorizationFailed, message));
                 }
-                Some(new) => topics.push(new),
+                Some(new) => {
+                    let known = ctx.broker.image.read().partition_count(&name);
+                    let added = known.map_or(0, |known| new.count.saturating_sub(known));
+                    // What cannot be is refused for what it is, and what is only checked is not counted.
+                    let taken = match added > 0 && !request.validate_only {
+                        true => mutations.take(ctx, added),
+                        false => Ok(()),
+                    };
+                    match taken {
+                        Ok(()) => topics.push(new),
+                        Err(code) => results.push(result(name, code, Some(code.message().to_owned()))),
+                    }
+                }
                 None => {
                     results.push(result(name, ErrorCode::InvalidRequest, Some("Duplicate topic in request.".into())));
                 }
@@ -58,7 +75,7 @@ impl Endpoint for CreatePartitions {
                 Ok(_) => result(name, ErrorCode::None, None),
                 Err(error) => result(name, (&error).into(), error.client_text().and_then(text)),
             }));
-            ticket.answer(&CreatePartitionsResponse { results, ..Default::default() });
+            ticket.answer(&CreatePartitionsResponse { results, throttle_time_ms: mutations.throttle_time_ms() });
         });
         // As in CreateTopics: should the controllership be lost in between, the client asks again.
         let _ =

@@ -4,6 +4,7 @@
 //! is in this broker's image, as Kafka does.
 
 use super::error::text;
+use super::mutations::Mutations;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{CLUSTER_NAME, Operation, ResourceType};
 use crate::broker::Broker;
@@ -44,7 +45,7 @@ impl Endpoint for CreateTopics {
         let mut configs: BTreeMap<String, TopicConfig> = BTreeMap::new();
         let mut wanted = Vec::new();
         let mut seen = BTreeSet::new();
-        let mut waits = Waits { is_strict: ctx.version >= STRICT_FROM && !request.validate_only, ms: 0 };
+        let mut mutations = (!request.validate_only).then(|| Mutations::new(ctx, STRICT_FROM));
         for topic in request.topics {
             let name = topic.name.clone();
             if !seen.insert(name.clone()) {
@@ -60,7 +61,7 @@ impl Endpoint for CreateTopics {
                 results.insert(name.clone(), failed(&name, ErrorCode::TopicAuthorizationFailed, message));
                 continue;
             }
-            match check(ctx.broker, topic).and_then(|found| may_make(ctx, &mut waits, found)) {
+            match check(ctx.broker, topic).and_then(|found| may_make(ctx, mutations.as_mut(), found)) {
                 Ok((topic, config)) => {
                     configs.insert(name, config);
                     wanted.push(topic);
@@ -87,7 +88,8 @@ impl Endpoint for CreateTopics {
             }
             // In the order of the request; a topic named twice is answered twice.
             let topics = names.iter().filter_map(|name| results.get(name).cloned()).collect();
-            ticket.answer(&CreateTopicsResponse { topics, throttle_time_ms: waits.told() });
+            let throttle_time_ms = mutations.map_or(0, Mutations::throttle_time_ms);
+            ticket.answer(&CreateTopicsResponse { topics, throttle_time_ms });
         });
         let begun =
             ctx.broker.with_cluster(ctx.now, |cluster, effects| cluster.change_topics(request, done, ctx.now, effects));
@@ -139,37 +141,16 @@ fn failed(name: &str, code: ErrorCode, message: Option<String>) -> CreatableTopi
     }
 }
 
-/// How the quota of partitions (KIP-599) holds the client back.
-#[derive(Clone, Copy)]
-struct Waits {
-    is_strict: bool,
-    ms: u64,
-}
-
-impl Waits {
-    fn told(self) -> i32 {
-        i32::try_from(self.ms).unwrap_or(i32::MAX)
-    }
-}
-
+/// By the quota of partitions, which what is only checked does not count for.
 fn may_make<T>(
     ctx: &Context<'_>,
-    waits: &mut Waits,
+    mutations: Option<&mut Mutations>,
     (topic, rest): (NewTopic, T),
 ) -> Result<(NewTopic, T), (ErrorCode, String)> {
     let given = i32::try_from(topic.assignments.len()).unwrap_or(i32::MAX).max(topic.partitions);
     let count = if given < 1 { ctx.broker.config.num_partitions } else { given };
-    match ctx.may_mutate(u32::try_from(count).unwrap_or(1), waits.is_strict) {
-        Ok(ms) => {
-            waits.ms = waits.ms.max(ms);
-            Ok((topic, rest))
-        }
-        Err(ms) => {
-            waits.ms = waits.ms.max(ms);
-            let code = ErrorCode::ThrottlingQuotaExceeded;
-            Err((code, code.message().to_owned()))
-        }
-    }
+    let taken = mutations.map_or(Ok(()), |mutations| mutations.take(ctx, count));
+    taken.map(|()| (topic, rest)).map_err(|code| (code, code.message().to_owned()))
 }
 
 /// Who may not see settings learns no more than that the topic is there.

@@ -2,6 +2,7 @@
 //! (INVALID_REQUEST below version 3), UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID, REQUEST_TIMED_OUT, INVALID_REQUEST if
 //! a topic is named by name and id.
 
+use super::mutations::Mutations;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{Operation, ResourceType};
 use crate::cluster::{TopicsAction, TopicsOutcome, TopicsRequest, Waiter};
@@ -42,7 +43,7 @@ impl Endpoint for DeleteTopics {
             return all(ErrorCode::InvalidRequest);
         }
         let mut results = Vec::new();
-        let mut wait_ms = 0;
+        let mut mutations = Mutations::new(ctx, STRICT_FROM);
         let mut wanted = BTreeSet::new();
         for (name, id) in named {
             let name = if id.is_nil() { name } else { ctx.broker.cluster.topic_name(id) };
@@ -53,22 +54,18 @@ impl Endpoint for DeleteTopics {
                 Some(_) if is_hidden => ErrorCode::TopicAuthorizationFailed,
                 Some(name) if !ctx.may_topic(Operation::Delete, name) => ErrorCode::TopicAuthorizationFailed,
                 Some(name) if ctx.broker.image.read().topic(name).is_none() => ErrorCode::UnknownTopicOrPartition,
-                Some(name) => match may_delete(ctx, name) {
-                    Ok(ms) => {
-                        wait_ms = wait_ms.max(ms);
+                Some(name) => match mutations.take(ctx, partitions_of(ctx, name)) {
+                    Ok(()) => {
                         wanted.insert(name.clone());
                         ErrorCode::None
                     }
-                    Err(ms) => {
-                        wait_ms = wait_ms.max(ms);
-                        ErrorCode::ThrottlingQuotaExceeded
-                    }
+                    Err(code) => code,
                 },
             };
             // Whoever knows only the id does not learn the name.
             results.push(result(name.filter(|_| !is_hidden), id, code));
         }
-        let throttle_time_ms = i32::try_from(wait_ms).unwrap_or(i32::MAX);
+        let throttle_time_ms = mutations.throttle_time_ms();
         if wanted.is_empty() {
             return Reply::Now(DeleteTopicsResponse { responses: results, throttle_time_ms });
         }
@@ -91,10 +88,8 @@ impl Endpoint for DeleteTopics {
     }
 }
 
-/// By the quota of partitions (KIP-599).
-fn may_delete(ctx: &Context<'_>, topic: &str) -> Result<u64, u64> {
-    let count = ctx.broker.image.read().partition_count(topic).unwrap_or(1);
-    ctx.may_mutate(u32::try_from(count).unwrap_or(1), ctx.version >= STRICT_FROM)
+fn partitions_of(ctx: &Context<'_>, topic: &str) -> i32 {
+    ctx.broker.image.read().partition_count(topic).unwrap_or(1)
 }
 
 fn result(name: Option<String>, topic_id: Uuid, code: ErrorCode) -> DeletableTopicResult {

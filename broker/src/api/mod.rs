@@ -49,6 +49,7 @@ pub mod list_offsets;
 pub mod list_partition_reassignments;
 pub mod list_transactions;
 pub mod metadata;
+mod mutations;
 pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
