@@ -1,11 +1,11 @@
 //! TLS of a client of ZooKeeper from the file that ZooKeeper's shell takes by `-client-configuration` and Kafka's tools by
-//! `-zk-tls-config-file`: PEM files, TLS 1.2 and 1.3. The server's name is always checked.
+//! `-zk-tls-config-file`: PEM files, TLS 1.2 and 1.3.
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use common::properties::Properties;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use common::tls;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -79,9 +79,8 @@ pub(crate) fn read(path: &str) -> anyhow::Result<Option<Arc<ClientConfig>>> {
     if !is_on("zookeeper.client.secure") && !is_on("zookeeper.ssl.client.enable") {
         return Ok(None);
     }
-    if get("zookeeper.ssl.hostnameVerification").is_some_and(|value| value.eq_ignore_ascii_case("false")) {
-        bail!("{path}: zookeeper.ssl.hostnameVerification=false is not supported: name the host in the certificate");
-    }
+    let checks_host =
+        !get("zookeeper.ssl.hostnameVerification").is_some_and(|value| value.eq_ignore_ascii_case("false"));
     let store = |name: &str| -> anyhow::Result<Option<&str>> {
         let Some(file) = get(&format!("zookeeper.ssl.{name}.location")) else { return Ok(None) };
         let kind = get(&format!("zookeeper.ssl.{name}.type"));
@@ -91,28 +90,22 @@ pub(crate) fn read(path: &str) -> anyhow::Result<Option<Arc<ClientConfig>>> {
         Ok(Some(file))
     };
     let trusted = store("trustStore")?.with_context(|| format!("{path} names no zookeeper.ssl.trustStore.location"))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(trusted)? {
-        roots.add(certificate).with_context(|| format!("reading {trusted}"))?;
-    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = tls::server_verifier(of_pem(trusted, tls::certificates)?, &provider, checks_host)
+        .map_err(|problem| anyhow!("{trusted}: {problem}"))?;
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(rustls::ALL_VERSIONS)?;
-    let builder = builder.with_root_certificates(roots);
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let config = match store("keyStore")? {
         None => builder.with_no_client_auth(),
         Some(file) => {
-            let key = PrivateKeyDer::from_pem_file(file).with_context(|| format!("reading {file}"))?;
-            builder.with_client_auth_cert(certificates(file)?, key).with_context(|| format!("using {file}"))?
+            let (chain, key) = (of_pem(file, tls::certificates)?, of_pem(file, tls::private_key)?);
+            builder.with_client_auth_cert(chain, key).with_context(|| format!("using {file}"))?
         }
     };
     Ok(Some(Arc::new(config)))
 }
 
-fn certificates(file: &str) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let found = CertificateDer::pem_file_iter(file).with_context(|| format!("reading {file}"))?;
-    let found = found.collect::<Result<Vec<_>, _>>().with_context(|| format!("reading {file}"))?;
-    if found.is_empty() {
-        bail!("there is no certificate in {file}");
-    }
-    Ok(found)
+fn of_pem<T>(file: &str, find: fn(&[u8]) -> Result<T, String>) -> anyhow::Result<T> {
+    let pem = std::fs::read(file).with_context(|| format!("reading {file}"))?;
+    find(&pem).map_err(|problem| anyhow!("{file}: {problem}"))
 }
