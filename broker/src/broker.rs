@@ -10,6 +10,7 @@ use crate::cluster::{self, Cluster, ClusterConfig, ClusterError, StoredClusterId
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::connection::ConnectionInfo;
 use crate::deadline::Deadline;
+use crate::end_offsets::EndQuestions;
 use crate::features::Features;
 use crate::group::{GroupSettings, Groups};
 use crate::in_order::InOrder;
@@ -114,6 +115,7 @@ pub struct Broker {
     /// Connections, counted by listener.
     pub listeners: BTreeMap<String, ListenerCounters>,
     pub(crate) txn_questions: Questions,
+    pub(crate) end_questions: EndQuestions,
     /// Features that all live brokers serve.
     pub(crate) features: Features,
     pub(crate) stage: Mutex<Stage>,
@@ -171,6 +173,7 @@ impl Broker {
             requests,
             listeners,
             txn_questions: Questions::default(),
+            end_questions: EndQuestions::default(),
             features: Features::default(),
             stage,
             isolation: Isolation::default(),

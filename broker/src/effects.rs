@@ -434,6 +434,7 @@ impl Broker {
             PeerCall::AddPartitionsToTxn(_, question) => {
                 self.on_txn_answer(question, decode::<AddPartitionsToTxnRequest>(response, version).ok(), now);
             }
+            PeerCall::Ends(_, number) => self.on_ends(number, decode::<ListOffsetsRequest>(response, version).ok()),
             PeerCall::ControlledShutdown => {
                 let response = decode::<ControlledShutdownRequest>(response, version);
                 self.on_controlled_shutdown(response, now);

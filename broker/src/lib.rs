@@ -9,6 +9,7 @@ pub mod config;
 pub mod connection;
 mod deadline;
 mod effects;
+mod end_offsets;
 mod entities;
 mod features;
 mod gathered;

@@ -38,6 +38,8 @@ pub enum PeerCall {
     ApiVersions(BrokerId),
     /// Whether partitions are in a transaction; the number of the question.
     AddPartitionsToTxn(BrokerId, u64),
+    /// Where partitions end; the number of the question.
+    Ends(BrokerId, u64),
 }
 
 impl PeerCall {
@@ -50,6 +52,7 @@ impl PeerCall {
             | PeerCall::StopReplica(broker, _)
             | PeerCall::WriteTxnMarkers(broker, _)
             | PeerCall::AddPartitionsToTxn(broker, _)
+            | PeerCall::Ends(broker, _)
             | PeerCall::ApiVersions(broker) => Some(*broker),
             PeerCall::AlterPartition
             | PeerCall::AllocateProducerIds

@@ -3,7 +3,7 @@
 
 use super::Shared;
 use crate::config::BrokerConfig;
-use crate::report::{EndOffsets, ProcessFacts};
+use crate::report::ProcessFacts;
 use anyhow::Context as _;
 use axum::Router;
 use axum::extract::State;
@@ -12,10 +12,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 /// What is due is looked at every second at least. A broker that has not done so for this long hangs.
 const HANGING_MS: u64 = 30_000;
+
+/// Other brokers have two seconds to say where their partitions end; without their word the lag of groups there is not told.
+const LEADERS_PATIENCE: Duration = Duration::from_millis(2_500);
 
 /// Binds the port if one is set.
 pub(super) async fn bind(config: &BrokerConfig) -> anyhow::Result<Option<TcpListener>> {
@@ -42,15 +47,17 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let Some(broker) = shared.broker.get() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "it reads its logs\n").into_response();
+    };
+    let (told, ends) = oneshot::channel();
+    // Who scraped may be gone when the leaders have answered.
+    broker.ask_ends(Box::new(move |ends| drop(told.send(ends))), shared.clock.now());
+    let ends = tokio::time::timeout(LEADERS_PATIENCE, ends).await.ok().and_then(Result::ok).unwrap_or_default();
+    let (broker, now) = (broker.clone(), shared.clock.now());
     // With many partitions it takes a while, which no client is to wait for.
-    let gathered = tokio::task::spawn_blocking(move || {
-        let broker = shared.broker.get()?;
-        let now = shared.clock.now();
-        Some(broker.prometheus(&process(), &EndOffsets::new(), now))
-    });
-    match gathered.await {
-        Ok(Some(text)) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
-        Ok(None) => (StatusCode::SERVICE_UNAVAILABLE, "it reads its logs\n").into_response(),
+    match tokio::task::spawn_blocking(move || broker.prometheus(&process(), &ends, now)).await {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
