@@ -46,8 +46,9 @@ fn find(ctx: &Context<'_>, key_type: i8, key: String) -> Coordinator {
         Ok((node_id, host, port)) => (node_id, host, port, ErrorCode::None),
         Err(error) => (-1, String::new(), -1, error),
     };
-    // Kafka has a text of its own for a kind of key that is none, and an empty one for all else.
-    let message = if error == ErrorCode::InvalidRequest { error.message() } else { "" };
+    // Kafka has a text for a kind of key that is none, and an empty one for all else.
+    let is_kind = matches!(key_type, GROUP | TRANSACTION | SHARE);
+    let message = if is_kind { "" } else { error.message() };
     Coordinator { key, node_id, host, port, error_code: error.code(), error_message: Some(message.to_owned()) }
 }
 

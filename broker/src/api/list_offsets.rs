@@ -78,7 +78,7 @@ fn find(
         (-1, _) => OffsetQuery::Latest,
         (-2, _) | (-4, 8..) => OffsetQuery::Earliest,
         (-3, 7..) => OffsetQuery::MaxTimestamp,
-        (-5, 9..) => return Ok(None),
+        (-5, 9..) => OffsetQuery::LatestTiered,
         (..0, _) => return Err(ErrorCode::UnsupportedVersion),
         (timestamp, _) => OffsetQuery::Timestamp(timestamp),
     };

@@ -48,7 +48,7 @@ impl Endpoint for Metadata {
                 // Deleted meanwhile.
                 let unknown = |name| without_partitions(Some(name), Uuid::nil(), ErrorCode::UnknownTopicOrPartition);
                 response.topics.extend(missing.into_iter().map(unknown));
-                ticket.answer(&response);
+                ticket.answer(&with_rights(response, &rights, &request));
             };
             let at = ctx.broker.suspects.ask(names, ctx.now.mono, Box::new(answer));
             ctx.broker.outbox.wake_at(at);
@@ -70,13 +70,13 @@ impl Endpoint for Metadata {
                 };
                 response.topics.push(without_partitions(Some(name), Uuid::nil(), code));
             }
-            return Reply::Now(response);
+            return Reply::Now(with_rights(response, &ctx.rights(), &request));
         }
         let may_create_all = ctx.sees(Operation::Create, ResourceType::Cluster, CLUSTER_NAME);
         let may_create = |name: &String| may_create_all || ctx.may_topic(Operation::Create, name);
         let (missing, forbidden): (Vec<String>, Vec<String>) = missing.into_iter().partition(may_create);
         response.topics.extend(forbidden.into_iter().map(hidden));
-        create_missing(ctx, missing, response)
+        create_missing(ctx, missing, request, response)
     }
 }
 
@@ -85,8 +85,7 @@ fn hidden(name: String) -> MetadataResponseTopic {
     without_partitions(Some(name), Uuid::nil(), ErrorCode::TopicAuthorizationFailed)
 }
 
-/// Takes away what the client may not see, and tells what it may do where it asks (KIP-430). Gives the missing names that it may
-/// ask for.
+/// Takes away what the client may not see. Gives the missing names that it may ask for.
 fn permit(
     rights: &Rights,
     request: &MetadataRequest,
@@ -104,16 +103,27 @@ fn permit(
             // An id is no secret, a name is.
             let named = if by_id { (None, topic.topic_id) } else { (Some(name), Uuid::nil()) };
             *topic = without_partitions(named.0, named.1, ErrorCode::TopicAuthorizationFailed);
-        } else if request.include_topic_authorized_operations {
-            topic.topic_authorized_operations = rights.operations(ResourceType::Topic, &name);
+        }
+    }
+    let (missing, unseen): (Vec<String>, Vec<String>) = missing.into_iter().partition(|name| sees(name));
+    response.topics.extend(unseen.into_iter().map(hidden));
+    missing
+}
+
+/// Tells what the client may do where it asks (KIP-430), also with topics that are not there or have no name that may be.
+fn with_rights(mut response: MetadataResponse, rights: &Rights, request: &MetadataRequest) -> MetadataResponse {
+    if request.include_topic_authorized_operations {
+        for topic in &mut response.topics {
+            let is_seen = topic.error_code != ErrorCode::TopicAuthorizationFailed.code();
+            if let (Some(name), true) = (&topic.name, is_seen) {
+                topic.topic_authorized_operations = rights.operations(ResourceType::Topic, name);
+            }
         }
     }
     if request.include_cluster_authorized_operations {
         response.cluster_authorized_operations = rights.cluster_operations();
     }
-    let (missing, unseen): (Vec<String>, Vec<String>) = missing.into_iter().partition(|name| sees(name));
-    response.topics.extend(unseen.into_iter().map(hidden));
-    missing
+    response
 }
 
 /// The topics asked for, if there are other brokers that may lead them and all are known: then the answer may wait for news.
@@ -251,14 +261,20 @@ fn without_partitions(name: Option<String>, topic_id: Uuid, code: ErrorCode) -> 
 
 /// Has the topics created that may be. On the controller the answer waits until they are written, so that it can say what is
 /// wrong with one; elsewhere the controller is asked, and the client told to look again.
-fn create_missing(ctx: &Context<'_>, missing: Vec<String>, mut response: MetadataResponse) -> Reply<MetadataResponse> {
+fn create_missing(
+    ctx: &Context<'_>,
+    missing: Vec<String>,
+    asked: MetadataRequest,
+    mut response: MetadataResponse,
+) -> Reply<MetadataResponse> {
+    let rights = ctx.rights();
     let (valid, invalid): (Vec<String>, Vec<String>) =
         missing.into_iter().partition(|name| topic_name::validate(name).is_ok());
     for name in invalid {
         response.topics.push(without_partitions(Some(name), Uuid::nil(), ErrorCode::InvalidTopicException));
     }
     if valid.is_empty() {
-        return Reply::Now(response);
+        return Reply::Now(with_rights(response, &rights, &asked));
     }
     let wanted = valid.iter().map(|name| new_topic(&ctx.broker.config, name)).collect();
     if !ctx.broker.cluster.is_controller() {
@@ -267,7 +283,7 @@ fn create_missing(ctx: &Context<'_>, missing: Vec<String>, mut response: Metadat
             let code = ErrorCode::UnknownTopicOrPartition;
             response.topics.push(without_partitions(Some(name), Uuid::nil(), code));
         }
-        return Reply::Now(response);
+        return Reply::Now(with_rights(response, &rights, &asked));
     }
     let request = TopicsRequest { action: TopicsAction::Create(wanted), timeout_ms: 0, validate_only: false };
     let ticket: Ticket<MetadataRequest> = ctx.ticket();
@@ -282,7 +298,7 @@ fn create_missing(ctx: &Context<'_>, missing: Vec<String>, mut response: Metadat
             };
             response.topics.push(without_partitions(Some(name), Uuid::nil(), code));
         }
-        ticket.answer(&response);
+        ticket.answer(&with_rights(response, &rights, &asked));
     });
     let _ = ctx.broker.with_cluster(ctx.now, |cluster, effects| cluster.change_topics(request, done, ctx.now, effects));
     Reply::Parked

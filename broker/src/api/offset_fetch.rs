@@ -13,6 +13,7 @@ use common::kafka::messages::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
     OffsetFetchResponseTopics,
 };
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use uuid::Uuid;
 
@@ -108,13 +109,15 @@ fn fetch(ctx: &Context<'_>, mut group: OffsetFetchRequestGroup, require_stable: 
     let sees = |name: &str| ctx.sees(Operation::Describe, ResourceType::Topic, name);
     let forbidden: Vec<OffsetFetchRequestTopics> =
         group.topics.iter_mut().flat_map(|topics| topics.extract_if(.., |topic| !sees(&topic.name))).collect();
-    let places: Option<Vec<Place>> = group.topics.map(|topics| {
+    // Each place is answered once, however often it is asked for.
+    let places: Option<BTreeSet<Place>> = group.topics.map(|topics| {
         let of_topic = |topic: OffsetFetchRequestTopics| {
             topic.partition_indexes.into_iter().map(move |partition| (topic.name.clone(), partition))
         };
         topics.into_iter().flat_map(of_topic).collect()
     });
     let member = (group.member_id.as_deref(), group.member_epoch);
+    let places: Option<Vec<Place>> = places.map(|places| places.into_iter().collect());
     let result = ctx.broker.with_groups(ctx.now, |groups, io| {
         groups.fetch_offsets((&group.group_id, member), places.as_deref(), require_stable, io)
     });
@@ -142,7 +145,7 @@ fn fetch(ctx: &Context<'_>, mut group: OffsetFetchRequestGroup, require_stable: 
     response
 }
 
-/// Offsets come in the order asked for, or sorted: partitions of a topic stand together.
+/// Offsets come sorted: partitions of a topic stand together.
 fn by_topic(offsets: FetchResult) -> Vec<OffsetFetchResponseTopics> {
     let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
     for ((name, index), value) in offsets {

@@ -20,7 +20,7 @@ use crate::txn::Producer;
 use crate::txn::records::Place;
 use crate::txn_peers::{Question, Verdicts};
 use bytes::Bytes;
-use common::kafka::batch::{Batch, BatchError, BatchHeader, HEADER_BYTES};
+use common::kafka::batch::{Batch, BatchHeader, HEADER_BYTES};
 use common::kafka::compression::Compression;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::produce::{
@@ -46,6 +46,11 @@ const ABORTABLE_FROM: i16 = 11;
 const ADDS_FROM: i16 = 12;
 /// First version that names topics by id.
 const TOPIC_ID_FROM: i16 = 13;
+
+/// Where a batch of any format has its length and its format, and how long it is at least.
+const LENGTH_AT: usize = 8;
+const MAGIC_AT: usize = 16;
+const LENGTH_MIN: i32 = 14;
 
 /// See the top of the file.
 pub struct Produce;
@@ -158,6 +163,7 @@ fn sort(ctx: &Context<'_>, request: ProduceRequest) -> (Answer, Vec<Append>) {
     let are_acks_valid = matches!(request.acks, -1..=1);
     let may_use = |id: &str| ctx.may(Operation::Write, ResourceType::TransactionalId, id);
     let has_id = request.transactional_id.as_deref().is_some_and(may_use);
+    let mut refusal = None;
     let image = ctx.broker.image.read();
     for topic in request.topic_data {
         let name = if ctx.version >= TOPIC_ID_FROM { image.topic_name(topic.topic_id) } else { Some(&*topic.name) };
@@ -166,22 +172,25 @@ fn sort(ctx: &Context<'_>, request: ProduceRequest) -> (Answer, Vec<Append>) {
         answer.topics.push((name.clone(), topic.name, topic.topic_id));
         let place = answer.topics.len() - 1;
         for PartitionProduceData { index, records } in topic.partition_data {
+            let records = records.map_or(Ok(Bytes::new()), |records| records.to_bytes());
+            refusal = refusal.or_else(|| refuse_all(records.as_ref().ok()?, has_id));
             let checked = match &name {
                 None => Err(ErrorCode::UnknownTopicId),
                 Some(_) if !may_write => Err(ErrorCode::TopicAuthorizationFailed),
                 Some(name) if image.partition(name, index).is_none() => Err(ErrorCode::UnknownTopicOrPartition),
-                Some(_) if !are_acks_valid => Err(ErrorCode::InvalidRequiredAcks),
-                Some(name) if is_internal(name) && ctx.client_id != Some(ADMIN_CLIENT_ID) => {
-                    Err(ErrorCode::InvalidTopicException)
-                }
                 Some(name) => {
-                    let records = records.map_or(Ok(Bytes::new()), |records| records.to_bytes());
                     let records = records.map_err(|_| ErrorCode::InvalidRecord);
-                    records.and_then(|records| {
-                        let records = check(&records, ctx.version, has_id)?;
-                        let (topic, verification) = (name.clone(), Verification::Off);
-                        Ok(Append { topic, partition: index, records, verification })
-                    })
+                    match records.and_then(|records| check(&records, ctx.version)) {
+                        Ok(_) if !are_acks_valid => Err(ErrorCode::InvalidRequiredAcks),
+                        Ok(_) if is_internal(name) && ctx.client_id != Some(ADMIN_CLIENT_ID) => {
+                            Err(ErrorCode::InvalidTopicException)
+                        }
+                        Ok(records) => {
+                            let (topic, verification) = (name.clone(), Verification::Off);
+                            Ok(Append { topic, partition: index, records, verification })
+                        }
+                        Err(code) => Err(code),
+                    }
                 }
             };
             match checked {
@@ -193,27 +202,45 @@ fn sort(ctx: &Context<'_>, request: ProduceRequest) -> (Answer, Vec<Append>) {
             }
         }
     }
+    if let Some((code, error_message)) = refusal {
+        parts.clear();
+        for (_, index, response) in &mut answer.partitions {
+            *response =
+                Some(PartitionProduceResponse { error_message: error_message.clone(), ..failure(*index, code) });
+        }
+    }
     (answer, parts)
 }
 
+/// What is wrong with one partition's records so that the whole request is refused, as Kafka does it: bytes that are no batch
+/// of any format, or a batch of a transaction that the client may not write to.
+fn refuse_all(records: &[u8], has_transactional_id: bool) -> Option<(ErrorCode, Option<String>)> {
+    let length = i32::from_be_bytes(*records.get(LENGTH_AT..)?.first_chunk()?);
+    if length < LENGTH_MIN {
+        let text = format!("Record size {length} is less than the minimum record overhead ({LENGTH_MIN})");
+        return Some((ErrorCode::CorruptMessage, Some(text)));
+    }
+    let magic = *records.get(MAGIC_AT)? as i8;
+    if !(0..=2).contains(&magic) {
+        return Some((ErrorCode::CorruptMessage, Some(format!("Invalid magic found in record: {magic}"))));
+    }
+    let header = BatchHeader::parse(records).ok().filter(|header| header.size_bytes() <= records.len())?;
+    let is_forbidden = header.is_transactional() && !has_transactional_id;
+    is_forbidden.then_some((ErrorCode::TransactionalIdAuthorizationFailed, None))
+}
+
 /// Produce carries one batch of format 2 for each partition. What is behind it and no whole batch is left away.
-fn check(records: &Bytes, version: i16, has_transactional_id: bool) -> Result<Bytes, ErrorCode> {
+fn check(records: &Bytes, version: i16) -> Result<Bytes, ErrorCode> {
     if records.len() < HEADER_BYTES {
         return Err(ErrorCode::InvalidRecord);
     }
-    let header = BatchHeader::parse(records).map_err(|error| match error {
-        BatchError::Magic(magic) if !(0..=1).contains(&magic) => ErrorCode::CorruptMessage,
-        _ => ErrorCode::InvalidRecord,
-    })?;
+    let header = BatchHeader::parse(records).map_err(|_| ErrorCode::InvalidRecord)?;
     let size_bytes = header.size_bytes();
     if size_bytes > records.len() || Batch::parse(records.slice(size_bytes..)).is_ok() {
         return Err(ErrorCode::InvalidRecord);
     }
     match header.compression() {
         Ok(Compression::Zstd) if version < ZSTD_FROM => Err(ErrorCode::UnsupportedCompressionType),
-        Ok(_) if header.is_transactional() && !has_transactional_id => {
-            Err(ErrorCode::TransactionalIdAuthorizationFailed)
-        }
         _ => Ok(records.slice(..size_bytes)),
     }
 }
@@ -391,5 +418,42 @@ mod tests {
         let text = "Timestamp 99 of message with offset 2 is out of range. The timestamp should be within [5, 7]";
         assert_eq!(late.record_errors[0].batch_index_error_message.as_deref(), Some(text));
         assert!(of(AppendError::Corrupt { reason: "x" }).record_errors.is_empty());
+    }
+
+    #[test]
+    fn what_refuses_a_whole_request() {
+        use common::kafka::batch::{BatchSpec, Record, build};
+        let record = Record { offset: 0, timestamp: 1, key: None, value: None, headers: Vec::new() };
+        let batch = |is_transactional: bool, change: Option<(usize, u8)>| {
+            let spec = BatchSpec {
+                is_transactional,
+                producer_id: 1,
+                producer_epoch: 0,
+                base_sequence: 0,
+                ..BatchSpec::default()
+            };
+            let mut bytes = build(&spec, std::slice::from_ref(&record)).unwrap().to_vec();
+            if let Some((at, byte)) = change {
+                bytes[at] = byte;
+            }
+            bytes
+        };
+        let short = "Record size 5 is less than the minimum record overhead (14)";
+        let of_short = [&[0; 11][..], &[5]].concat();
+        use ErrorCode::{CorruptMessage, TransactionalIdAuthorizationFailed};
+        for (records, has_id, expected) in [
+            (Vec::new(), false, None),
+            (of_short, false, Some((CorruptMessage, Some(short)))),
+            (batch(false, None), false, None),
+            (batch(false, Some((MAGIC_AT, 1))), false, None),
+            (batch(false, Some((MAGIC_AT, 3))), true, Some((CorruptMessage, Some("Invalid magic found in record: 3")))),
+            (batch(true, None), true, None),
+            (batch(true, None), false, Some((TransactionalIdAuthorizationFailed, None))),
+            (batch(true, None)[..HEADER_BYTES].to_vec(), false, None),
+        ] {
+            let found = refuse_all(&records, has_id);
+            let found = found.as_ref().map(|(code, text)| (*code, text.as_deref()));
+            assert_eq!(found, expected, "{records:?} {has_id}");
+        }
     }
 }

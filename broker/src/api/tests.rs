@@ -195,3 +195,40 @@ fn only_brokers_fetch_as_followers() {
         assert_eq!(answer.responses[0].partitions[0].error_code, expected.code(), "{replica_id}");
     }
 }
+
+/// What is not there: the code, and what of the answer is told all the same.
+#[test]
+fn what_is_not_there_is_answered_as_kafka_does() {
+    use common::kafka::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
+    use common::kafka::messages::{FindCoordinatorRequest, ListOffsetsRequest, MetadataRequest, MetadataRequestTopic};
+    let place = Place::new();
+    for (timestamp, version, expected) in [
+        (-1, 9, ErrorCode::UnknownTopicOrPartition),
+        (-5, 9, ErrorCode::UnknownTopicOrPartition),
+        (-5, 8, ErrorCode::UnsupportedVersion),
+        (-6, 9, ErrorCode::UnsupportedVersion),
+    ] {
+        let partition = ListOffsetsPartition { timestamp, ..Default::default() };
+        let topic = ListOffsetsTopic { name: "none".to_owned(), partitions: vec![partition] };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let answer = place.ask(version, &request).unwrap();
+        assert_eq!(answer.topics[0].partitions[0].error_code, expected.code(), "{timestamp} in version {version}");
+    }
+    for (name, expected) in [("none", ErrorCode::UnknownTopicOrPartition), ("a b", ErrorCode::InvalidTopicException)] {
+        let topic = MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() };
+        let request = MetadataRequest {
+            topics: Some(vec![topic]),
+            include_topic_authorized_operations: true,
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        let topic = place.ask(9, &request).unwrap().topics.remove(0);
+        assert_eq!((topic.error_code, topic.topic_authorized_operations), (expected.code(), 3576), "{name}");
+    }
+    for (key_type, has_text) in [(2, false), (9, true)] {
+        let request = FindCoordinatorRequest { key_type, coordinator_keys: vec!["g".to_owned()], ..Default::default() };
+        let found = place.ask(5, &request).unwrap().coordinators.remove(0);
+        let text = found.error_message.unwrap_or_default();
+        assert_eq!((found.error_code, !text.is_empty()), (ErrorCode::InvalidRequest.code(), has_text), "{key_type}");
+    }
+}

@@ -31,6 +31,8 @@ pub enum OffsetQuery {
     MaxTimestamp,
     /// The first record whose timestamp is this or later.
     Timestamp(i64),
+    /// The last offset in tiered storage, which there is none of.
+    LatestTiered,
 }
 
 /// Who asks, and what it believes.
@@ -472,6 +474,7 @@ impl Partition {
                     leader_epoch: log.epochs().epoch_for_offset(offset),
                 }));
             }
+            OffsetQuery::LatestTiered => Ok(None),
             OffsetQuery::MaxTimestamp => log.max_timestamp_offset(),
             OffsetQuery::Timestamp(timestamp) => log.offset_for_timestamp(timestamp),
         };

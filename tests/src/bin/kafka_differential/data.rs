@@ -3,12 +3,16 @@
 use crate::mask::Facts;
 use crate::{Pair, admin};
 use bytes::{Bytes, BytesMut};
-use common::kafka::batch::{BatchSpec, HEADER_BYTES, Record, RecordHeader, build};
+use common::kafka::batch::{Batch, BatchSpec, HEADER_BYTES, Record, RecordHeader, build};
 use common::kafka::compression::Compression;
 use common::kafka::messages::*;
 
 /// Where the checksum of a batch begins; it covers all behind it.
 const CRC_AT: usize = 17;
+/// Where a batch has its first and its last timestamp.
+const TIMES_AT: usize = 27;
+/// Where the length of a batch stands.
+const LENGTH_AT: usize = 8;
 
 /// Records with small timestamps, so that answers can hold them.
 pub(crate) fn records(count: usize, value_bytes: usize) -> Vec<Record> {
@@ -36,6 +40,42 @@ fn patched(batch: &Bytes, at: usize, bytes: &[u8]) -> Bytes {
     let crc = common::kafka::batch::crc_of(&header, &batch[HEADER_BYTES..]);
     batch[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
     batch.freeze()
+}
+
+/// Batches that a broker itself compressed with gzip are compared by what they hold: which bytes that becomes is up to the library.
+/// Markers are compared without their time, which is that of this run.
+pub(crate) fn comparable(mut answer: FetchResponse) -> FetchResponse {
+    let partitions = answer.responses.iter_mut().flat_map(|topic| &mut topic.partitions);
+    for records in partitions.flat_map(|partition| &mut partition.records) {
+        let bytes = records.to_bytes().expect("in memory");
+        let mut at = 0;
+        let mut plain = BytesMut::new();
+        while let Ok(batch) = Batch::parse(bytes.slice(at..)) {
+            let size = batch.header.size_bytes();
+            let is_gzip = matches!(batch.header.compression(), Ok(Compression::Gzip));
+            let body = is_gzip.then(|| Compression::Gzip.decompress(&batch.bytes[HEADER_BYTES..], 1 << 20));
+            match body {
+                Some(Ok(body)) => {
+                    let mut header = BytesMut::from(&batch.bytes[..HEADER_BYTES]);
+                    header[LENGTH_AT..LENGTH_AT + 4].fill(0);
+                    header[CRC_AT..CRC_AT + 4].fill(0);
+                    plain.extend_from_slice(&header);
+                    plain.extend_from_slice(&body);
+                }
+                _ if batch.header.is_control() => {
+                    let mut marker = BytesMut::from(&batch.bytes[..]);
+                    marker[CRC_AT..CRC_AT + 4].fill(0);
+                    marker[TIMES_AT..TIMES_AT + 16].fill(0);
+                    plain.extend_from_slice(&marker);
+                }
+                _ => plain.extend_from_slice(&batch.bytes),
+            }
+            at += size;
+        }
+        plain.extend_from_slice(&bytes[at..]);
+        *records = plain.freeze().into();
+    }
+    answer
 }
 
 pub(crate) fn produce(topic: &str, partition: i32, records: Option<Bytes>) -> ProduceRequest {

@@ -175,6 +175,14 @@ fn bad_joins(pair: &mut Pair) {
             ..join("j", "m", &["range"])
         });
     }
+    pair.each("a group of joins that were refused", |_, _| DescribeGroupsRequest {
+        groups: vec!["j".into()],
+        ..Default::default()
+    });
+    // The lists of later cases are compared whole.
+    pair.both(|side| {
+        side.ask(0, 1, &DeleteGroupsRequest { groups_names: vec!["j".into()] }).answer();
+    });
 }
 
 /// Joins both; from version 4 on a member is first told its id.

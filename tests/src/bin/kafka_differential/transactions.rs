@@ -236,7 +236,8 @@ fn views(pair: &mut Pair) {
         [(vec![], vec![]), (vec!["Ongoing"], vec![]), (vec!["Nonsense", "Empty"], vec![]), (vec![], vec![3, 99999])]
     {
         for duration_filter in [-1, 0, 1_000_000] {
-            pair.each("transactions", |_, version| ListTransactionsRequest {
+            let what = if duration_filter > 0 { "transactions open for long" } else { "transactions" };
+            pair.each(what, |_, version| ListTransactionsRequest {
                 state_filters: states.iter().map(|state: &&str| (*state).to_owned()).collect(),
                 producer_id_filters: producers.clone(),
                 duration_filter: if version < 1 { -1 } else { duration_filter },
