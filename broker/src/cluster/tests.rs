@@ -1036,6 +1036,22 @@ fn a_controller_that_was_only_cut_off_resigns() {
     assert_eq!(world.controllers(), [2]);
 }
 
+/// It may have less than its earlier life had, and its successor cannot be written down yet.
+#[test]
+fn the_next_life_of_a_leader_is_not_told_to_go_on() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create("t", &[&[2, 3]]);
+    world.zk.refuse_writes(true);
+    world.kill(2);
+    assert_eq!(world.state("t", 0).leader, 2);
+    world.zk.refuse_writes(false);
+    world.start(2);
+    let told = world.member(2).roles.get(&("t".to_owned(), 0)).map(|role| (role.leader, role.leader_epoch));
+    assert!(told.is_none_or(|told| told == (3, 1)), "{told:?}");
+    world.pass(1_000);
+    world.check("t", 0, 3, 1, &[3]);
+}
+
 #[test]
 fn validation_changes_nothing() {
     let mut world = World::new(&[1]);

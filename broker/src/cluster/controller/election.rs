@@ -66,7 +66,7 @@ impl Case<'_> {
         let leader_stays = self.is_replica(state.leader)
             && self.mirror.can_stay(state.leader, self.topic, self.number)
             && !is_less_than_it_was(self.mirror, self.partition)
-            && self.partition.ended_epoch != Some(state.leader_epoch);
+            && !self.partition.has_leader_ended();
         if leader_stays && self.mirror.shutting_down.contains(&state.leader) {
             return self.leave_shutting_down_leader(state);
         }

@@ -53,6 +53,13 @@ pub(crate) struct PartitionMirror {
     pub(crate) removed: BTreeSet<i32>,
 }
 
+impl PartitionMirror {
+    /// The leader that stands in the state has ended: another is to be elected, perhaps its next life.
+    pub(crate) fn has_leader_ended(&self) -> bool {
+        self.state.as_ref().is_some_and(|state| self.ended_epoch == Some(state.leader_epoch))
+    }
+}
+
 /// Which nodes below a topic are known to exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {

@@ -269,7 +269,8 @@ impl Teller<'_> {
         let state = partition.state.as_ref()?;
         let assignment = &partition.assignment;
         // A leader that is to lose its lead must not be told of it once more; all are told who leads then.
-        if !assignment.replicas.contains(&self.broker) || is_less_than_it_was(self.mirror, partition) {
+        let is_to_lose = is_less_than_it_was(self.mirror, partition) || partition.has_leader_ended();
+        if !assignment.replicas.contains(&self.broker) || is_to_lose {
             return None;
         }
         Some(LeaderAndIsrPartitionState {
