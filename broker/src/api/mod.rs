@@ -482,7 +482,9 @@ fn encode<E: Request>(correlation_id: i32, version: i16, response: &E::Response)
     })
 }
 
-/// True if the controller means an earlier registration of this broker (KIP-380); -1 is a version without the field.
+/// True if the controller means an earlier registration of this broker (KIP-380); -1 is a version without the field. Before
+/// this life has heard its own epoch only a later one than all that it has seen can be meant for it.
 pub(crate) fn is_for_earlier_life(broker: &Broker, broker_epoch: i64) -> bool {
-    broker_epoch >= 0 && broker_epoch < broker.replicas.broker_epoch()
+    let own = broker.replicas.broker_epoch();
+    broker_epoch >= 0 && (broker_epoch < own || (own < 0 && !broker.cluster.may_become(broker_epoch)))
 }

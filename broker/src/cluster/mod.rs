@@ -357,6 +357,13 @@ impl Cluster {
         (inner.is_untold || !heard_at.is_some_and(is_heard)) && !mutants::is_on("succeeded-coordinator-tells")
     }
 
+    /// Can this be the epoch of a registration whose answer is still on its way? It is later than all that was answered in
+    /// the session; an earlier life's is not.
+    pub fn may_become(&self, epoch: i64) -> bool {
+        let inner = self.inner.lock();
+        !inner.is_burying && inner.session.session_id() != 0 && (1..epoch).contains(&inner.session.last_zxid())
+    }
+
     /// A controller told this broker what it leads.
     pub fn told_roles(&self) {
         let mut inner = self.inner.lock();
