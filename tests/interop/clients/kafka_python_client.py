@@ -1,10 +1,11 @@
 """kafka-python against three brokers: the argument is the bootstrap list."""
-import sys, threading, time
+import faulthandler, logging, sys, threading, time
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic
 from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 servers = sys.argv[1].split(",")
+logging.basicConfig(level=logging.WARNING)
 admin = KafkaAdminClient(bootstrap_servers=servers)
 admin.create_topics([NewTopic("t", 6, 3)])
 try:
@@ -56,7 +57,7 @@ def member(stop, owned, name):
 owned, members = {}, []
 def start():
     stop = threading.Event()
-    thread = threading.Thread(target=member, args=(stop, owned, len(members)))
+    thread = threading.Thread(target=member, args=(stop, owned, len(members)), daemon=True)
     thread.start()
     members.append((stop, thread))
 def balanced(count):
@@ -65,7 +66,9 @@ def balanced(count):
 def wait(condition, what):
     deadline = time.time() + 60
     while not condition():
-        assert time.time() < deadline, f"{what}: {owned}"
+        if time.time() > deadline:
+            faulthandler.dump_traceback()  # where each member stands
+            raise AssertionError(f"{what}: {owned}")
         time.sleep(0.05)
 start(); wait(lambda: balanced(1), "one member has not all partitions")
 start(); start(); wait(lambda: balanced(3), "three members do not share")
