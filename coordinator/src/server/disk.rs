@@ -32,6 +32,13 @@ const LOG: &str = "log";
 const TREES: [&str; 2] = ["tree", "tree2"];
 const META: &str = "meta";
 
+/// The formats of a store that this version reads, the one it writes among them. Another format is read a version before it
+/// is written, so that the version before can always be gone back to. A store without a number is of the first.
+const FORMATS: std::ops::RangeInclusive<u64> = 1..=1;
+/// The format that this version writes.
+const FORMAT: u64 = 1;
+
+const FORMAT_KEY: &[u8] = b"format";
 const BOOT_KEY: &[u8] = b"boot";
 const HARD_STATE_KEY: &[u8] = b"hard_state";
 const COMPACTED_KEY: &[u8] = b"compacted";
@@ -79,6 +86,17 @@ pub enum DiskError {
         path: PathBuf,
         /// Why.
         error: std::io::Error,
+    },
+    /// A version wrote it that this one does not know.
+    #[error(
+        "store {path} has format {found}, and this version reads {} to {}: start the version that wrote it, or one after it",
+        FORMATS.start(), FORMATS.end()
+    )]
+    Format {
+        /// The store.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
     },
     /// A record does not decode.
     #[error("store {path}: {what} is damaged")]
@@ -332,6 +350,12 @@ fn load(db: &DB, path: &Path) -> Result<Persisted, DiskError> {
         let Some(bytes) = record(key)? else { return Ok(0) };
         bytes.try_into().map(u64::from_be_bytes).map_err(|_| damaged(what))
     };
+    // Before anything else is believed, or changed.
+    if let Some(found) = record(FORMAT_KEY)?.map(|_| number(FORMAT_KEY, "format")).transpose()?
+        && !FORMATS.contains(&found)
+    {
+        return Err(DiskError::Format { path: path.to_owned(), found });
+    }
     let mut persisted = Persisted {
         boot: number(BOOT_KEY, "boot count")? + 1,
         applied: number(APPLIED_KEY, "applied index")?,
@@ -350,6 +374,7 @@ fn load(db: &DB, path: &Path) -> Result<Persisted, DiskError> {
         persisted.compacted = LogPosition::decode(&bytes[..]).map_err(|_| damaged("log position"))?;
     }
     let mut batch = WriteBatch::default();
+    batch.put_cf(meta, FORMAT_KEY, FORMAT.to_be_bytes());
     batch.put_cf(meta, BOOT_KEY, persisted.boot.to_be_bytes());
     db.write_opt(batch, &synced(true)).map_err(|error| rocks(path, error))?;
     for record in db.iterator_cf(family(db, LOG), IteratorMode::Start) {
@@ -790,6 +815,31 @@ mod tests {
         check_room(dir.path(), 1).unwrap();
         let error = check_room(dir.path(), u64::MAX).unwrap_err().to_string();
         assert!(error.contains("is full") && error.contains("start the server again"), "{error}");
+    }
+
+    #[test]
+    fn a_store_of_another_format_is_refused_by_name() {
+        for (stored, problem) in [
+            (None, None),
+            (Some(FORMAT.to_be_bytes().to_vec()), None),
+            (Some(0_u64.to_be_bytes().to_vec()), Some("has format 0, and this version reads 1 to 1")),
+            (Some(7_u64.to_be_bytes().to_vec()), Some("has format 7, and this version reads 1 to 1")),
+            (Some(b"x".to_vec()), Some("format is damaged")),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let (store, _) = open(dir.path());
+            let meta = family(&store.db, META);
+            assert_eq!(store.db.get_cf(meta, FORMAT_KEY).unwrap(), Some(FORMAT.to_be_bytes().to_vec()));
+            match &stored {
+                Some(value) => store.db.put_cf(meta, FORMAT_KEY, value).unwrap(),
+                None => store.db.delete_cf(meta, FORMAT_KEY).unwrap(),
+            }
+            drop(store);
+            let told = Disk::open_log(dir.path(), dir.path()).map(|_| ()).map_err(|error| error.to_string());
+            let told = told.err().unwrap_or_default();
+            assert_eq!(told.is_empty(), problem.is_none(), "{stored:?}: {told}");
+            assert!(told.contains(problem.unwrap_or_default()), "{stored:?}: {told}");
+        }
     }
 
     #[test]
