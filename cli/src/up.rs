@@ -49,11 +49,13 @@ pub(crate) fn up(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let (coordinators, brokers) = (layout.connect_string(Role::Coordinator), layout.connect_string(Role::Broker));
     if ours.is_empty() {
         tell(&format!("Already running in {}: coordinators {coordinators}  brokers {brokers}", dir.display()));
+        tell_urls(&layout);
         tell(&format!("'castellan down --dir {}' stops them", dir.display()));
         return Ok(ExitCode::SUCCESS);
     }
     let seconds = started.elapsed().as_secs_f64();
     tell(&format!("Ready in {seconds:.1} s: coordinators {coordinators}  brokers {brokers}"));
+    tell_urls(&layout);
     if matches.get_flag("detach") {
         return Ok(ExitCode::SUCCESS);
     }
@@ -76,6 +78,15 @@ fn tell(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// Where metrics and probes are, if they were asked for.
+fn tell_urls(layout: &Layout) {
+    for role in [Role::Broker, Role::Coordinator] {
+        for (what, urls) in layout.urls(role) {
+            tell(&format!("{role} {what}: {}", urls.join(" ")));
+        }
+    }
+}
+
 fn wish(matches: &ArgMatches) -> anyhow::Result<layout::Wish> {
     Ok(layout::Wish {
         coordinators: matches.get_one("coordinators").copied(),
@@ -84,6 +95,7 @@ fn wish(matches: &ArgMatches) -> anyhow::Result<layout::Wish> {
         broker_port: matches.get_one("broker-port").copied(),
         coordinator_settings: settings(matches, "coordinator-set")?,
         broker_settings: settings(matches, "broker-set")?,
+        metrics_port: matches.get_one("metrics").copied(),
     })
 }
 
@@ -232,6 +244,15 @@ fn up_command() -> Command {
         .arg(dir_argument())
         .arg(number("coordinator-port", "first client port of the coordinators; the others follow [default: 2181]"))
         .arg(number("broker-port", "first port of the brokers; the others follow [default: 9092]"))
+        .arg(
+            Arg::new("metrics")
+                .long("metrics")
+                .value_name("PORT")
+                .num_args(0..=1)
+                .default_missing_value("9404")
+                .value_parser(value_parser!(u16))
+                .help("give metrics and probes over HTTP, from this port on [default: none; without PORT 9404]"),
+        )
         .arg(setting("coordinator-set", "a line for every zoo.cfg"))
         .arg(setting("broker-set", "a line for every server.properties"))
         .arg(Arg::new("detach").long("detach").action(ArgAction::SetTrue).help("leave them running and return"))

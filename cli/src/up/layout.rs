@@ -6,6 +6,9 @@ use common::properties::Properties;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The class of ZooKeeper that gives metrics to Prometheus.
+const PROMETHEUS: &str = "org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider";
+
 /// Which of the two halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -70,6 +73,40 @@ pub(crate) struct Wish {
     pub(crate) broker_port: Option<u16>,
     pub(crate) coordinator_settings: Vec<(String, String)>,
     pub(crate) broker_settings: Vec<(String, String)>,
+    /// The first port of those over HTTP; without it there are none.
+    pub(crate) metrics_port: Option<u16>,
+}
+
+impl Wish {
+    /// The lines that are asked for of a server: metrics and probes, over HTTP, on loopback alone, and what is to stand in
+    /// every file, which has the last word.
+    fn settings(&self, server: &Server, halves: (usize, usize)) -> Vec<(String, String)> {
+        let (coordinators, brokers) = halves;
+        let is_broker = server.role == Role::Broker;
+        let every = if is_broker { &self.broker_settings } else { &self.coordinator_settings };
+        let mut settings = Vec::new();
+        if let Some(first) = self.metrics_port {
+            // Coordinators count from one.
+            let place = i64::from(server.id) - i64::from(!is_broker);
+            let port = |behind: usize| (i64::from(first) + behind as i64 + place).to_string();
+            let loopback = || "127.0.0.1".to_owned();
+            let lines = match server.role {
+                Role::Broker => vec![("metrics.http.host", loopback()), ("metrics.http.port", port(0))],
+                Role::Coordinator => vec![
+                    ("metricsProvider.className", PROMETHEUS.to_owned()),
+                    ("metricsProvider.httpHost", loopback()),
+                    ("metricsProvider.httpPort", port(brokers)),
+                    ("admin.enableServer", "true".to_owned()),
+                    ("admin.serverAddress", loopback()),
+                    ("admin.serverPort", port(brokers + coordinators)),
+                ],
+            };
+            let is_free = |(key, _): &(&str, String)| every.iter().all(|(taken, _)| taken != key);
+            settings.extend(lines.into_iter().filter(is_free).map(|(key, value)| (key.to_owned(), value)));
+        }
+        settings.extend(every.iter().cloned());
+        settings
+    }
 }
 
 impl Layout {
@@ -114,9 +151,10 @@ impl Layout {
                 );
             }
         }
+        let halves = halves(&found);
         for server in &found {
             let path = server.settings_file(dir);
-            let wished = if server.role == Role::Broker { &wish.broker_settings } else { &wish.coordinator_settings };
+            let wished = wish.settings(server, halves);
             let properties = Properties::parse(&fs::read_to_string(&path).unwrap_or_default(), "");
             if let Some((key, value)) = wished.iter().find(|(key, value)| properties.get(key) != Some(value.as_str())) {
                 bail!(
@@ -138,7 +176,8 @@ impl Layout {
     /// No port of this server's is taken. `Err` says which one is.
     pub(crate) fn check_ports(&self, server: &Server) -> anyhow::Result<()> {
         let flag = format!("--{}-port", server.role);
-        for port in ports(&self.dir, server) {
+        let http = self.http_ports(server).into_iter().map(|(_, port)| (port, "--metrics"));
+        for (port, flag) in ports(&self.dir, server).into_iter().map(|port| (port, flag.as_str())).chain(http) {
             if let Err(error) = std::net::TcpListener::bind(("127.0.0.1", port)) {
                 bail!(
                     "{} cannot have port {port} ({error}); {flag} gives a new cluster other ports, --dir another folder",
@@ -147,6 +186,35 @@ impl Layout {
             }
         }
         Ok(())
+    }
+
+    /// The ports on which a server answers HTTP, as its settings say: what is there, and where.
+    fn http_ports(&self, server: &Server) -> Vec<(&'static str, u16)> {
+        let text = fs::read_to_string(server.settings_file(&self.dir)).unwrap_or_default();
+        let properties = Properties::parse(&text, "");
+        let is = |key: &str, value: &str| properties.get(key).is_some_and(|found| found.trim() == value);
+        let asked = match server.role {
+            Role::Broker => vec![("metrics", "metrics.http.port", true)],
+            Role::Coordinator => vec![
+                ("metrics", "metricsProvider.httpPort", is("metricsProvider.className", PROMETHEUS)),
+                ("commands", "admin.serverPort", !is("admin.enableServer", "false")),
+            ],
+        };
+        let port = |key: &str| properties.get(key).and_then(|port| port.trim().parse().ok()).filter(|port| *port != 0);
+        asked.into_iter().filter(|(.., is_on)| *is_on).filter_map(|(what, key, _)| Some((what, port(key)?))).collect()
+    }
+
+    /// Where a half answers HTTP: what is there, and a URL for each server that has it.
+    pub(crate) fn urls(&self, role: Role) -> Vec<(&'static str, Vec<String>)> {
+        ["metrics", "commands"]
+            .into_iter()
+            .map(|wanted| {
+                let url = |(_, port)| format!("http://127.0.0.1:{port}/{wanted}");
+                let of = |server| self.http_ports(server).into_iter().find(|(what, _)| *what == wanted).map(url);
+                (wanted, self.of(role).filter_map(of).collect::<Vec<_>>())
+            })
+            .filter(|(_, urls)| !urls.is_empty())
+            .collect()
     }
 
     /// The servers of one half.
@@ -185,6 +253,12 @@ fn read_servers(dir: &Path) -> anyhow::Result<Vec<Server>> {
     }
     servers.sort_by_key(|server| (server.role == Role::Broker, server.id));
     Ok(servers)
+}
+
+/// How many coordinators and brokers.
+fn halves(servers: &[Server]) -> (usize, usize) {
+    let coordinators = servers.iter().filter(|server| server.role == Role::Coordinator).count();
+    (coordinators, servers.len() - coordinators)
 }
 
 /// Every port of a server: for its clients and, in an ensemble, for its peers.
@@ -234,6 +308,19 @@ fn plan(wish: &Wish) -> anyhow::Result<Vec<Server>> {
              {last_broker} overlap; give another --coordinator-port or --broker-port"
         );
     }
+    if let Some(first) = wish.metrics_port {
+        // One for each broker, two for each coordinator.
+        let last = u32::from(first) + u32::from(brokers) + 2 * u32::from(coordinators) - 1;
+        let first = u32::from(first);
+        let overlaps = |from: u32, to: u32| from <= last && first <= to;
+        if first == 0 || last > 65535 {
+            bail!("--metrics: the ports {first} to {last} do not fit between 1 and 65535");
+        }
+        if overlaps(u32::from(coordinator_port), last_coordinator) || brokers > 0 && overlaps(first_broker, last_broker)
+        {
+            bail!("the ports {first} to {last} for metrics overlap those for clients; give another --metrics PORT");
+        }
+    }
     let mut servers: Vec<Server> = (0..coordinators)
         .map(|n| Server { role: Role::Coordinator, id: i32::from(n) + 1, port: coordinator_port + n })
         .collect();
@@ -246,6 +333,7 @@ fn write(dir: &Path, servers: &[Server], wish: &Wish) -> anyhow::Result<()> {
         servers.iter().partition(|server| server.role == Role::Coordinator);
     let connect: Vec<String> = coordinators.iter().map(|server| server.address()).collect();
     let count = u16::try_from(coordinators.len()).expect("each has a port of its own");
+    let halves = (coordinators.len(), brokers.len());
     for server in &coordinators {
         let home = dir.join(server.name());
         let data = home.join("data");
@@ -262,7 +350,7 @@ fn write(dir: &Path, servers: &[Server], wish: &Wish) -> anyhow::Result<()> {
                 text += &format!("server.{}=127.0.0.1:{quorum}:{}\n", peer.id, quorum + count);
             }
         }
-        write_settings(&server.settings_file(dir), text, &wish.coordinator_settings)?;
+        write_settings(&server.settings_file(dir), text, &wish.settings(server, halves))?;
     }
     for server in &brokers {
         let home = dir.join(server.name());
@@ -278,7 +366,7 @@ fn write(dir: &Path, servers: &[Server], wish: &Wish) -> anyhow::Result<()> {
             connect.join(","),
             replicas.min(2)
         );
-        write_settings(&server.settings_file(dir), text, &wish.broker_settings)?;
+        write_settings(&server.settings_file(dir), text, &wish.settings(server, halves))?;
     }
     Ok(())
 }
@@ -313,6 +401,40 @@ mod tests {
         assert!(Layout::open_or_create(temporary.path(), &other).unwrap_err().to_string().contains("with 2 brokers;"));
         layout.forget_if_new();
         Layout::open_or_create(temporary.path(), &other).unwrap();
+    }
+
+    #[test]
+    fn metrics_have_ports_only_if_wished_for() {
+        let wish = |metrics_port, settings: &[(&str, &str)]| Wish {
+            coordinators: Some(2),
+            brokers: Some(1),
+            metrics_port,
+            broker_settings: settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            ..Default::default()
+        };
+        let urls = |wish: &Wish| {
+            let temporary = tempfile::tempdir().unwrap();
+            let layout = Layout::open_or_create(temporary.path(), wish).unwrap();
+            assert_eq!(Layout::open_or_create(temporary.path(), wish).unwrap().servers, layout.servers);
+            let other = Wish { metrics_port: Some(1), ..Default::default() };
+            let told = Layout::open_or_create(temporary.path(), &other).unwrap_err().to_string();
+            assert!(told.contains("does not say metrics"), "{told}");
+            let text = |(what, urls): (&str, Vec<String>)| format!("{what} {}", urls.join(" "));
+            [Role::Broker, Role::Coordinator].map(|role| layout.urls(role).into_iter().map(text).collect::<Vec<_>>())
+        };
+        assert_eq!(urls(&wish(None, &[])), [Vec::<String>::new(), Vec::new()]);
+        let coordinators = vec![
+            "metrics http://127.0.0.1:9405/metrics http://127.0.0.1:9406/metrics".to_owned(),
+            "commands http://127.0.0.1:9407/commands http://127.0.0.1:9408/commands".to_owned(),
+        ];
+        let broker = |port| vec![format!("metrics http://127.0.0.1:{port}/metrics")];
+        assert_eq!(urls(&wish(Some(9404), &[])), [broker(9404), coordinators.clone()]);
+        assert_eq!(urls(&wish(Some(9404), &[("metrics.http.port", "77")])), [broker(77), coordinators]);
+        for (port, problem) in [(9092, "overlap"), (2186, "overlap"), (65532, "do not fit"), (0, "do not fit")] {
+            let temporary = tempfile::tempdir().unwrap();
+            let told = Layout::open_or_create(temporary.path(), &wish(Some(port), &[])).unwrap_err().to_string();
+            assert!(told.contains(problem), "{port}: {told}");
+        }
     }
 
     #[test]
