@@ -114,9 +114,12 @@ func (s saramaRun) administer() {
 		}
 		return false
 	})
-	topics, err := admin.ListTopics()
-	must(err)
-	check(topics[s.name].NumPartitions == partitions, "listed: %+v", topics[s.name])
+	// Any broker is asked; one may hear of the new partition later than another.
+	eventually("the topic is listed with its partitions", func() bool {
+		topics, err := admin.ListTopics()
+		must(err)
+		return topics[s.name].NumPartitions == partitions
+	})
 	nodes, controller, err := admin.DescribeCluster()
 	must(err)
 	check(len(nodes) == 3 && controller >= 0, "%d nodes, controller %d", len(nodes), controller)
