@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// How long a cluster may take until it serves; a machine under heavy load needs seconds, an idle one far less than one.
 const READY: Duration = Duration::from_secs(60);
+/// How long the ports of a server that was just killed may stay taken: its threads end one by one.
+const ENDING: Duration = Duration::from_secs(5);
 /// How long a server may take to stop before it is killed.
 const STOP: Duration = Duration::from_secs(30);
 
@@ -121,8 +123,12 @@ fn start(
     interrupted: &AtomicBool,
 ) -> anyhow::Result<()> {
     process::forget_stopping(&layout.dir);
+    let patience_ends = Instant::now() + if layout.is_new { Duration::ZERO } else { ENDING };
     for server in ours {
-        layout.check_ports(server)?;
+        while let Err(taken) = layout.check_ports(server) {
+            anyhow::ensure!(Instant::now() < patience_ends, taken);
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
     for server in ours {
         process::start(&layout.dir, server)?;

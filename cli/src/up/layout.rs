@@ -61,7 +61,7 @@ pub(crate) struct Layout {
     /// Coordinators by id, then brokers by id.
     pub(crate) servers: Vec<Server>,
     /// It was written by this program's run, and nothing in it has ever served.
-    is_new: bool,
+    pub(crate) is_new: bool,
 }
 
 /// What the command line asked for; `None` where it said nothing.
