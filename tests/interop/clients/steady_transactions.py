@@ -69,6 +69,8 @@ print("writing", flush=True)
 while not os.path.exists(stop):
     outcomes[number], goes_on = run(producer, number)
     now = time.monotonic()
+    if last and now - last > 1:
+        print(f"{time.strftime('%H:%M:%S')} {now - last:.2f} s between two ends", flush=True)
     longest, last = max(longest, now - (last or now)), now
     number += 1
     if not goes_on:
