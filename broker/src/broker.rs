@@ -9,6 +9,7 @@ use crate::cluster::image::Image;
 use crate::cluster::{self, Cluster, ClusterConfig, ClusterError, StoredClusterId};
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::connection::ConnectionInfo;
+use crate::controller_link::ControllerLink;
 use crate::deadline::Deadline;
 use crate::end_offsets::EndQuestions;
 use crate::features::Features;
@@ -120,6 +121,7 @@ pub struct Broker {
     pub(crate) features: Features,
     pub(crate) stage: Mutex<Stage>,
     pub(crate) isolation: Isolation,
+    pub(crate) controller_link: ControllerLink,
     pub(crate) suspects: Suspects,
     /// When groups and transactions have to be looked at.
     pub(crate) groups_due: Deadline,
@@ -177,6 +179,7 @@ impl Broker {
             features: Features::default(),
             stage,
             isolation: Isolation::default(),
+            controller_link: ControllerLink::default(),
             suspects: Suspects::default(),
             groups_due: Deadline::default(),
             transactions_due: Deadline::default(),

@@ -7,6 +7,7 @@ pub mod broker;
 pub mod cluster;
 pub mod config;
 pub mod connection;
+mod controller_link;
 mod deadline;
 mod effects;
 mod end_offsets;

@@ -73,6 +73,7 @@ pub const SCRIPTED: &[(&str, &str)] = &[
     ("controller-not-fenced", "a controller writes without checking that it still is the controller"),
     ("fetch-not-fenced", "a leader does not look at the epoch in a fetch (KIP-320)"),
     ("old-controller-heeded", "a broker obeys a controller of an old epoch"),
+    ("late-order-heeded", "a broker obeys what comes over a connection that the controller has given up"),
     ("lagging-in-isr", "a follower joins the replicas in sync before it has all"),
     (
         "succeeded-coordinator-tells",

@@ -31,6 +31,9 @@ impl Endpoint for LeaderAndIsr {
     });
 
     fn handle(ctx: &Context<'_>, request: LeaderAndIsrRequest) -> Reply<LeaderAndIsrResponse> {
+        if let Some(late) = super::overtaken(ctx, request.controller_epoch) {
+            return late;
+        }
         let ticket = ctx.ticket::<LeaderAndIsrRequest>();
         let names_topics_by_id = ctx.version >= 5;
         apply(ctx.broker, request, ctx.now, move |mut response, _| {

@@ -482,6 +482,12 @@ fn encode<E: Request>(correlation_id: i32, version: i16, response: &E::Response)
     })
 }
 
+/// What becomes of an order of the controller that came late, over a connection that it has given up.
+pub(crate) fn overtaken<R>(ctx: &Context<'_>, controller_epoch: i32) -> Option<Reply<R>> {
+    let is_late = ctx.broker.controller_link.is_overtaken(controller_epoch, ctx.connection.id);
+    is_late.then(|| Reply::Close(format!("controller {controller_epoch} speaks over a later connection")))
+}
+
 /// True if the controller means an earlier registration of this broker (KIP-380); -1 is a version without the field. Before
 /// this life has heard its own epoch only a later one than all that it has seen can be meant for it.
 pub(crate) fn is_for_earlier_life(broker: &Broker, broker_epoch: i64) -> bool {

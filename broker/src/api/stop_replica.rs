@@ -24,6 +24,9 @@ impl Endpoint for StopReplica {
     });
 
     fn handle(ctx: &Context<'_>, request: StopReplicaRequest) -> Reply<StopReplicaResponse> {
+        if let Some(late) = super::overtaken(ctx, request.controller_epoch) {
+            return late;
+        }
         Reply::Now(apply(ctx.broker, request, ctx.now))
     }
 }

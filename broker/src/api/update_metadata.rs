@@ -21,6 +21,9 @@ impl Endpoint for UpdateMetadata {
         Access::Cluster(Operation::ClusterAction, |_, code| UpdateMetadataResponse { error_code: code.code() });
 
     fn handle(ctx: &Context<'_>, request: UpdateMetadataRequest) -> Reply<UpdateMetadataResponse> {
+        if let Some(late) = super::overtaken(ctx, request.controller_epoch) {
+            return late;
+        }
         ctx.broker.isolation.heard(ctx.now.mono);
         Reply::Now(apply(ctx.broker, request, ctx.now))
     }

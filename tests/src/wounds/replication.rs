@@ -16,7 +16,9 @@ use common::kafka::error::ErrorCode;
 use common::kafka::header::{RequestHeader, decode_response, encode_request};
 use common::kafka::messages::fetch::{FetchPartition, FetchTopic};
 use common::kafka::messages::leader_and_isr::{LeaderAndIsrPartitionState, LeaderAndIsrTopicState};
-use common::kafka::messages::{FetchRequest, LeaderAndIsrRequest, Request};
+use common::kafka::messages::metadata::MetadataRequestTopic;
+use common::kafka::messages::update_metadata::{UpdateMetadataPartitionState, UpdateMetadataTopicState};
+use common::kafka::messages::{FetchRequest, LeaderAndIsrRequest, MetadataRequest, Request, UpdateMetadataRequest};
 use common::zk;
 
 /// All cases of brokers together.
@@ -78,6 +80,13 @@ pub const CASES: &[Case] = &[
         seeds: 2,
     },
     Case {
+        name: "what comes over a connection that the controller has given up changes nothing",
+        known: "seed 2478 of ours, Kafka 3.9 as well: a late UpdateMetadata names leaders that are none, until the next change",
+        script: Script::Cluster(one_partition, a_late_order),
+        off: &["late-order-heeded"],
+        seeds: 2,
+    },
+    Case {
         name: "a controller that was succeeded unawares writes nothing",
         known: "KAFKA-6082: a controller that does not know of its successor writes partition states",
         script: Script::Cluster(one_partition_and_a_client, controllers_do_not_hear),
@@ -135,13 +144,22 @@ pub const CASES: &[Case] = &[
     },
 ];
 
-/// Asks a broker directly, as over a connection of its own.
+/// Asks a broker directly, as over a connection of its own, the last of all.
 fn ask<R: Request>(run: &mut Run, host: Host, request: &R, version: i16) -> Result<R::Response, String> {
+    ask_over(ConnectionId(u64::MAX), run, host, (request, version))
+}
+
+fn ask_over<R: Request>(
+    id: ConnectionId,
+    run: &mut Run,
+    host: Host,
+    (request, version): (&R, i16),
+) -> Result<R::Response, String> {
     let client_id = Some("case".to_owned());
     let header = RequestHeader { api_key: R::KEY, api_version: version, correlation_id: 1, client_id };
     let frame = encode_request(&header, request).map_err(|error| error.to_string())?;
     let info = ConnectionInfo {
-        id: ConnectionId(u64::MAX),
+        id,
         listener: "PLAINTEXT".to_owned(),
         client_host: "10.0.0.99".to_owned(),
         principal: "User:ANONYMOUS".to_owned(),
@@ -221,6 +239,50 @@ fn orders_of_an_old_controller(run: &mut Run, _: &mut Rng) -> Result<(), String>
     let _ = ask(run, host, &request, 6);
     let found = fetch_in_epoch(run, host, 1_000)?;
     if found == ErrorCode::None.code() { Err(format!("an order of epoch {} made a leader", epoch - 1)) } else { Ok(()) }
+}
+
+/// The controller's word, from before the leader changed, comes over a connection older than the one it has now.
+fn a_late_order(run: &mut Run, _: &mut Rng) -> Result<(), String> {
+    in_sync(run, 3)?;
+    let gone = new_partition_leader(run, None)?;
+    let one = broker(&run.world, gone);
+    run.world.kill(one);
+    let leader = new_partition_leader(run, Some(gone))?;
+    wait(run, 2_000)?;
+    let number = |path: &str, key: &str| {
+        let text = znode(&run.world, path).unwrap_or_default();
+        text.parse().ok().or_else(|| numbers(&text, key).first().copied()).ok_or_else(|| format!("no number in {path}"))
+    };
+    let controller_epoch = number("/controller_epoch", "")?;
+    let leader_epoch = number("/brokers/topics/a/partitions/0/state", "leader_epoch")? - 1;
+    let state = UpdateMetadataPartitionState {
+        controller_epoch,
+        leader: gone,
+        leader_epoch,
+        isr: vec![1, 2, 3],
+        replicas: vec![1, 2, 3],
+        ..UpdateMetadataPartitionState::default()
+    };
+    let topic =
+        UpdateMetadataTopicState { topic_name: "a".to_owned(), partition_states: vec![state], ..Default::default() };
+    let late = UpdateMetadataRequest {
+        controller_id: controller(&run.world).ok_or("no controller")?,
+        controller_epoch,
+        topic_states: vec![topic],
+        ..UpdateMetadataRequest::default()
+    };
+    let follower = [1, 2, 3].into_iter().find(|id| ![gone, leader, late.controller_id].contains(id));
+    let host = broker(&run.world, follower.unwrap_or(leader));
+    // Its connection is closed, or with the defence off it is answered; what counts is what the broker tells after it.
+    let _ = ask_over(ConnectionId(0), run, host, (&late, 6));
+    let topics = Some(vec![MetadataRequestTopic { name: Some("a".to_owned()), ..Default::default() }]);
+    let told = ask(run, host, &MetadataRequest { topics, ..MetadataRequest::default() }, 8)?;
+    let told = told.topics.first().and_then(|topic| topic.partitions.first()).map(|partition| partition.leader_id);
+    if told == Some(leader) {
+        Ok(())
+    } else {
+        Err(format!("the leader is {leader}, and after a late order {told:?} is told"))
+    }
 }
 
 /// The controller does not hear that it was succeeded, and a partition loses its leader meanwhile.
