@@ -14,17 +14,13 @@ const KRAFT: &str = "it is about KRaft, and a cluster on ZooKeeper has no metada
 
 const ABSENT: &[(&str, Why)] = &[
     ("kafka-client-metrics", Why::NoUse("client metrics resources exist with KRaft only")),
-    ("kafka-cluster", Why::NotYet),
     ("kafka-consumer-perf-test", Why::NotYet),
     ("kafka-delegation-tokens", Why::NotYet),
-    ("kafka-delete-records", Why::NotYet),
     ("kafka-dump-log", Why::NotYet),
     ("kafka-e2e-latency", Why::NotYet),
-    ("kafka-features", Why::NotYet),
     ("kafka-jmx", Why::NoUse("the servers are no Java processes and have no JMX")),
     ("kafka-metadata-quorum", Why::NoUse(KRAFT)),
     ("kafka-metadata-shell", Why::NoUse(KRAFT)),
-    ("kafka-producer-perf-test", Why::NotYet),
     ("kafka-replica-verification", Why::NotYet),
     ("kafka-run-class", Why::NoUse("there is no Java class to run")),
     ("kafka-storage", Why::NoUse("log directories need no formatting; a broker makes them when it starts")),

@@ -89,8 +89,20 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Option<ErrorCode> {
 
 /// The broker lacks an API, or all versions of it that we speak.
 #[derive(Debug, thiserror::Error)]
-#[error("The broker does not support {0}")]
+#[error("The node does not support {}", constant_name(.0))]
 pub(crate) struct Unsupported(&'static str);
+
+/// `UpdateFeatures` as Java's constants are named: `UPDATE_FEATURES`.
+fn constant_name(api: &str) -> String {
+    let mut name = String::new();
+    for letter in api.chars() {
+        if letter.is_uppercase() && !name.is_empty() {
+            name.push('_');
+        }
+        name.extend(letter.to_uppercase());
+    }
+    name
+}
 
 /// Something else listens at that port.
 #[derive(Debug, thiserror::Error)]

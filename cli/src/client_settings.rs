@@ -1,8 +1,9 @@
 //! Settings of Kafka's Java clients in librdkafka's words, for the tools that produce and consume. Opens no connection.
 
 use crate::clock;
-use crate::cluster::jaas_option;
+use crate::cluster::{jaas_option, resolvable};
 use crate::options::Options;
+use crate::tunnel;
 use anyhow::{anyhow, bail};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -187,6 +188,95 @@ pub(crate) fn bootstrap_servers(options: &Options, names: &[&str]) -> anyhow::Re
         }
         None => Ok(None),
     }
+}
+
+/// Refuses the values, and the values that do not go together, that Java's producer refuses.
+pub(crate) fn check_producer(settings: &BTreeMap<String, String>) -> Result<(), ConfigError> {
+    check(settings)?;
+    let is = |key: &str, values: &[&str]| settings.get(key).is_some_and(|value| values.contains(&value.as_str()));
+    if is("enable.idempotence", &["true"]) && is("acks", &["0", "1"]) {
+        let problem = "Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee \
+                       idempotence.";
+        return Err(ConfigError(problem.to_owned()));
+    }
+    let number = |key: &str, default: i64| settings.get(key).and_then(|value| value.parse().ok()).unwrap_or(default);
+    if settings.contains_key("delivery.timeout.ms")
+        && number("delivery.timeout.ms", 0) < number("linger.ms", 0) + number("request.timeout.ms", 1500)
+    {
+        let problem = "delivery.timeout.ms should be equal to or larger than linger.ms + request.timeout.ms";
+        return Err(ConfigError(problem.to_owned()));
+    }
+    Ok(())
+}
+
+/// librdkafka's settings for a producer that behaves as Java's, and the settings that were meant.
+///
+/// # Errors
+/// If no server can be found, or a setting cannot be used.
+pub(crate) fn producer_config(
+    client_id: &str,
+    servers: &str,
+    settings: &BTreeMap<String, String>,
+) -> anyhow::Result<(ClientConfig, BTreeMap<String, String>)> {
+    let (servers, mut settings) = tunnel::through(&resolvable(servers)?.join(","), settings)?;
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", servers)
+        .set("client.id", client_id)
+        // As Java's producer places keys.
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "5")
+        .set("queue.buffering.max.messages", "1000000")
+        .set("queue.buffering.max.kbytes", "131072")
+        .set("message.timeout.ms", "120000")
+        // A broker that hangs must not hold a partition for long once another leads it.
+        .set("socket.timeout.ms", "10000")
+        .set("socket.nagle.disable", "true")
+        // Connections to all brokers at once: made one by one as needed, each costs a tenth of a second at the start.
+        .set("enable.sparse.connections", "false")
+        .set("reconnect.backoff.ms", "20")
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("topic.metadata.refresh.fast.interval.ms", "50");
+    let number = |key: &str| settings.get(key).and_then(|value| value.parse::<i64>().ok());
+    let acks = settings.get("acks").map_or("all", String::as_str);
+    let may_be_idempotent = matches!(acks, "all" | "-1")
+        && number("retries").is_none_or(|retries| retries > 0)
+        && number("max.in.flight.requests.per.connection").is_none_or(|requests| requests <= 5);
+    // As in Java since 3.0: on, unless a setting given by name speaks against it.
+    settings.entry("enable.idempotence".to_owned()).or_insert_with(|| may_be_idempotent.to_string());
+    translate(&settings, &mut config)?;
+    Ok((config, settings))
+}
+
+/// librdkafka's settings for a consumer that behaves as Java's, and the settings that were meant.
+///
+/// # Errors
+/// If no server can be found, or a setting cannot be used.
+pub(crate) fn consumer_config(
+    client_id: &str,
+    servers: &str,
+    settings: &BTreeMap<String, String>,
+) -> anyhow::Result<(ClientConfig, BTreeMap<String, String>)> {
+    let (servers, settings) = tunnel::through(&resolvable(servers)?.join(","), settings)?;
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", servers)
+        .set("client.id", client_id)
+        .set("allow.auto.create.topics", "true")
+        // New topics and new leaders are noticed as fast as by Java's consumer, which asks when it lacks something.
+        .set("topic.metadata.refresh.interval.ms", "1000")
+        .set("topic.metadata.refresh.fast.interval.ms", "50")
+        .set("coordinator.query.interval.ms", "1000")
+        .set("fetch.error.backoff.ms", "50")
+        .set("fetch.queue.backoff.ms", "5")
+        // Connections to all brokers at once: made one by one as needed, each costs a tenth of a second at the start.
+        .set("enable.sparse.connections", "false")
+        .set("reconnect.backoff.ms", "20")
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("socket.nagle.disable", "true")
+        .set("fetch.message.max.bytes", "1048576");
+    translate(&settings, &mut config)?;
+    Ok((config, settings))
 }
 
 /// A warning as Kafka's tools log it.

@@ -5,7 +5,7 @@ mod formatter;
 mod specs;
 
 use crate::client::Connection;
-use crate::client_settings::{self, Complaints, bootstrap_servers, java_text, translate, warn};
+use crate::client_settings::{self, Complaints, bootstrap_servers, consumer_config, java_text, warn};
 use crate::clock;
 use crate::cluster::{load_settings, resolvable};
 use crate::options::{self, Ended, Options, key_values};
@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{MetadataRequest, MetadataRequestTopic};
 use formatter::Formatter;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
@@ -313,29 +313,11 @@ fn connect(
     let servers = resolvable(servers)
         .context("org.apache.kafka.common.KafkaException: Failed to construct kafka consumer")?
         .join(",");
-    let (ports, secured) = crate::tunnel::through(&servers, settings)?;
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", &ports)
-        .set("client.id", "console-consumer")
-        .set("allow.auto.create.topics", "true")
-        .set("topic.blacklist", INTERNAL)
-        // New topics and new leaders are noticed as fast as by Java's consumer, which asks when it lacks something.
-        .set("topic.metadata.refresh.interval.ms", "1000")
-        .set("topic.metadata.refresh.fast.interval.ms", "50")
-        .set("coordinator.query.interval.ms", "1000")
-        .set("fetch.error.backoff.ms", "50")
-        .set("fetch.queue.backoff.ms", "5")
-        // Connections to all brokers at once: made one by one as needed, each costs a tenth of a second at the start.
-        .set("enable.sparse.connections", "false")
-        .set("reconnect.backoff.ms", "20")
-        .set("reconnect.backoff.max.ms", "1000")
-        .set("socket.nagle.disable", "true")
-        .set("fetch.message.max.bytes", "1048576");
-    if group.is_none() {
+    let (mut config, _) = consumer_config("console-consumer", &servers, settings)?;
+    config.set("topic.blacklist", INTERNAL);
+    if group.is_none() && !settings.contains_key("enable.auto.commit") {
         config.set("enable.auto.commit", "false");
     }
-    translate(&secured, &mut config)?;
     let reset = match settings.get("auto.offset.reset").map(String::as_str) {
         Some("earliest") => Some(Offset::Beginning),
         Some("latest") => Some(Offset::End),

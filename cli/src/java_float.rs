@@ -19,6 +19,11 @@ pub(crate) fn java_float(number: f64, single: bool) -> String {
     }
 }
 
+/// As Java's `%.Nf` writes it.
+pub(crate) fn fixed(number: f64, digits: usize) -> String {
+    if number.is_finite() { format!("{number:.digits$}") } else { java_float(number, false) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,15 +10,19 @@
 mod absent;
 mod acls;
 mod api_versions;
+mod argparse;
 mod broken_pipe;
 mod client;
 mod client_settings;
 mod clock;
 mod cluster;
+mod cluster_tool;
 mod configs;
 mod consume;
 mod container;
+mod delete_records;
 mod explain;
+mod features;
 mod get_offsets;
 mod groups;
 mod java_float;
@@ -28,10 +32,12 @@ mod log_dirs;
 mod log_offsets;
 mod options;
 mod produce;
+mod producer_perf;
 mod reassign;
 mod security;
 mod start;
 mod stop;
+mod throttle;
 mod topics;
 mod transactions;
 mod tunnel;
@@ -59,7 +65,11 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("kafka-leader-election", "elect preferred or unclean leaders", leader_election::leader_election),
     ("kafka-log-dirs", "what lies in the brokers' log directories", log_dirs::log_dirs),
     ("kafka-transactions", "list, describe and abort transactions", transactions::transactions),
+    ("kafka-delete-records", "delete records up to given offsets", delete_records::delete_records),
+    ("kafka-features", "the feature levels of a cluster", features::features),
+    ("kafka-cluster", "the id of a cluster", cluster_tool::cluster_tool),
     ("kafka-broker-api-versions", "what each broker serves, in which versions", api_versions::api_versions),
+    ("kafka-producer-perf-test", "send many records and measure", producer_perf::producer_perf),
     ("zookeeper-shell", "look at and change nodes", zk_shell::zookeeper_shell),
     ("zkCli", "the same, as ZooKeeper calls it", zk_shell::zk_cli),
     ("kafka-server-start", "run a broker", start::kafka),

@@ -5,6 +5,8 @@
 
 mod help;
 
+pub(crate) use help::words;
+
 #[cfg(test)]
 mod tests;
 

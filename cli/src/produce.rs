@@ -4,14 +4,13 @@
 mod reader;
 mod specs;
 
-use crate::client_settings::{self, Complaints, ConfigError, bootstrap_servers, java_text, translate, warn};
+use crate::client_settings::{Complaints, bootstrap_servers, check_producer, java_text, producer_config, warn};
 use crate::clock;
-use crate::cluster::{load_settings, resolvable};
+use crate::cluster::load_settings;
 use crate::options::{self, Options, key_values};
-use crate::tunnel;
 use anyhow::anyhow;
 use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext};
@@ -83,28 +82,10 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     }
     let reader = LineReader::new(&properties)?;
     let round_robin = round_robin(settings.get("partitioner.class").map(String::as_str))?;
-    check_settings(&settings)?;
+    check_producer(&settings)?;
     let producer = Sender::new(&servers, topic, &settings, round_robin)
         .map_err(|error| error.context("org.apache.kafka.common.KafkaException: Failed to construct kafka producer"))?;
     producer.run(reader, options.has("sync"))
-}
-
-fn check_settings(settings: &BTreeMap<String, String>) -> Result<(), ConfigError> {
-    client_settings::check(settings)?;
-    let is = |key: &str, values: &[&str]| settings.get(key).is_some_and(|value| values.contains(&value.as_str()));
-    if is("enable.idempotence", &["true"]) && is("acks", &["0", "1"]) {
-        let problem = "Must set acks to all in order to use the idempotent producer. Otherwise we cannot guarantee \
-                       idempotence.";
-        return Err(ConfigError(problem.to_owned()));
-    }
-    let number = |key: &str, default: i64| settings.get(key).and_then(|value| value.parse().ok()).unwrap_or(default);
-    if settings.contains_key("delivery.timeout.ms")
-        && number("delivery.timeout.ms", 0) < number("linger.ms", 0) + number("request.timeout.ms", 1500)
-    {
-        let problem = "delivery.timeout.ms should be equal to or larger than linger.ms + request.timeout.ms";
-        return Err(ConfigError(problem.to_owned()));
-    }
-    Ok(())
 }
 
 /// Does the partitioner deal records out in turn? Java's other partitioners are librdkafka's own ways.
@@ -190,38 +171,12 @@ impl Sender {
         settings: &BTreeMap<String, String>,
         round_robin: bool,
     ) -> anyhow::Result<Sender> {
-        let (servers, settings) = &tunnel::through(&resolvable(servers)?.join(","), settings)?;
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", servers)
-            .set("client.id", "console-producer")
-            // As Java's producer places keys.
-            .set("partitioner", "murmur2_random")
-            .set("linger.ms", "5")
-            .set("queue.buffering.max.messages", "1000000")
-            .set("queue.buffering.max.kbytes", "131072")
-            .set("message.timeout.ms", "120000")
-            // A broker that hangs must not hold a partition for long once another leads it.
-            .set("socket.timeout.ms", "10000")
-            .set("socket.nagle.disable", "true")
-            // Connections to all brokers at once: made one by one as needed, each costs a tenth of a second at the start.
-            .set("enable.sparse.connections", "false")
-            .set("reconnect.backoff.ms", "20")
-            .set("reconnect.backoff.max.ms", "1000")
-            .set("topic.metadata.refresh.fast.interval.ms", "50")
-            .set("delivery.report.only.error", "true");
-        let mut settings = settings.clone();
+        let (mut config, settings) = producer_config("console-producer", servers, settings)?;
+        config.set("delivery.report.only.error", "true");
         let number = |key: &str| settings.get(key).and_then(|value| value.parse::<i64>().ok());
         let delivery_timeout = Duration::from_millis(
             number("delivery.timeout.ms").and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0).unwrap_or(120_000),
         );
-        let acks = settings.get("acks").map_or("all", String::as_str);
-        let may_be_idempotent = matches!(acks, "all" | "-1")
-            && number("retries").is_none_or(|retries| retries > 0)
-            && number("max.in.flight.requests.per.connection").is_none_or(|requests| requests <= 5);
-        // As in Java since 3.0: on, unless a setting given by name speaks against it.
-        settings.entry("enable.idempotence".to_owned()).or_insert_with(|| may_be_idempotent.to_string());
-        translate(&settings, &mut config)?;
         let complaints = Complaints::new("Producer clientId=console-producer", &settings);
         let producer: BaseProducer<Deliveries> = config.create_with_context(Deliveries { complaints })?;
         // librdkafka asks for its producer id when metadata arrives, or else each half second. The first metadata come over

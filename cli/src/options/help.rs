@@ -80,7 +80,7 @@ fn pieces(cell: &str, width: usize) -> Vec<String> {
 }
 
 /// The parts of a line between which it may be broken, as Java's line break iterator sees them in help texts.
-fn words(line: &str) -> Vec<&str> {
+pub(crate) fn words(line: &str) -> Vec<&str> {
     let chars: Vec<(usize, char)> = line.char_indices().collect();
     let mut words = Vec::new();
     let mut start = 0;
