@@ -27,6 +27,8 @@ const CLIENT_ID: &str = "perf-producer-client";
 const WINDOW: Duration = Duration::from_secs(5);
 /// How long an order to the transaction coordinator, or the last records, may take.
 const PATIENCE: Duration = Duration::from_secs(130);
+/// `transaction.timeout.ms` where nothing is said of it.
+const TRANSACTION_MS: &str = "60000";
 /// What Java's producer keeps at most before its sender has to wait, KiB.
 const BUFFER_KBYTES: &str = "32768";
 
@@ -167,6 +169,11 @@ fn connect(settings: &BTreeMap<String, String>, count: u64) -> anyhow::Result<Pr
     let (mut config, settings) = producer_config(CLIENT_ID, servers, settings).context(FAILED)?;
     if !settings.contains_key("buffer.memory") {
         config.set("queue.buffering.max.kbytes", BUFFER_KBYTES);
+    }
+    if settings.contains_key("transactional.id") && !settings.contains_key("delivery.timeout.ms") {
+        // librdkafka wants records to be given up before their transaction.
+        let timeout_ms = settings.get("transaction.timeout.ms").map_or(TRANSACTION_MS, String::as_str);
+        config.set("message.timeout.ms", timeout_ms);
     }
     let complaints = Complaints::new("Producer clientId=perf-producer-client", &settings);
     let stats = Mutex::new(Stats::new(count, WINDOW));
