@@ -5,6 +5,7 @@ mod answer;
 mod controller;
 mod lag;
 mod rebalance;
+mod request;
 mod under_replicated;
 mod world;
 
@@ -16,20 +17,40 @@ use std::process::ExitCode;
 use world::{Places, World};
 
 /// A question: its name, what it asks, and who answers.
-type Question = (&'static str, &'static str, fn(&mut World, &ArgMatches) -> anyhow::Result<Answer>);
+type Question = (&'static str, &'static str, Asks);
+
+/// Who is asked.
+#[derive(Clone, Copy)]
+enum Asks {
+    /// Brokers and coordinators together.
+    Both(fn(&mut World, &ArgMatches) -> anyhow::Result<Answer>),
+    /// Each coordinator by itself.
+    Coordinators(fn(&Places, &ArgMatches) -> anyhow::Result<Answer>),
+}
 
 /// Every question.
-const QUESTIONS: [Question; 4] = [
-    ("under-replicated", "partitions with fewer replicas in sync than assigned: who lacks, and why", |world, _| {
-        under_replicated::explain(world)
-    }),
-    ("lag", "groups that are behind: by how much, who has the partition, and what holds it up", lag::explain),
+const QUESTIONS: [Question; 5] = [
+    (
+        "under-replicated",
+        "partitions with fewer replicas in sync than assigned: who lacks, and why",
+        Asks::Both(|world, _| under_replicated::explain(world)),
+    ),
+    (
+        "lag",
+        "groups that are behind: by how much, who has the partition, and what holds it up",
+        Asks::Both(lag::explain),
+    ),
     (
         "controller",
         "who is the controller, since when, how often it changed, and who leads the coordinators",
-        |world, _| controller::explain(world),
+        Asks::Both(|world, _| controller::explain(world)),
     ),
-    ("rebalance", "groups that are not settled: who is there, and who is waited for", rebalance::explain),
+    ("rebalance", "groups that are not settled: who is there, and who is waited for", Asks::Both(rebalance::explain)),
+    (
+        "request",
+        "a request to the coordinators, or the slowest of late: where it spent its time, server by server",
+        Asks::Coordinators(request::explain),
+    ),
 ];
 
 /// The tool. Ends with 0 if there is nothing to explain, with 1 if something is found wrong.
@@ -37,10 +58,16 @@ pub(crate) fn explain(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let Some(matches) = parse(command(), arguments)? else { return Ok(ExitCode::SUCCESS) };
     let Some((name, matches)) = matches.subcommand() else { anyhow::bail!("what is to be explained?") };
     let (_, _, answer) = QUESTIONS.iter().find(|(known, _, _)| *known == name).expect("clap knows these alone");
-    let mut world = World::open(places(matches)?)?;
-    let mut answer = answer(&mut world, matches)?;
-    answer.add_problems(world.problems());
-    world.close();
+    let answer = match answer {
+        Asks::Both(explain) => {
+            let mut world = World::open(places(matches)?)?;
+            let mut answer = explain(&mut world, matches)?;
+            answer.add_problems(world.problems());
+            world.close();
+            answer
+        }
+        Asks::Coordinators(explain) => explain(&places(matches)?, matches)?,
+    };
     match matches.get_flag("json") {
         true => println!("{}", answer.json(name)),
         false => print!("{}", answer.text(crate::clock::now_ms())),
@@ -64,6 +91,10 @@ fn command() -> Command {
             .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("one JSON object instead of text"));
         if matches!(name, "lag" | "rebalance") {
             question = question.arg(Arg::new("group").long("group").value_name("GROUP").help("this group alone"));
+        }
+        if name == "request" {
+            let id = Arg::new("request").value_name("ZXID|SESSION:XID").value_parser(request::parse_id);
+            question = question.arg(id.help("a write by its zxid, a read by session and xid [default: the slowest]"));
         }
         if name == "lag" {
             let least = Arg::new("least").long("least").value_name("RECORDS").default_value("1");
@@ -94,9 +125,16 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();
-        for (line, problem) in
-            [("lag --group g --least 5", ""), ("lag --least 0", "'0'"), ("controller --group g", "--group")]
-        {
+        for (line, problem) in [
+            ("lag --group g --least 5", ""),
+            ("lag --least 0", "'0'"),
+            ("controller --group g", "--group"),
+            ("request", ""),
+            ("request 0x1c --json", ""),
+            ("request 0x1000a2b:5 --zookeeper h:1", ""),
+            ("request 0", "SESSION:XID"),
+            ("request 5:x", "SESSION:XID"),
+        ] {
             let parsed = parse(command(), &line.split(' ').map(str::to_owned).collect::<Vec<_>>());
             let text = parsed.as_ref().map_or_else(|error| error.to_string(), |_| String::new());
             assert!(text.contains(problem) && text.is_empty() == problem.is_empty(), "{line}: {text}");

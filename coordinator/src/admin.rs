@@ -4,6 +4,7 @@
 use crate::config::{Config, Server};
 use crate::four_letter::{self, ClientStatus, Lists, NOT_SERVING, Report, Shown, Status, Watching};
 use crate::metrics::{Metrics, each_flat, prometheus};
+use crate::trace::Wanted;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -28,6 +29,7 @@ pub const COMMANDS: &[Command] = &[
     ("monitor", &["mntr"], false),
     ("observer_connection_stat_reset", &["orst"], true),
     ("observers", &["obsr"], true),
+    ("requests", &[], false),
     ("restore", &["rest"], true),
     ("ruok", &[], true),
     ("server_stats", &["srvr"], true),
@@ -46,6 +48,8 @@ pub const COMMANDS: &[Command] = &[
 
 /// Watches that are shown if no limit is given.
 const WATCHERS_SHOWN: usize = 1000;
+/// Requests that are shown if no limit is given.
+const REQUESTS_SHOWN: usize = 100;
 
 /// What is asked of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,7 +214,7 @@ fn content(
     report: Report<'_>,
     standing: Standing,
 ) -> Map<String, Value> {
-    let Report { config, status, metrics, facts, lists } = report;
+    let Report { config, status, metrics, facts, lists, trace } = report;
     let value = match primary {
         "configuration" => configuration(config),
         "connections" => {
@@ -225,12 +229,7 @@ fn content(
                 "session_id_to_ephemeral_paths": ephemerals.collect::<Map<_, _>>(),
             })
         }
-        "environment" => {
-            let mut map: Map<_, _> =
-                facts.environment.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
-            map.insert("zookeeper.version".to_owned(), json!(four_letter::version()));
-            Value::Object(map)
-        }
+        "environment" => environment(facts),
         "get_trace_mask" => json!({"tracemask": status.trace_mask}),
         "set_trace_mask" => set_trace_mask(arguments),
         "hash" => {
@@ -259,6 +258,8 @@ fn content(
             Value::Object(config.properties.iter().map(one).collect())
         }
         "voting_view" => voting_view(config),
+        "requests" => wanted_requests(arguments)
+            .map_or_else(|error| json!({"error": error}), |wanted| Value::Object(trace.json(&wanted))),
         "watchers" => watchers(lists),
         "restore" => json!({"error": "restore is asked of the leader, by POST, with a snapshot as content"}),
         "watch_summary" => {
@@ -283,6 +284,12 @@ fn content(
     }
 }
 
+fn environment(facts: &four_letter::Facts) -> Value {
+    let mut map: Map<_, _> = facts.environment.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+    map.insert("zookeeper.version".to_owned(), json!(four_letter::version()));
+    Value::Object(map)
+}
+
 /// A setting's value unless it is a secret; ZooKeeper shows those, too.
 fn shown<'a>(key: &str, value: &'a str) -> &'a str {
     let key = key.to_lowercase();
@@ -302,6 +309,27 @@ fn watchers(lists: &Lists) -> Value {
         })
     };
     json!({"watchers": lists.watching.iter().map(one).collect::<Vec<_>>(), "not_shown": lists.not_shown})
+}
+
+/// Which requests the arguments of the URL name: `zxid=`, or `session=` with or without `xid=`; `order=slowest`; `limit=`.
+/// Ids are decimal, or hexadecimal behind `0x`.
+fn wanted_requests(arguments: &BTreeMap<String, String>) -> Result<Wanted, String> {
+    let id = |key: &str| {
+        let Some(text) = arguments.get(key) else { return Ok(0) };
+        let parsed = match text.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16).ok().map(u64::cast_signed),
+            None => text.parse().ok(),
+        };
+        parsed.ok_or_else(|| format!("{key}={text} is no number"))
+    };
+    let is_slowest_first = match arguments.get("order").map(String::as_str) {
+        None | Some("recent") => false,
+        Some("slowest") => true,
+        Some(order) => return Err(format!("order={order} is neither recent nor slowest")),
+    };
+    let limit = arguments.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(REQUESTS_SHOWN);
+    let xid = i32::try_from(id("xid")?).map_err(|_| "xid is no 32-bit number".to_owned())?;
+    Ok(Wanted { zxid: id("zxid")?, session: id("session")?, xid, is_slowest_first, limit })
 }
 
 fn set_trace_mask(arguments: &BTreeMap<String, String>) -> Value {

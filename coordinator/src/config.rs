@@ -3,6 +3,7 @@
 
 use crate::connection_tokens::ThrottleSettings;
 use crate::ops::sasl::{Users, jaas_users};
+use crate::trace::TraceLimits;
 use crate::tree::history::HistoryLimits;
 use common::properties::{Properties, PropertyError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -176,6 +177,9 @@ pub struct Config {
     pub local_sessions_upgrading: bool,
     /// How many earlier values are kept: `history.count` (1000) and `history.bytes` (1 MiB); 0 for none. Ours alone.
     pub history: HistoryLimits,
+    /// How many requests are remembered, and which are slow: `requests.count` (256, 0 for none), `requests.slowMs` (100).
+    /// Ours alone.
+    pub requests: TraceLimits,
     /// TLS between servers.
     pub quorum_tls: QuorumTls,
     /// SASL between servers.
@@ -283,6 +287,7 @@ impl Config {
             local_sessions: is_true(&properties, "localSessionsEnabled")?,
             local_sessions_upgrading: is_true(&properties, "localSessionsUpgradingEnabled")?,
             history: history_limits(&properties)?,
+            requests: trace_limits(&properties)?,
             quorum_tls: quorum_tls(&properties)?,
             quorum_sasl: quorum_sasl(&properties, read)?,
             reconfig_enabled: is_true(&properties, "reconfigEnabled")?,
@@ -369,6 +374,15 @@ fn history_limits(properties: &Properties) -> Result<HistoryLimits, PropertyErro
         count: properties.parse_or("history.count", 1_000, "a number, 0 for none")?,
         bytes: properties.parse_or("history.bytes", 1024 * 1024, "bytes as a decimal number, 0 for none")?,
     })
+}
+
+fn trace_limits(properties: &Properties) -> Result<TraceLimits, PropertyError> {
+    const COUNT: &str = "requests.count";
+    let count = properties.parse_or(COUNT, 256, "a number from 0 (for none) to 10000")?;
+    if count > 10_000 {
+        return Err(properties.error(COUNT, "expected a number from 0 (for none) to 10000"));
+    }
+    Ok(TraceLimits { count, slow_ms: properties.parse_or("requests.slowMs", 100, "milliseconds as a decimal number")? })
 }
 
 fn is_true(properties: &Properties, key: &str) -> Result<bool, PropertyError> {
@@ -638,6 +652,8 @@ const KNOWN: &[&str] = &[
     "localSessionsUpgradingEnabled",
     "history.bytes",
     "history.count",
+    "requests.count",
+    "requests.slowMs",
     "readonlymode.enabled",
     "reconfigEnabled",
     "standaloneEnabled",

@@ -30,6 +30,7 @@ use crate::audit::{Entry, Who};
 use crate::metrics::Metrics;
 use crate::ops::sasl::{Exchange, Users};
 use crate::ops::{self, Class, ReadContext, ReplyShape};
+use crate::trace::{Asked, Trace};
 use crate::tree::Tree;
 use crate::tree::acl::{self, AclSettings, AuthId};
 use crate::tree::txn::{EventKind, Outcome, Refusal, WatchTrigger};
@@ -82,6 +83,8 @@ pub struct Serving<'a> {
     pub now: Now,
     /// What this server counts.
     pub metrics: &'a mut Metrics,
+    /// What becomes of requests.
+    pub trace: &'a mut Trace,
     /// For nonces.
     pub rng: &'a mut Rng,
     /// The next free request number of this server. Numbers are never used twice, not after a restart either: a
@@ -195,6 +198,8 @@ struct Slot {
     opcode: Option<OpCode>,
     /// When it came.
     since: Millis,
+    /// The same in microseconds; see [`crate::trace`].
+    received_us: u64,
     /// What the audit log will say of it.
     audit: Option<Box<Entry>>,
     work: Work,
@@ -491,7 +496,8 @@ impl Connection {
             }
         };
         self.holding_count += usize::from(work.holds(serving.settings));
-        self.queue.push_back(Slot { xid, opcode, since: serving.now.mono, audit, work });
+        let received_us = serving.trace.received_us();
+        self.queue.push_back(Slot { xid, opcode, since: serving.now.mono, received_us, audit, work });
         self.advance(serving, &mut actions);
         actions
     }
@@ -637,11 +643,21 @@ impl Connection {
                 }
                 Some(Work::Read { .. } | Work::Answered(_)) => {}
             }
-            let Some(Slot { xid, opcode, since, audit, work }) = self.queue.pop_front() else { break };
+            let Some(Slot { xid, opcode, since, received_us, audit, work }) = self.queue.pop_front() else { break };
             self.holding_count -= usize::from(work.holds(serving.settings));
+            let asked = opcode.map(|operation| Asked { session: self.session, xid, operation, received_us });
             let result = match work {
-                Work::Read { request, .. } => self.read(&request, serving),
-                Work::Answered(result) => result,
+                Work::Read { request, .. } => {
+                    let result = self.read(&request, serving);
+                    if let Some(asked) = asked.filter(|asked| asked.operation != OpCode::GetRequests) {
+                        serving.trace.read(asked, request.path().unwrap_or_default());
+                    }
+                    result
+                }
+                Work::Answered(result) => {
+                    note_answer(asked, &result, serving.trace);
+                    result
+                }
                 Work::Held(_) | Work::Write { .. } | Work::Sync { .. } => unreachable!("these stay in the queue above"),
             };
             self.time(opcode, serving.now.mono - since, serving);
@@ -687,6 +703,7 @@ impl Connection {
             session: self.session,
             auth: &self.auth,
             settings: &serving.settings.acl,
+            trace: serving.trace,
             missed: Vec::new(),
         };
         let result = ops::read(&mut context, request);
@@ -737,6 +754,16 @@ impl Connection {
             (_, Ok(Response::CloseSession)) => Some(self.close(CloseReason::SessionClosed)),
             _ => None,
         }
+    }
+}
+
+/// Takes notice of the answer to what is no read.
+fn note_answer(asked: Option<Asked>, result: &Result<Response, ZkError>, trace: &mut Trace) {
+    let Some(asked) = asked else { return };
+    match (ops::class(asked.operation), result) {
+        (Class::Write | Class::Reconfig, _) => trace.replied(asked),
+        (Class::Sync, Ok(Response::Sync { path })) => trace.read(asked, path),
+        (Class::Sync | Class::Read | Class::Connection | Class::Refused, _) => {}
     }
 }
 

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::metrics::{
     self, Metrics, NEVER_COUNTED, NEVER_MEASURED, NEVER_MEASURED_CLOSELY, Sample, Summary, Value, line, real,
 };
+use crate::trace::Trace;
 use common::time::WallMillis;
 use common::zk::OpCode;
 use std::collections::BTreeMap;
@@ -208,6 +209,8 @@ pub struct Report<'a> {
     pub facts: &'a Facts,
     /// For `dump`, `wchc`, `wchp` and `hash`.
     pub lists: &'a Lists,
+    /// What became of requests.
+    pub trace: &'a Trace,
 }
 
 /// The answer to a word that the configuration does not allow.
@@ -510,6 +513,7 @@ pub fn short_name(operation: OpCode) -> &'static str {
         OpCode::WhoAmI => "HOMI",
         OpCode::GetEphemerals => "GETE",
         OpCode::GetHistory => "GETH",
+        OpCode::GetRequests => "GETR",
         OpCode::Notification | OpCode::Error | OpCode::Auth | OpCode::Sasl => "NA",
     }
 }
@@ -688,7 +692,9 @@ mod tests {
         let (config, _) = Config::load(Path::new("zoo.cfg"), &read).unwrap();
         let (metrics, facts, lists) = (Metrics::default(), Facts::default(), Lists::default());
         let leader = Status { mode: Some("leader"), leader_uptime_ms: Some(1), ..Status::default() };
-        let report = Report { config: &config, status: &leader, metrics: &metrics, facts: &facts, lists: &lists };
+        let trace = Trace::new(1, config.requests);
+        let (config, status, metrics, facts) = (&config, &leader, &metrics, &facts);
+        let report = Report { config, status, metrics, facts, lists: &lists, trace: &trace };
         let text = metrics::prometheus(&samples(report));
         let there: Vec<&str> = text.lines().filter_map(|line| line.split([' ', '{']).next()).collect();
         let board: serde_json::Value =

@@ -14,5 +14,6 @@ pub mod ops;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod store;
+pub mod trace;
 pub mod tree;
 pub mod zookeeper_data;

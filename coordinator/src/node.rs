@@ -353,7 +353,7 @@ impl Node {
     /// Takes an input. What comes of it may be left for [`Node::flush`], which the caller calls when no further input is
     /// at hand: so all that arrived together is proposed, kept and answered together.
     pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
-        self.clients.now = now;
+        self.tell_time(now);
         match input {
             Input::ClientConnected { connection, remote } => self.clients.connected(connection, remote, now),
             Input::ClientSecured { connection, subject } => self.clients.secured(connection, subject),
@@ -387,7 +387,10 @@ impl Node {
                 self.peer_gone(peer);
                 self.ensemble.leader_lost(peer);
             }
-            Input::Persisted { number } => self.ensemble.persisted(number),
+            Input::Persisted { number } => {
+                self.clients.trace.persisted(number);
+                self.ensemble.persisted(number);
+            }
             Input::Exported { to, content, is_last } => {
                 self.transfers.add(to, content, is_last, now.mono);
                 self.poll_transfers(now.mono);
@@ -395,6 +398,25 @@ impl Node {
             Input::Tick => self.tick(now),
             Input::Stop => self.ensemble.hand_over(),
         }
+        self.clients.trace.committed(self.ensemble.committed_index());
+    }
+
+    /// The monotonic clock, in microseconds, in which stages of requests are told apart; without it they are by the
+    /// milliseconds of `now`. Nothing else depends on it.
+    pub fn trace_at(&mut self, at_us: u64) {
+        self.clients.trace.tell_time(at_us, self.clients.now.wall);
+        self.outbox.at_us = self.clients.trace.now_us();
+    }
+
+    /// What was put out so far was sent by this time of the same clock.
+    pub fn sent_at(&mut self, at_us: u64) {
+        self.trace_at(at_us);
+        self.clients.trace.sent();
+    }
+
+    fn tell_time(&mut self, now: Now) {
+        self.clients.now = now;
+        self.trace_at(now.mono.0.saturating_mul(1000));
     }
 
     fn tick(&mut self, now: Now) {
@@ -445,11 +467,16 @@ impl Node {
         let term = self.ensemble.term();
         match body {
             PeerBody::Greeting(greeting) => self.greeted(from, greeting, now.mono),
-            PeerBody::Raft(message) if self.heeds(from) => self.ensemble.step(from, message)?,
+            PeerBody::Raft(message) if self.heeds(from) => {
+                if let Some(index) = message.acknowledged().filter(|_| self.lead.is_some() && message.term == term) {
+                    self.clients.trace.acknowledged(from, term, index);
+                }
+                self.ensemble.step(from, message)?;
+            }
             PeerBody::Raft(_) => {}
             PeerBody::Forward(forward) if forward.term == term && self.ensemble.is_leader() => {
                 if self.circle.is_life_of(from, forward.boot) {
-                    self.early.push(from, forward);
+                    self.early.push(from, forward, self.outbox.at_us);
                 }
             }
             PeerBody::ForwardGap(gap) => self.outbox.fill_gap(gap),
@@ -500,7 +527,7 @@ impl Node {
 
     /// Lets everything that was taken in have its effects.
     pub fn flush(&mut self, now: Now, out: &mut Vec<Output>) {
-        self.clients.now = now;
+        self.tell_time(now);
         self.save_identity(out);
         out.append(&mut self.unsent);
         loop {
@@ -518,6 +545,7 @@ impl Node {
                 out.push(Output::ToPeer { peer: *peer, bytes: buffer.split().freeze() });
             }
         }
+        self.clients.trace.answered();
     }
 
     /// Takes notice of who leads, and begins or ends leading.
@@ -605,16 +633,16 @@ impl Node {
             return has_asked;
         };
         let mut gaps = Vec::new();
-        for (from, forward) in self.early.take() {
+        for (from, forward, taken_us) in self.early.take() {
             if forward.term == term {
                 match lead.inbox.take(from, forward) {
-                    Ok(requests) => lead.push_forwarded(from, requests),
+                    Ok(requests) => lead.push_forwarded(from, requests, taken_us),
                     Err(gap) => gaps.push((from, gap)),
                 }
             }
         }
         for (request, what) in self.outbox.take_own(term) {
-            lead.push(Origin { server: self.id, request }, what);
+            lead.push(Origin { server: self.id, request }, what, self.outbox.at_us);
         }
         let mut has_proposed = false;
         while let Some(lead) = self.lead.as_mut().filter(|lead| !lead.is_idle()) {
@@ -626,11 +654,12 @@ impl Node {
             }
             has_proposed = true;
             if let Some(lead) = self.lead.as_mut().filter(|lead| !lead.is_idle() && !lead.is_reconfig_next()) {
-                let (bytes, txns) = lead.next_proposal(&self.tree, now);
+                let (bytes, txns, taken_us) = lead.next_proposal(&self.tree, now);
                 self.clients.metrics.proposals += txns.len() as u64;
                 let size = bytes.len();
                 let index = self.ensemble.propose(bytes);
                 self.standing.proposed(index, size, now);
+                self.clients.trace.proposed(term, index, taken_us);
                 lead.proposed(index, txns);
             }
         }

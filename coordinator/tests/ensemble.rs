@@ -8,7 +8,7 @@ mod world;
 use bytes::Bytes;
 use common::zk::records::CreateMode;
 use common::zk::{Request, Response, ZkError};
-use coordinator::admin::AdminRequest;
+use coordinator::admin::{AdminBody, AdminRequest};
 use coordinator::tree::Tree;
 use coordinator::tree::snapshot::RawNode;
 use world::*;
@@ -487,4 +487,105 @@ fn a_restored_tree_is_every_servers_and_outlives_a_restart() {
             world.run(3_000);
         }
     }
+}
+
+/// What a server tells of requests: its `requests` command with these arguments.
+fn requests(world: &mut World, server: u64, arguments: &[(&str, String)]) -> Vec<serde_json::Value> {
+    let arguments = arguments.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+    let (request, now) = (AdminRequest::Command { name: "requests".to_owned(), arguments }, world.clock());
+    let node = world.servers.get_mut(&server).unwrap().node.as_mut().unwrap();
+    let AdminBody::Json(answer) = node.admin(&request, now).body else { panic!("no JSON") };
+    assert_eq!(answer["error"], serde_json::Value::Null);
+    answer["requests"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_write_leaves_its_stages_on_every_server() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        world.run(1_000);
+        let leader = world.leader().unwrap();
+        let [asked, third] = SERVERS.into_iter().filter(|id| *id != leader).collect::<Vec<_>>()[..] else { panic!() };
+        for (client_of, is_leader) in [(asked, false), (leader, true)] {
+            let client = world.new_client(client_of);
+            let path = format!("/of-{client_of}");
+            let xid = world.ask(client, create(&path, b"", CreateMode::Persistent));
+            world.run(100);
+            let session = format!("{:#x}", world.clients[&client].session);
+            let found = requests(&mut world, client_of, &[("session", session.clone()), ("xid", xid.to_string())]);
+            let zxid = found[0]["zxid"].as_str().unwrap().to_owned();
+            let mut check = |server: u64, expected: &[&str]| {
+                let found = requests(&mut world, server, &[("zxid", zxid.clone())]);
+                assert_eq!(found.len(), 1, "seed {seed}: {found:?}");
+                let entry = &found[0];
+                let told = ["operation", "path", "session"].map(|key| entry[key].as_str().unwrap().to_owned());
+                assert_eq!(told, ["create".to_owned(), path.clone(), session.clone()]);
+                assert_eq!((entry["xid"].as_i64(), entry["asked_of"].as_u64()), (Some(xid.into()), Some(client_of)));
+                let stages = entry["stages"].as_array().unwrap();
+                assert!(stages.is_sorted_by_key(|stage| stage["us"].as_u64()), "{stages:?}");
+                let names: Vec<String> = stages
+                    .iter()
+                    .map(|stage| {
+                        let by = stage["by"].as_u64().map_or(String::new(), |by| format!(" {by}"));
+                        format!("{}{by}", stage["stage"].as_str().unwrap())
+                    })
+                    .collect();
+                // Disks and answers of the others come in any order.
+                let mut sorted = names.clone();
+                sorted.sort();
+                let mut wanted = expected.to_vec();
+                wanted.sort_unstable();
+                assert_eq!(sorted, wanted, "seed {seed}: server {server}, leader {leader}: {names:?}");
+                let place = |name: &str| names.iter().position(|known| known == name).unwrap();
+                let in_order: Vec<usize> =
+                    ["received", "sent", "taken", "proposed", "appended", "committed", "applied", "replied"]
+                        .iter()
+                        .filter(|name| expected.contains(name))
+                        .map(|name| place(name))
+                        .collect();
+                assert!(in_order.is_sorted(), "seed {seed}: {names:?}");
+            };
+            let others = |id: u64| format!("acknowledged {id}");
+            let (first, second) = (others(asked), others(third));
+            let leads = ["taken", "proposed", &first, &second, "durable", "committed", "applied"];
+            let follows = ["appended", "durable", "committed", "applied"];
+            if is_leader {
+                check(leader, &[&leads[..], &["received", "replied"]].concat());
+                check(asked, &follows);
+            } else {
+                check(leader, &leads);
+                check(asked, &[&follows[..], &["received", "sent", "replied"]].concat());
+            }
+            check(third, &follows);
+        }
+    }
+}
+
+#[test]
+fn a_write_that_waited_for_a_leader_says_so() {
+    let mut world = World::new(4);
+    world.run(1_000);
+    let leader = world.leader().unwrap();
+    let asked = SERVERS.into_iter().find(|id| *id != leader).unwrap();
+    let client = world.new_client(asked);
+    world.run(100);
+    let others = SERVERS.into_iter().filter(|id| *id != asked);
+    others.clone().for_each(|id| world.crash(id));
+    world.run(500);
+    let xid = world.ask(client, create("/late", b"", CreateMode::Persistent));
+    world.run(500);
+    others.for_each(|id| world.start(id));
+    world.run(2_000);
+    let session = world.clients[&client].session.to_string();
+    let found = requests(&mut world, asked, &[("session", session), ("xid", xid.to_string())]);
+    let slowest = requests(&mut world, asked, &[("order", "slowest".to_owned()), ("limit", "1".to_owned())]);
+    assert_eq!(found[..1], slowest);
+    assert_eq!(found[0]["is_slow"], true, "{found:?}");
+    let at = |name: &str| {
+        let stages = found[0]["stages"].as_array().unwrap();
+        stages.iter().find(|stage| stage["stage"] == name).unwrap()["us"].as_u64().unwrap()
+    };
+    let total_us = found[0]["total_us"].as_u64().unwrap();
+    assert_eq!((at("received"), at("replied")), (0, total_us));
+    assert!(total_us >= 500_000, "{found:?}");
 }

@@ -43,6 +43,8 @@ pub(super) struct Answer {
     pub(super) findings: Vec<Finding>,
     /// What led there.
     pub(super) timeline: Vec<Event>,
+    /// What the facts were made of, for who reads JSON.
+    pub(super) details: Option<Value>,
 }
 
 impl Answer {
@@ -89,8 +91,12 @@ impl Answer {
                        "what": event.what})
             })
             .collect();
-        json!({"question": question, "is_well": self.is_well(), "findings": findings, "timeline": timeline,
-               "facts": self.facts})
+        let mut answer = json!({"question": question, "is_well": self.is_well(), "findings": findings,
+                                "timeline": timeline, "facts": self.facts});
+        if let Some(details) = &self.details {
+            answer["details"] = details.clone();
+        }
+        answer
     }
 
     /// Lines for a reader at `now_ms`.

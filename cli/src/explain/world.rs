@@ -237,7 +237,24 @@ fn connect_string_of(cluster: &mut Cluster) -> anyhow::Result<String> {
     anyhow::bail!("broker {broker} does not say where its coordinators are; give them with --zookeeper")
 }
 
-fn reach_tcp(server: &str) -> Result<(), String> {
+/// Every coordinator of these places.
+///
+/// # Errors
+/// Nothing tells where they are.
+pub(super) fn coordinators_of(places: &Places) -> anyhow::Result<Vec<String>> {
+    let connect = match (&places.coordinators, &places.brokers) {
+        (Some(connect), _) => connect.clone(),
+        (None, Some(brokers)) => connect_string_of(&mut Cluster::new(brokers, &BTreeMap::new())?)?,
+        (None, None) => anyhow::bail!("neither brokers nor coordinators are given"),
+    };
+    Ok(parse_connect_string(&connect)?.0)
+}
+
+/// Can a server be connected to?
+///
+/// # Errors
+/// Why not.
+pub(super) fn reach_tcp(server: &str) -> Result<(), String> {
     let mut last = format!("{server} has no address");
     for address in server.to_socket_addrs().into_iter().flatten() {
         match TcpStream::connect_timeout(&address, REACH) {

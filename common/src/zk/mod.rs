@@ -18,7 +18,7 @@ pub use records::{
     Acl, AddWatchMode, ClientInfo, ConnectRequest, ConnectResponse, CreateMode, EventType, Id, KeeperState, PastValue,
     ReplyHeader, RequestHeader, Stat, WatcherEvent, WatcherType, perms,
 };
-pub use request::{CreateRequest, ReconfigRequest, Request, SetWatches};
+pub use request::{CreateRequest, ReconfigRequest, Request, RequestsWanted, SetWatches};
 pub use response::{OpResult, Response};
 pub use session::{Output, Session, SessionConfig, SessionEvent, WatchedEvent, parse_connect_string};
 

@@ -117,6 +117,8 @@ opcodes! {
     ListRecursive = 507, "listRecursive";
     /// Ours alone, far from ZooKeeper's and ClickHouse's numbers: earlier values of a node, also of one that is gone.
     GetHistory = 0x4361_0001, "getHistory";
+    /// Ours alone: what became of requests on this server, stage by stage.
+    GetRequests = 0x4361_0002, "getRequests";
 }
 
 impl OpCode {

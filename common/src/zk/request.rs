@@ -74,6 +74,21 @@ pub struct SetWatches {
     pub persistent_recursive: Vec<String>,
 }
 
+/// The body of `getRequests`: which of the requests that a server remembers are asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestsWanted {
+    /// The write with this zxid; 0 for any.
+    pub zxid: i64,
+    /// Those of this session; 0 for any.
+    pub session: i64,
+    /// That with this xid; 0 for any.
+    pub xid: i32,
+    /// The slowest first instead of the newest.
+    pub is_slowest_first: bool,
+    /// So many at most.
+    pub limit: i32,
+}
+
 /// A request's body, by operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "fields named alike mean the same in all variants: said once, above each group")]
@@ -159,6 +174,8 @@ pub enum Request {
     /// Earlier values of the node, the newest first: all, or the newest that was set by `zxid` or before it and ended after
     /// (0: all). Ours alone.
     GetHistory { path: String, zxid: i64, with_data: bool },
+    /// What became of requests. Ours alone.
+    GetRequests(RequestsWanted),
 }
 
 impl Request {
@@ -204,6 +221,7 @@ impl Request {
             Request::FilteredListWithStatsAndData { .. } => OpCode::FilteredListWithStatsAndData,
             Request::ListRecursive { .. } => OpCode::ListRecursive,
             Request::GetHistory { .. } => OpCode::GetHistory,
+            Request::GetRequests(_) => OpCode::GetRequests,
         }
     }
 
@@ -267,6 +285,13 @@ impl Request {
             | OpCode::FilteredListWithStatsAndData
             | OpCode::ListRecursive => return decode_clickhouse(opcode, r),
             OpCode::GetHistory => Request::GetHistory { path: r.required()?, zxid: r.long()?, with_data: r.bool()? },
+            OpCode::GetRequests => Request::GetRequests(RequestsWanted {
+                zxid: r.long()?,
+                session: r.long()?,
+                xid: r.int()?,
+                is_slowest_first: r.bool()?,
+                limit: r.int()?,
+            }),
         })
     }
 
@@ -338,7 +363,8 @@ impl Request {
             | Request::CheckStat { .. }
             | Request::FilteredListWithStatsAndData { .. }
             | Request::ListRecursive { .. }
-            | Request::GetHistory { .. } => self.encode_more(w),
+            | Request::GetHistory { .. }
+            | Request::GetRequests(_) => self.encode_more(w),
         }
     }
 
@@ -362,6 +388,13 @@ impl Request {
                 w.string(path);
                 w.long(*zxid);
                 w.bool(*with_data);
+            }
+            Request::GetRequests(wanted) => {
+                w.long(wanted.zxid);
+                w.long(wanted.session);
+                w.int(wanted.xid);
+                w.bool(wanted.is_slowest_first);
+                w.int(wanted.limit);
             }
             Request::FilteredListWithStatsAndData { path, watch, filter, with_stat, with_data } => {
                 w.string(path);
@@ -415,7 +448,8 @@ impl Request {
             | Request::SetWatches2(_)
             | Request::Sasl { .. }
             | Request::WhoAmI
-            | Request::CloseSession => None,
+            | Request::CloseSession
+            | Request::GetRequests(_) => None,
         }
     }
 
@@ -467,7 +501,8 @@ impl Request {
             | Request::Auth { .. }
             | Request::Sasl { .. }
             | Request::WhoAmI
-            | Request::CloseSession => {}
+            | Request::CloseSession
+            | Request::GetRequests(_) => {}
         }
     }
 }

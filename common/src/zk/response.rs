@@ -85,6 +85,8 @@ pub enum Response {
     ListRecursive { paths: Vec<String> },
     /// Values, the newest first.
     GetHistory { values: Vec<PastValue> },
+    /// JSON, as the admin server's command `requests` gives it.
+    GetRequests { found: Option<Bytes> },
 }
 
 impl Response {
@@ -126,6 +128,7 @@ impl Response {
             Response::FilteredListWithStatsAndData { .. } => OpCode::FilteredListWithStatsAndData,
             Response::ListRecursive { .. } => OpCode::ListRecursive,
             Response::GetHistory { .. } => OpCode::GetHistory,
+            Response::GetRequests { .. } => OpCode::GetRequests,
         }
     }
 
@@ -181,6 +184,7 @@ impl Response {
             },
             OpCode::ListRecursive => Response::ListRecursive { paths: r.strings()? },
             OpCode::GetHistory => Response::GetHistory { values: r.vector(PastValue::decode)? },
+            OpCode::GetRequests => Response::GetRequests { found: r.buffer()? },
         })
     }
 
@@ -224,7 +228,7 @@ impl Response {
             }
             Response::Multi(results) | Response::MultiRead(results) => encode_results(results, w),
             Response::AddWatch => w.int(0),
-            Response::Sasl { token } => w.buffer(token.as_deref()),
+            Response::Sasl { token: bytes } | Response::GetRequests { found: bytes } => w.buffer(bytes.as_deref()),
             Response::GetAllChildrenNumber { total } => w.int(*total),
             Response::GetHistory { values } => w.vector(values, |w, value| value.encode(w)),
             Response::WhoAmI { clients } => w.vector(clients, |w, client| client.encode(w)),

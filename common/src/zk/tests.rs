@@ -178,6 +178,8 @@ fn requests_of_clickhouse_are_its_bytes() {
     );
     check_request(Request::ListRecursive { path: a(), limit: 5 }, &format!("{path} 00000005"));
     check_request(Request::GetHistory { path: a(), zxid: 7, with_data: true }, &format!("{path} 0000000000000007 01"));
+    let wanted = RequestsWanted { zxid: 7, session: 8, xid: 9, is_slowest_first: true, limit: 10 };
+    check_request(Request::GetRequests(wanted), "0000000000000007 0000000000000008 00000009 01 0000000a");
 }
 
 #[test]
@@ -318,6 +320,7 @@ fn earlier_values_on_the_wire() {
         "00000001 0000000000000001 0000000000000002 0000000000000003 00000004 0000000000000005 01 00000001 \
          00000001 \"v\" 00000000",
     );
+    check_response(OpCode::GetRequests, Response::GetRequests { found: data() }, "00000001 \"v\"");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use common::zk::frame::take_frame;
 use common::zk::{AddWatchMode, CreateMode, CreateRequest, Reader, SetWatches, WatcherType};
 
 use super::*;
+use crate::trace::TraceLimits;
 use crate::tree::pending::{Pending, PrepareRequest, PrepareSettings};
 use crate::tree::txn::{CreateSession, Txn};
 use crate::tree::write::WriteBody;
@@ -18,6 +19,7 @@ struct Node {
     settings: ConnectionSettings,
     next_request: u64,
     metrics: Metrics,
+    trace: Trace,
     rng: Rng,
     pending: Pending,
     zxid: i64,
@@ -45,6 +47,7 @@ impl Node {
             settings,
             next_request: 100,
             metrics: Metrics::default(),
+            trace: Trace::new(1, TraceLimits { count: 0, slow_ms: 0 }),
             rng: Rng::with_seed(1),
             pending: Pending::new(PrepareSettings::default()),
             zxid: 0,
@@ -73,6 +76,7 @@ impl Node {
             next_request: &mut self.next_request,
             now: Now::default(),
             metrics: &mut self.metrics,
+            trace: &mut self.trace,
             rng: &mut self.rng,
         };
         let connection = self.connections.get_mut(&id).expect("the test knows its connections");
@@ -495,6 +499,7 @@ fn a_connection_takes_only_so_many_requests() {
         settings: &node.settings,
         now: Now::default(),
         metrics: &mut Metrics::default(),
+        trace: &mut node.trace,
         rng: &mut Rng::with_seed(1),
         next_request: &mut node.next_request,
     };

@@ -430,6 +430,12 @@ const TRAVELLING: [MessageType; 11] = [
 ];
 
 impl RaftMessage {
+    /// Up to where the sender has the log on disk, if it says so.
+    pub(crate) fn acknowledged(&self) -> Option<u64> {
+        let is_answer = self.kind == MessageType::MsgAppendResponse as u32 && !self.reject;
+        is_answer.then_some(self.index)
+    }
+
     /// Our form of the library's; `None` for a kind that never travels.
     pub(super) fn from_raft(message: eraftpb::Message) -> Option<RaftMessage> {
         let kind = message.get_msg_type();

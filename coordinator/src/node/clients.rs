@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::connection::{Action, CloseReason, Connection, ConnectionSettings, Serving, decode_request};
 use crate::ensemble::message;
 use crate::metrics::Metrics;
+use crate::trace::Trace;
 use crate::tree::Tree;
 use crate::tree::session::SessionIds;
 use crate::tree::txn::{Applied, CreateSession, EventKind, Outcome, Refusal, Txn, TxnBody};
@@ -38,8 +39,8 @@ pub(super) const HANDSHAKE: u64 = 0;
 pub(super) struct Client {
     pub(super) connection: Connection,
     pub(super) remote: SocketAddr,
-    /// Frames that came while no leader was known.
-    held: Vec<Bytes>,
+    /// Frames that came while no leader was known, and when, in microseconds.
+    held: Vec<(Bytes, u64)>,
     /// While the session is being created or attached: its id and password.
     establishing: Option<(i64, Bytes)>,
     handed: u64,
@@ -87,6 +88,8 @@ pub(super) struct Clients {
     /// When the node was last called.
     pub(super) now: Now,
     pub(super) metrics: Metrics,
+    /// What became of requests.
+    pub(super) trace: Trace,
     /// Digests of the tree at every 128th transaction, for `hash`.
     pub(super) digests: VecDeque<(i64, u64)>,
 }
@@ -116,6 +119,7 @@ impl Clients {
             // Unique in the ensemble: server, life, count.
             now,
             metrics: Metrics::default(),
+            trace: Trace::new(config.my_id, config.requests),
             digests: VecDeque::new(),
             next_context: (config.my_id << 56) | ((life & 0xff_ffff) << 32),
         }
@@ -346,6 +350,7 @@ impl Clients {
             settings: &self.settings,
             now: self.now,
             metrics: &mut self.metrics,
+            trace: &mut self.trace,
             rng: &mut self.rng,
             next_request: &mut self.next_request,
         };
@@ -387,7 +392,7 @@ impl Node {
             return;
         }
         if !self.clients.is_serving && !self.clients.is_read_only {
-            client.held.push(frames);
+            client.held.push((frames, self.clients.trace.now_us()));
             return;
         }
         let session = client.connection.session();
@@ -402,9 +407,11 @@ impl Node {
         let holding = self.clients.connections.iter().filter(|(_, client)| !client.held.is_empty());
         for id in holding.map(|(id, _)| *id).collect::<Vec<_>>() {
             let Some(client) = self.clients.connections.get_mut(&id) else { continue };
-            for frames in std::mem::take(&mut client.held) {
+            for (frames, arrived_us) in std::mem::take(&mut client.held) {
+                self.clients.trace.set_arrival(Some(arrived_us));
                 self.serve(id, frames, now);
             }
+            self.clients.trace.set_arrival(None);
         }
     }
 
@@ -588,7 +595,10 @@ impl Node {
             }
         }
         match waiter.map(|waiter| (waiter.connection, waiter.number)) {
-            Some((id, HANDSHAKE)) => self.end_handshake(id, txn, applied, now),
+            Some((id, HANDSHAKE)) => {
+                self.clients.trace.handshake_replied(txn.zxid);
+                self.end_handshake(id, txn, applied, now);
+            }
             Some((id, request)) => self.complete(id, request, &applied.result, now),
             None => {}
         }

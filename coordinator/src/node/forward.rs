@@ -7,6 +7,7 @@
 //! the old order, to the new leader.
 
 use crate::ensemble::message::{Forward, ForwardGap};
+use crate::trace::Handed;
 use crate::tree::acl::AuthId;
 use crate::tree::watch::ConnectionId;
 use crate::tree::write::{Write, WriteBody};
@@ -68,16 +69,30 @@ struct Waiting {
     /// The connection's own number of the request.
     number: u64,
     is_alone: bool,
-    since: Millis,
+    /// When it was ready to go, and when it was first sent to another server, in microseconds; see [`crate::trace`].
+    ready_us: u64,
+    sent_us: Option<u64>,
+    sends: u32,
     request: Request,
 }
 
-/// Who waited for a request, and how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who waited for a request.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Waiter {
     pub(super) connection: ConnectionId,
     pub(super) number: u64,
-    pub(super) since: Millis,
+    ready_us: u64,
+    sent_us: Option<u64>,
+    sends: u32,
+    request: Request,
+}
+
+impl Waiter {
+    /// How the request went to the leader.
+    pub(super) fn handed(&self) -> Handed<'_> {
+        let Waiter { ready_us, sent_us, sends, .. } = *self;
+        Handed { ready_us, sent_us, sends, write: self.request.write.as_ref() }
+    }
 }
 
 /// Where the next requests are to go.
@@ -99,6 +114,8 @@ pub(super) struct Outbox {
     waiting: VecDeque<Waiting>,
     stream: Option<Stream>,
     last_progress: Millis,
+    /// When it is, in microseconds, for whoever asks later how long what took.
+    pub(super) at_us: u64,
 }
 
 impl Outbox {
@@ -110,6 +127,7 @@ impl Outbox {
             waiting: VecDeque::new(),
             stream: None,
             last_progress: Millis(0),
+            at_us: 0,
         }
     }
 
@@ -118,7 +136,9 @@ impl Outbox {
         if self.waiting.is_empty() {
             self.last_progress = now;
         }
-        self.waiting.push_back(Waiting { connection, number, is_alone: false, since: now, request });
+        let ready_us = self.at_us;
+        let waiting = Waiting { connection, number, is_alone: false, ready_us, sent_us: None, sends: 0, request };
+        self.waiting.push_back(waiting);
     }
 
     /// The client is gone: what was not handed over yet need not be.
@@ -157,7 +177,8 @@ impl Outbox {
             // After a connection to the leader broke, what is handed over again may have been applied meanwhile.
             stream.next = stream.next.max(self.first);
         }
-        Some(Waiter { connection: waiting.connection, number: waiting.number, since: waiting.since })
+        let Waiting { connection, number, ready_us, sent_us, sends, request, .. } = waiting;
+        Some(Waiter { connection, number, ready_us, sent_us, sends, request })
     }
 
     /// Everything that waits is lost from sight: a snapshot took the place of the log.
@@ -209,18 +230,20 @@ impl Outbox {
 
     /// The next message for the leader of `term`, if there is anything to hand over.
     pub(super) fn next_message(&mut self, term: u64) -> Option<Forward> {
-        let (first, boot) = (self.first, self.boot);
+        let (first, boot, at_us) = (self.first, self.boot, self.at_us);
         let stream = self.stream.as_mut().filter(|stream| stream.term == term)?;
         let skip = usize::try_from(stream.next - first).ok()?;
         let mut requests = Vec::new();
         let mut bytes = 0;
-        for waiting in self.waiting.iter().skip(skip).take(REQUESTS_PER_MESSAGE) {
+        for waiting in self.waiting.iter_mut().skip(skip).take(REQUESTS_PER_MESSAGE) {
             let request = Bytes::from(waiting.request.encode_to_vec());
             bytes += request.len();
             if bytes > BYTES_PER_MESSAGE && !requests.is_empty() {
                 break;
             }
             requests.push(request);
+            waiting.sent_us.get_or_insert(at_us);
+            waiting.sends += 1;
         }
         if requests.is_empty() {
             return None;

@@ -45,6 +45,15 @@ struct Proposal {
     txns: Vec<Txn>,
 }
 
+/// A request that waits to be judged.
+struct Queued {
+    /// Who waits for it; none for what the leader does by itself.
+    origin: Option<Origin>,
+    request: Request,
+    /// When this leader took it, in microseconds; see [`crate::trace`].
+    taken_us: Option<u64>,
+}
+
 /// One leadership.
 pub(super) struct Lead {
     pub(super) term: u64,
@@ -53,7 +62,7 @@ pub(super) struct Lead {
     pending: Pending,
     next_zxid: i64,
     last_time: i64,
-    queue: VecDeque<(Option<Origin>, Request)>,
+    queue: VecDeque<Queued>,
     proposals: VecDeque<Proposal>,
     next_outlived: Millis,
     /// What was proposed last takes the place of the tree.
@@ -120,7 +129,7 @@ impl Lead {
 
     /// True if what waits first changes the membership.
     pub(super) fn is_reconfig_next(&self) -> bool {
-        self.queue.front().is_some_and(|(_, request)| is_reconfig(request))
+        self.queue.front().is_some_and(|queued| is_reconfig(&queued.request))
     }
 
     /// An operator's tree is to take the place of the ensemble's.
@@ -132,12 +141,12 @@ impl Lead {
     /// True if what waits first, or what was proposed last, takes the place of the tree: requests before it are to be
     /// applied first, and those behind it are judged by what it brings.
     pub(super) fn must_settle(&self) -> bool {
-        self.has_restored || self.queue.front().is_some_and(|(_, request)| is_restore(request))
+        self.has_restored || self.queue.front().is_some_and(|queued| is_restore(&queued.request))
     }
 
     /// Takes what waits first.
     pub(super) fn take_first(&mut self) -> Option<(Option<Origin>, Request)> {
-        self.queue.pop_front()
+        self.queue.pop_front().map(|queued| (queued.origin, queued.request))
     }
 
     /// The id that the next transaction will have.
@@ -175,21 +184,21 @@ impl Lead {
     }
 
     /// A request of this server's own clients or of another server's, in order.
-    pub(super) fn push(&mut self, origin: Origin, request: Request) {
-        self.queue.push_back((Some(origin), request));
+    pub(super) fn push(&mut self, origin: Origin, request: Request, taken_us: u64) {
+        self.queue.push_back(Queued { origin: Some(origin), request, taken_us: Some(taken_us) });
     }
 
     fn push_own(&mut self, session: i64, body: WriteBody) {
         let request = Request { session, write: Some(Write { body: Some(body) }), ..Default::default() };
-        self.queue.push_back((None, request));
+        self.queue.push_back(Queued { origin: None, request, taken_us: None });
     }
 
     /// Requests in a message from another server; what does not decode is refused in its place.
-    pub(super) fn push_forwarded(&mut self, server: u64, requests: Vec<(u64, Bytes)>) {
+    pub(super) fn push_forwarded(&mut self, server: u64, requests: Vec<(u64, Bytes)>, taken_us: u64) {
         for (request, bytes) in requests {
             // A request that does not decode (a newer version's) has no write and is refused when its turn comes.
             let decoded = Request::decode(bytes).unwrap_or_default();
-            self.push(Origin { server, request }, decoded);
+            self.push(Origin { server, request }, decoded, taken_us);
         }
     }
 
@@ -219,18 +228,19 @@ impl Lead {
         self.queue.is_empty() || self.proposals.len() >= PROPOSALS_IN_FLIGHT
     }
 
-    /// Judges what waits, as far as one proposal goes: its bytes and its transactions.
-    pub(super) fn next_proposal(&mut self, tree: &Tree, now: Now) -> (Bytes, Vec<Txn>) {
+    /// Judges what waits, as far as one proposal goes: its bytes, its transactions, and when each was taken.
+    pub(super) fn next_proposal(&mut self, tree: &Tree, now: Now) -> (Bytes, Vec<Txn>, Vec<Option<u64>>) {
         let mut bytes = BytesMut::new();
         let mut txns = Vec::with_capacity(self.queue.len());
-        self.has_restored = self.queue.front().is_some_and(|(_, request)| is_restore(request));
+        let mut taken = Vec::with_capacity(self.queue.len());
+        self.has_restored = self.queue.front().is_some_and(|queued| is_restore(&queued.request));
         self.last_time = now.wall.0.max(self.last_time);
         while bytes.len() < PROPOSAL_BYTES {
             let is_alone = self.must_settle();
             if self.is_reconfig_next() || (is_alone && !txns.is_empty()) {
                 break;
             }
-            let Some((origin, request)) = self.queue.pop_front() else { break };
+            let Some(Queued { origin, request, taken_us }) = self.queue.pop_front() else { break };
             let mut zxid = self.next_zxid;
             if mutants::is_on("zxid-in-32-bits") {
                 zxid &= 0xffff_ffff;
@@ -256,8 +266,9 @@ impl Lead {
             let txn = Txn { zxid, time: self.last_time, origin, session, cxid, body };
             prost::encoding::message::encode(1, &txn, &mut bytes);
             txns.push(txn);
+            taken.push(taken_us);
         }
-        (bytes.freeze(), txns)
+        (bytes.freeze(), txns, taken)
     }
 
     /// What was just judged stands in the log at `index`.
@@ -299,19 +310,20 @@ fn is_reconfig(request: &Request) -> bool {
 /// whose message is dropped sends it again.
 #[derive(Debug, Default)]
 pub(super) struct Early {
-    messages: Vec<(u64, Forward)>,
+    /// From whom, what, and when it came.
+    messages: Vec<(u64, Forward, u64)>,
 }
 
 impl Early {
     const LIMIT: usize = 256;
 
-    pub(super) fn push(&mut self, from: u64, forward: Forward) {
+    pub(super) fn push(&mut self, from: u64, forward: Forward, at_us: u64) {
         if self.messages.len() < Self::LIMIT {
-            self.messages.push((from, forward));
+            self.messages.push((from, forward, at_us));
         }
     }
 
-    pub(super) fn take(&mut self) -> Vec<(u64, Forward)> {
+    pub(super) fn take(&mut self) -> Vec<(u64, Forward, u64)> {
         std::mem::take(&mut self.messages)
     }
 }

@@ -1,6 +1,7 @@
 //! The node's way from consensus to tree: what the ensemble says is kept, sent and applied here, and the store is
 //! written behind. Judges no request and knows no client.
 
+use super::forward::Waiter;
 use super::lead::TxnBatch;
 use super::transfer::ToSend;
 use super::{Node, Output};
@@ -62,6 +63,7 @@ impl Node {
     }
 
     fn keep(&mut self, append: Append, now: Millis, out: &mut Vec<Output>) {
+        self.clients.trace.appended(append.number, &append.entries);
         let mut write = StoreWrite {
             number: Some(append.number),
             hard_state: append.hard_state,
@@ -102,8 +104,10 @@ impl Node {
             return self.healing.defer(committed);
         }
         let Some(last) = committed.last().map(|committed| committed.position) else { return };
+        self.clients.trace.committed(last.index);
         for committed in committed {
-            let index = committed.position.index;
+            let LogPosition { index, term } = committed.position;
+            self.clients.trace.begin_entry(term, index);
             for txn in self.open_entry(committed, now) {
                 self.apply(&txn, now);
             }
@@ -156,11 +160,10 @@ impl Node {
             lead.applied(txn, now.mono);
         }
         let own = txn.origin.filter(|origin| origin.server == self.id);
-        let waiter = own.and_then(|origin| self.outbox.applied(origin.request, now.mono));
-        let mut waiter = waiter;
-        if let Some(held) = waiter.filter(|_| self.ensemble.is_joint() && is_config(txn)) {
+        let mut waiter = own.and_then(|origin| self.outbox.applied(origin.request, now.mono));
+        self.clients.trace.applied(txn, waiter.as_ref().map(Waiter::handed));
+        if let Some(held) = waiter.take_if(|_| self.ensemble.is_joint() && is_config(txn)) {
             self.hold_answer(held.connection, held.number, applied.result.clone());
-            waiter = None;
         }
         self.tell_clients(txn, &applied, waiter, now);
         if matches!(txn.body, Some(TxnBody::Restore(_))) {

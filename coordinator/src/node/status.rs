@@ -222,7 +222,8 @@ impl Node {
     }
 
     fn report<'a>(&'a self, status: &'a Status, lists: &'a Lists) -> Report<'a> {
-        Report { config: &self.config, status, metrics: &self.clients.metrics, facts: &self.facts, lists }
+        let (metrics, trace) = (&self.clients.metrics, &self.clients.trace);
+        Report { config: &self.config, status, metrics, facts: &self.facts, lists, trace }
     }
 
     fn reset_stats(&mut self) {

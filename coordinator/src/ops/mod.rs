@@ -11,6 +11,7 @@ pub mod error;
 mod history;
 mod multi;
 mod reconfig;
+mod requests;
 pub mod sasl;
 mod session;
 mod sync;
@@ -22,6 +23,7 @@ pub use auth::authenticate;
 pub use sync::reply as synced;
 pub use watches::Missed;
 
+use crate::trace::Trace;
 use crate::tree::acl::{self as tree_acl, AclSettings, AuthId};
 use crate::tree::txn::{Outcome, Refusal};
 use crate::tree::watch::{ConnectionId, Watches};
@@ -65,7 +67,8 @@ pub fn class(opcode: OpCode) -> Class {
         | OpCode::FilteredList
         | OpCode::FilteredListWithStatsAndData
         | OpCode::ListRecursive
-        | OpCode::GetHistory => Class::Read,
+        | OpCode::GetHistory
+        | OpCode::GetRequests => Class::Read,
         OpCode::Create
         | OpCode::Create2
         | OpCode::CreateContainer
@@ -104,6 +107,8 @@ pub struct ReadContext<'a> {
     pub auth: &'a [AuthId],
     /// Schemes and the super user.
     pub settings: &'a AclSettings,
+    /// What became of requests.
+    pub trace: &'a Trace,
     /// Changes that the client missed while it was away: they are told before the answer.
     pub missed: Vec<Missed>,
 }
@@ -143,6 +148,7 @@ pub fn read(context: &mut ReadContext<'_>, request: &Request) -> Result<Response
         }
         Request::ListRecursive { path, limit } => children::list_recursive(context, path, *limit),
         Request::GetHistory { path, zxid, with_data } => history::get_history(context, path, *zxid, *with_data),
+        Request::GetRequests(wanted) => requests::get_requests(context, wanted),
         Request::GetAllChildrenNumber { path } => children::get_all_children_number(context, path),
         Request::GetEphemerals { prefix } => Ok(children::get_ephemerals(context, prefix)),
         Request::MultiRead(requests) => Ok(multi::multi_read(context, requests)),
@@ -252,7 +258,8 @@ pub fn write(request: Request) -> Result<(Write, ReplyShape), ZkError> {
         | Request::FilteredList { .. }
         | Request::FilteredListWithStatsAndData { .. }
         | Request::ListRecursive { .. }
-        | Request::GetHistory { .. } => return Err(ZkError::Unimplemented),
+        | Request::GetHistory { .. }
+        | Request::GetRequests(_) => return Err(ZkError::Unimplemented),
     };
     Ok((body.into(), shape))
 }

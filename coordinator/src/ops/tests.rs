@@ -3,8 +3,10 @@
 use common::zk::{CreateMode, CreateRequest, Id};
 
 use super::*;
+use crate::trace::TraceLimits;
 use crate::tree::acl::Acl;
 use crate::tree::txn::{Create, CreateSession, SetAcl, Txn, TxnBody};
+use common::zk::RequestsWanted;
 
 /// `/a` readable by all, `/a/d` with bob's digest, `/a/none` closed, `/a/e` of session 5, and a few below.
 fn tree() -> Tree {
@@ -40,6 +42,10 @@ fn stranger() -> Vec<AuthId> {
 }
 
 fn answer(tree: &Tree, auth: &[AuthId], request: Request) -> Result<Response, ZkError> {
+    answer_with(tree, &Trace::new(1, TraceLimits { count: 0, slow_ms: 0 }), auth, request)
+}
+
+fn answer_with(tree: &Tree, trace: &Trace, auth: &[AuthId], request: Request) -> Result<Response, ZkError> {
     let mut context = ReadContext {
         tree,
         watches: &mut Watches::default(),
@@ -47,6 +53,7 @@ fn answer(tree: &Tree, auth: &[AuthId], request: Request) -> Result<Response, Zk
         session: 5,
         auth,
         settings: &AclSettings::default(),
+        trace,
         missed: Vec::new(),
     };
     read(&mut context, &request)
@@ -219,6 +226,23 @@ fn creates_in_a_multi_go_by_their_flags() {
     for (request, want) in cases {
         assert_eq!(shape(request.clone()), want.map(|shape| vec![shape]), "{request:?}");
     }
+}
+
+#[test]
+fn requests_of_all_are_for_who_may_do_everything() {
+    let ask = |tree: &Tree, count| {
+        let trace = Trace::new(7, TraceLimits { count, slow_ms: 5 });
+        let wanted = RequestsWanted { limit: 10, ..RequestsWanted::default() };
+        let answer = answer_with(tree, &trace, &stranger(), Request::GetRequests(wanted))?;
+        let Response::GetRequests { found } = answer else { panic!("{answer:?}") };
+        Ok::<_, ZkError>(String::from_utf8(found.unwrap_or_default().to_vec()).unwrap())
+    };
+    let mut tree = Tree::new();
+    assert_eq!(ask(&tree, 0), Err(ZkError::Unimplemented));
+    assert_eq!(ask(&tree, 3), Ok(r#"{"count":3,"requests":[],"server":7,"slow_ms":5}"#.to_owned()));
+    let body = TxnBody::SetAcl(SetAcl { path: "/".into(), acl: vec![Acl::new(1, "world", "anyone")], version: 1 });
+    tree.apply(&Txn { zxid: 1, time: 1, body: Some(body), ..Txn::default() }).result.unwrap();
+    assert_eq!(ask(&tree, 3), Err(ZkError::NoAuth));
 }
 
 #[test]

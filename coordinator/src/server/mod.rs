@@ -121,6 +121,11 @@ impl Clock {
             wall: WallMillis(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)),
         }
     }
+
+    /// The clock of [`Clock::now`]'s `mono`, more finely.
+    fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
 }
 
 /// Runs a server until `stop` is ready or the disk fails.
@@ -342,6 +347,7 @@ impl Loop {
                 () = tokio::time::sleep_until(next_tick) => {}
             }
             let mut now = self.clock.now();
+            self.node.trace_at(self.clock.micros());
             let is_quiet = events.len() <= QUIET_EVENTS;
             for event in events.drain(..) {
                 if let Some(input) = self.input(event)? {
@@ -354,12 +360,15 @@ impl Loop {
                 self.node.step(now, Input::Tick, &mut outputs);
             }
             loop {
+                self.node.trace_at(self.clock.micros());
                 self.node.flush(now, &mut outputs);
                 for output in outputs.drain(..) {
                     self.carry_out(output);
                 }
+                self.node.sent_at(self.clock.micros());
                 let Some(number) = self.store(is_quiet && queue.is_empty())? else { break };
                 now = self.clock.now();
+                self.node.trace_at(self.clock.micros());
                 self.node.step(now, Input::Persisted { number }, &mut outputs);
             }
             for reply in self.snapshots.drain(..) {

@@ -20,6 +20,53 @@ fn busy() -> Alone {
     alone
 }
 
+#[test]
+fn requests_are_told_stage_by_stage() {
+    let mut alone = Alone::new("requests.count=2\nrequests.slowMs=5");
+    let client = alone.client();
+    for number in 0..3 {
+        alone.create(client, &format!("/{number}"), CreateMode::Persistent);
+    }
+    alone.pass(TICK_MS);
+    alone.ask(client, Request::GetData { path: "/0".into(), watch: false }).1.unwrap();
+    alone.pass(TICK_MS);
+    alone.ask(client, Request::Delete { path: "/none".into(), version: -1 }).1.unwrap_err();
+    alone.pass(50);
+    let session = alone.node.tree().sessions().next().unwrap().0;
+    let stages = ["received", "taken", "proposed", "durable", "committed", "applied", "replied"];
+    let check = |alone: &mut Alone, command: &str, expected: &[(&str, &str)]| {
+        let answer = alone.command(command);
+        let shown: Vec<(&str, &str)> = answer["requests"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{command}: {answer}"))
+            .iter()
+            .map(|entry| (entry["operation"].as_str().unwrap(), entry["path"].as_str().unwrap()))
+            .collect();
+        assert_eq!(shown, expected, "{command}: {answer}");
+        assert_eq!((&answer["slow_ms"], &answer["server"]), (&json!(5), &json!(1)));
+    };
+    check(&mut alone, "requests", &[("delete", "/none"), ("getData", "/0"), ("create", "/2")]);
+    check(&mut alone, "requests?limit=1", &[("delete", "/none")]);
+    check(&mut alone, "requests?zxid=0x4", &[("create", "/2")]);
+    check(&mut alone, "requests?zxid=4&order=slowest", &[("create", "/2")]);
+    check(&mut alone, &format!("requests?session={session:#x}&limit=1"), &[("delete", "/none")]);
+    check(&mut alone, "requests?session=7", &[]);
+    let names = |entry: &serde_json::Value| -> Vec<String> {
+        let stages = entry["stages"].as_array().unwrap().iter();
+        stages.map(|stage| stage["stage"].as_str().unwrap().to_owned()).collect()
+    };
+    let told = alone.command("requests");
+    assert_eq!(names(&told["requests"][0]), stages);
+    assert_eq!(names(&told["requests"][1]), ["received", "replied"]);
+    for (command, error) in [
+        ("requests?zxid=0xz", "zxid=0xz is no number"),
+        ("requests?order=oldest", "order=oldest is neither recent nor slowest"),
+        ("requests?xid=4294967296", "xid is no 32-bit number"),
+    ] {
+        assert_eq!(alone.command(command), json!({"command": "requests", "error": error}));
+    }
+}
+
 /// Session ids as they count, so that cases can name them.
 fn numbered(mut text: String, alone: &Alone) -> String {
     for (number, (session, _)) in alone.node.tree().sessions().enumerate() {
