@@ -36,6 +36,11 @@ impl Endpoint for AddPartitionsToTxn {
     const VERSIONS: RangeInclusive<i16> = 0..=5;
 
     fn handle(ctx: &Context<'_>, request: AddPartitionsToTxnRequest) -> Reply<AddPartitionsToTxnResponse> {
+        // Of these versions only brokers may ask.
+        if ctx.version >= BATCHED_FROM && !ctx.may_cluster(Operation::ClusterAction) {
+            let error_code = ErrorCode::ClusterAuthorizationFailed.code();
+            return Reply::Now(AddPartitionsToTxnResponse { error_code, ..Default::default() });
+        }
         let transactions = if ctx.version >= BATCHED_FROM {
             request.transactions
         } else {
@@ -110,11 +115,10 @@ fn handle_one(
     ctx.broker.with_transactions(ctx.now, |txns, io| txns.add((&id, producer), places, Box::new(waiter), io));
 }
 
-/// Version 4 comes from brokers; others are clients that write.
+/// What a client may not write to; brokers may.
 fn forbidden(ctx: &Context<'_>, id: &str, topics: &[AddPartitionsToTxnTopic]) -> Option<AddPartitionsToTxnResult> {
     if ctx.version >= BATCHED_FROM {
-        let may = ctx.may_cluster(Operation::ClusterAction);
-        return (!may).then(|| result(id.to_owned(), topics, |_| ErrorCode::ClusterAuthorizationFailed));
+        return None;
     }
     if !ctx.may(Operation::Write, ResourceType::TransactionalId, id) {
         return Some(result(id.to_owned(), topics, |_| ErrorCode::TransactionalIdAuthorizationFailed));

@@ -9,8 +9,8 @@ use crate::access::acl::Operation;
 use crate::cluster::{ReassignError, Waiter};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
-    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ReassignablePartitionResponse,
-    ReassignableTopicResponse,
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ReassignablePartition,
+    ReassignablePartitionResponse, ReassignableTopic, ReassignableTopicResponse,
 };
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -23,8 +23,24 @@ type Outcomes = BTreeMap<(String, i32), Result<(), ReassignError>>;
 impl Endpoint for AlterPartitionReassignments {
     type Request = AlterPartitionReassignmentsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=0;
-    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Alter, |_, code| {
-        AlterPartitionReassignmentsResponse { error_code: code.code(), ..Default::default() }
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Alter, |request, code| {
+        let (error_code, error_message) = (code.code(), text(code.message()));
+        let partition = |asked: &ReassignablePartition| ReassignablePartitionResponse {
+            partition_index: asked.partition_index,
+            error_code,
+            error_message: error_message.clone(),
+        };
+        let topic = |asked: &ReassignableTopic| ReassignableTopicResponse {
+            name: asked.name.clone(),
+            partitions: asked.partitions.iter().map(partition).collect(),
+        };
+        let responses = request.topics.iter().map(topic).collect();
+        AlterPartitionReassignmentsResponse {
+            error_code,
+            error_message: error_message.clone(),
+            responses,
+            ..Default::default()
+        }
     });
 
     fn handle(

@@ -2,7 +2,6 @@
 //! controller does it: NOT_CONTROLLER. UNACCEPTABLE_CREDENTIAL for an empty name or iterations out of bounds,
 //! UNSUPPORTED_SASL_MECHANISM, DUPLICATE_RESOURCE, RESOURCE_NOT_FOUND for the removal of what is not there.
 
-use super::access::Access;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::Operation;
 use crate::access::sanitize::sanitize;
@@ -27,7 +26,6 @@ type Verdicts = BTreeMap<String, Option<(ErrorCode, String)>>;
 impl Endpoint for AlterUserScramCredentials {
     type Request = AlterUserScramCredentialsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=0;
-    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Alter, refused_all);
 
     fn handle(
         ctx: &Context<'_>,
@@ -35,6 +33,9 @@ impl Endpoint for AlterUserScramCredentials {
     ) -> Reply<AlterUserScramCredentialsResponse> {
         if !ctx.broker.cluster.is_controller() {
             return Reply::Now(refused_all(&request, ErrorCode::NotController));
+        }
+        if !ctx.may_cluster(Operation::Alter) {
+            return Reply::Now(refused_all(&request, ErrorCode::ClusterAuthorizationFailed));
         }
         let mut verdicts = check(&request);
         let entity = |user: &String| ("users".to_owned(), sanitize(user));

@@ -58,7 +58,11 @@ impl Endpoint for CreateTopics {
                 && !ctx.may_topic(Operation::Create, &name)
             {
                 let message = Some("Authorization failed.".into());
-                results.insert(name.clone(), failed(&name, ErrorCode::TopicAuthorizationFailed, message));
+                let mut refused = failed(&name, ErrorCode::TopicAuthorizationFailed, message);
+                if !ctx.sees(Operation::DescribeConfigs, ResourceType::Topic, &name) {
+                    refused.topic_config_error_code = ErrorCode::TopicAuthorizationFailed.code();
+                }
+                results.insert(name, refused);
                 continue;
             }
             match check(ctx.broker, topic).and_then(|found| may_make(ctx, mutations.as_mut(), found)) {

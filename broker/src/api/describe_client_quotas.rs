@@ -3,10 +3,10 @@
 //! UNSUPPORTED_VERSION for other types.
 
 use super::access::Access;
-use super::{Context, Endpoint, Reply};
+use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::Operation;
 use crate::access::sanitize::desanitize;
-use crate::cluster::Settings;
+use crate::cluster::{Cluster, Settings, Waiter};
 use crate::quota::{CONNECTION_RATE, Kind};
 use crate::resources::DEFAULT_ENTITY as DEFAULT;
 use common::kafka::error::ErrorCode;
@@ -47,37 +47,44 @@ impl Endpoint for DescribeClientQuotas {
             Ok(filter) => filter,
             Err((code, text)) => return Reply::Now(refused(code, &text)),
         };
-        let cluster = &ctx.broker.cluster;
-        let mut entries = Vec::new();
-        let mut add = |named: Named, settings: &Settings, keys: &[&str]| {
-            let number = |key: &&str| Some(((*key).to_owned(), settings.get(*key)?.trim().parse().ok()?));
-            let values: Vec<(String, f64)> = keys.iter().filter_map(number).collect();
-            if values.is_empty() || !is_wanted(&filter, &named, request.strict) {
-                return;
-            }
-            let entity =
-                |(kind, name): (&str, Option<String>)| EntityData { entity_type: kind.to_owned(), entity_name: name };
-            entries.push(EntryData {
-                entity: named.into_iter().map(entity).collect(),
-                values: values.into_iter().map(|(key, value)| ValueData { key, value }).collect(),
-            });
-        };
-        let keys = Kind::ALL.map(Kind::key);
-        for (name, settings) in cluster.settings_of_kind("users") {
-            let named = match name.split_once("/clients/") {
-                Some((user, client)) => vec![("user", known(user)), ("client-id", known(client))],
-                None => vec![("user", known(&name))],
-            };
-            add(named, &settings, &keys);
-        }
-        for (name, settings) in cluster.settings_of_kind("clients") {
-            add(vec![("client-id", known(&name))], &settings, &keys);
-        }
-        for (name, settings) in cluster.settings_of_kind("ips") {
-            add(vec![("ip", known(&name))], &settings, &[CONNECTION_RATE]);
-        }
-        Reply::Now(DescribeClientQuotasResponse { error_message: None, entries: Some(entries), ..Default::default() })
+        let ticket: Ticket<DescribeClientQuotasRequest> = ctx.ticket();
+        let (broker, now) = (ctx.broker.clone(), ctx.now);
+        let go_on = Waiter::new(move |()| ticket.answer(&response(&broker.cluster, &filter, request.strict)));
+        ctx.broker.with_cluster(now, |cluster, effects| cluster.catch_up_settings(go_on, now, effects));
+        Reply::Parked
     }
+}
+
+fn response(cluster: &Cluster, filter: &Filter, strict: bool) -> DescribeClientQuotasResponse {
+    let mut entries = Vec::new();
+    let mut add = |named: Named, settings: &Settings, keys: &[&str]| {
+        let number = |key: &&str| Some(((*key).to_owned(), settings.get(*key)?.trim().parse().ok()?));
+        let values: Vec<(String, f64)> = keys.iter().filter_map(number).collect();
+        if values.is_empty() || !is_wanted(filter, &named, strict) {
+            return;
+        }
+        let entity =
+            |(kind, name): (&str, Option<String>)| EntityData { entity_type: kind.to_owned(), entity_name: name };
+        entries.push(EntryData {
+            entity: named.into_iter().map(entity).collect(),
+            values: values.into_iter().map(|(key, value)| ValueData { key, value }).collect(),
+        });
+    };
+    let keys = Kind::ALL.map(Kind::key);
+    for (name, settings) in cluster.settings_of_kind("users") {
+        let named = match name.split_once("/clients/") {
+            Some((user, client)) => vec![("user", known(user)), ("client-id", known(client))],
+            None => vec![("user", known(&name))],
+        };
+        add(named, &settings, &keys);
+    }
+    for (name, settings) in cluster.settings_of_kind("clients") {
+        add(vec![("client-id", known(&name))], &settings, &keys);
+    }
+    for (name, settings) in cluster.settings_of_kind("ips") {
+        add(vec![("ip", known(&name))], &settings, &[CONNECTION_RATE]);
+    }
+    DescribeClientQuotasResponse { error_message: None, entries: Some(entries), ..Default::default() }
 }
 
 fn known(name: &str) -> Option<String> {

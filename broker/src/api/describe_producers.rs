@@ -26,12 +26,13 @@ impl Endpoint for DescribeProducers {
 }
 
 fn describe(ctx: &Context<'_>, topic: &str, partition_index: i32) -> PartitionResponse {
-    if !ctx.may_topic(Operation::Read, topic) {
-        let error_code = ErrorCode::TopicAuthorizationFailed.code();
-        return PartitionResponse { partition_index, error_code, ..Default::default() };
-    }
     if let Err(error) = topic_name::validate(topic) {
         let (error_code, error_message) = (ErrorCode::InvalidTopicException.code(), Some(error.to_string()));
+        return PartitionResponse { partition_index, error_code, error_message, ..Default::default() };
+    }
+    if !ctx.may_topic(Operation::Read, topic) {
+        let error = ErrorCode::TopicAuthorizationFailed;
+        let (error_code, error_message) = (error.code(), Some(error.message().to_owned()));
         return PartitionResponse { partition_index, error_code, error_message, ..Default::default() };
     }
     let is_known = ctx.broker.image.read().partition_count(topic).is_some();

@@ -10,7 +10,7 @@ use crate::config::describe::Texts;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
     CredentialInfo, DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse,
-    DescribeUserScramCredentialsResult,
+    DescribeUserScramCredentialsResult, UserName,
 };
 use common::scram::{ScramCredential, ScramMechanism};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +22,13 @@ pub struct DescribeUserScramCredentials;
 impl Endpoint for DescribeUserScramCredentials {
     type Request = DescribeUserScramCredentialsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=0;
-    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Describe, |_, code| {
-        DescribeUserScramCredentialsResponse { error_code: code.code(), ..Default::default() }
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Describe, |request, code| {
+        // As Kafka: as many results as users were asked for, which name nobody.
+        let error_code = code.code();
+        let result =
+            |_: &UserName| DescribeUserScramCredentialsResult { error_code, error_message: None, ..Default::default() };
+        let results = request.users.iter().flatten().map(result).collect();
+        DescribeUserScramCredentialsResponse { error_code, error_message: None, results, ..Default::default() }
     });
 
     fn handle(
@@ -31,15 +36,18 @@ impl Endpoint for DescribeUserScramCredentials {
         request: DescribeUserScramCredentialsRequest,
     ) -> Reply<DescribeUserScramCredentialsResponse> {
         let names: Vec<String> = request.users.unwrap_or_default().into_iter().map(|user| user.name).collect();
-        if names.is_empty() {
-            return Reply::Now(response(all(ctx.broker)));
-        }
         let entities: BTreeSet<_> = names.iter().map(|name| ("users".to_owned(), sanitize(name))).collect();
         let ticket: Ticket<DescribeUserScramCredentialsRequest> = ctx.ticket();
         let broker = ctx.broker.clone();
-        let go_on = crate::cluster::Waiter::new(move |()| ticket.answer(&response(named(&broker, &names))));
+        let go_on = crate::cluster::Waiter::new(move |()| {
+            let results = if names.is_empty() { all(&broker) } else { named(&broker, &names) };
+            ticket.answer(&response(results));
+        });
         let now = ctx.now;
-        ctx.broker.with_cluster(now, |cluster, effects| cluster.refresh_settings(entities, go_on, now, effects));
+        ctx.broker.with_cluster(now, |cluster, effects| match entities.is_empty() {
+            true => cluster.catch_up_settings(go_on, now, effects),
+            false => cluster.refresh_settings(entities, go_on, now, effects),
+        });
         Reply::Parked
     }
 }

@@ -3,7 +3,6 @@
 //! INVALID_TOPIC_EXCEPTION, PREFERRED_LEADER_NOT_AVAILABLE, ELIGIBLE_LEADERS_NOT_AVAILABLE. Answers when the elections stand
 //! in ZooKeeper.
 
-use super::access::Access;
 use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::Operation;
@@ -24,12 +23,11 @@ type Outcomes = BTreeMap<(String, i32), ElectionOutcome>;
 impl Endpoint for ElectLeaders {
     type Request = ElectLeadersRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=2;
-    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Alter, |_, code| ElectLeadersResponse {
-        error_code: code.code(),
-        ..Default::default()
-    });
 
     fn handle(ctx: &Context<'_>, request: ElectLeadersRequest) -> Reply<ElectLeadersResponse> {
+        if !ctx.may_cluster(Operation::Alter) {
+            return Reply::Now(refused(&request, ctx.version));
+        }
         let kind = match request.election_type {
             0 => ElectionKind::Preferred,
             1 => ElectionKind::Unclean,
@@ -66,6 +64,19 @@ impl Endpoint for ElectLeaders {
             }
         }
     }
+}
+
+fn refused(request: &ElectLeadersRequest, version: i16) -> ElectLeadersResponse {
+    let code = ErrorCode::ClusterAuthorizationFailed.code();
+    let partition = |&partition_id: &i32| PartitionResult { partition_id, error_code: code, error_message: None };
+    let topic = |asked: &TopicPartitions| ReplicaElectionResult {
+        topic: asked.topic.clone(),
+        partition_result: asked.partitions.iter().map(partition).collect(),
+    };
+    let replica_election_results = request.topic_partitions.iter().flatten().map(topic).collect();
+    // Version 0 has no place for an error of the whole.
+    let error_code = if version == 0 { 0 } else { code };
+    ElectLeadersResponse { error_code, replica_election_results, ..Default::default() }
 }
 
 fn response(outcomes: Outcomes, is_all: bool) -> ElectLeadersResponse {

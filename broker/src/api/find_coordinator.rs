@@ -57,6 +57,9 @@ fn locate(ctx: &Context<'_>, key_type: i8, key: &str) -> Result<(i32, String, i3
     let topic = match key_type {
         GROUP => OFFSETS_TOPIC,
         TRANSACTION => TRANSACTION_TOPIC,
+        SHARE if ctx.version >= 6 && !ctx.may_cluster(Operation::ClusterAction) => {
+            return Err(ErrorCode::ClusterAuthorizationFailed);
+        }
         SHARE if ctx.version >= 6 => return Err(ErrorCode::CoordinatorNotAvailable),
         _ => return Err(ErrorCode::InvalidRequest),
     };

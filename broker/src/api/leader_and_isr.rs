@@ -2,7 +2,6 @@
 //! when the topics' settings are known and the roles are taken. Errors: STALE_CONTROLLER_EPOCH, STALE_BROKER_EPOCH, and by
 //! partition STALE_CONTROLLER_EPOCH for an epoch that is not new, INCONSISTENT_TOPIC_ID, KAFKA_STORAGE_ERROR.
 
-use super::access::Access;
 use super::{Context, Endpoint, Reply};
 use crate::access::acl::Operation;
 use crate::broker::Broker;
@@ -19,33 +18,47 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// First version that names topics by id.
+const TOPIC_ID_FROM: i16 = 5;
+
 /// See the top of the file.
 pub struct LeaderAndIsr;
 
 impl Endpoint for LeaderAndIsr {
     type Request = LeaderAndIsrRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=7;
-    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::ClusterAction, |_, code| LeaderAndIsrResponse {
-        error_code: code.code(),
-        ..Default::default()
-    });
 
     fn handle(ctx: &Context<'_>, request: LeaderAndIsrRequest) -> Reply<LeaderAndIsrResponse> {
+        if !ctx.may_cluster(Operation::ClusterAction) {
+            let refused = refused(&request, ErrorCode::ClusterAuthorizationFailed);
+            return Reply::Now(in_version(refused, ctx.version));
+        }
         if let Some(late) = super::overtaken(ctx, request.controller_epoch) {
             return late;
         }
         let ticket = ctx.ticket::<LeaderAndIsrRequest>();
-        let names_topics_by_id = ctx.version >= 5;
-        apply(ctx.broker, request, ctx.now, move |mut response, _| {
-            if names_topics_by_id {
-                response.partition_errors.clear();
-            } else {
-                response.topics.clear();
-            }
+        apply(ctx.broker, request, ctx.now, move |response, _| {
+            let response = in_version(response, ticket.version());
             ticket.answer(&response);
         });
         Reply::Parked
     }
+}
+
+fn in_version(mut response: LeaderAndIsrResponse, version: i16) -> LeaderAndIsrResponse {
+    if version >= TOPIC_ID_FROM {
+        response.partition_errors.clear();
+    } else {
+        response.topics.clear();
+    }
+    response
+}
+
+/// The same for the whole and for every partition.
+fn refused(request: &LeaderAndIsrRequest, code: ErrorCode) -> LeaderAndIsrResponse {
+    let states = states(request);
+    let partitions = states.iter().map(|state| (state, code));
+    LeaderAndIsrResponse { error_code: code.code(), ..response(partitions) }
 }
 
 /// Takes the roles, wherever the controller is; `done` gets the response.
@@ -56,8 +69,7 @@ pub(crate) fn apply(
     done: impl FnOnce(LeaderAndIsrResponse, Now) + Send + 'static,
 ) {
     if super::is_for_earlier_life(broker, request.broker_epoch) {
-        let error_code = ErrorCode::StaleBrokerEpoch.code();
-        return done(LeaderAndIsrResponse { error_code, ..LeaderAndIsrResponse::default() }, now);
+        return done(refused(&request, ErrorCode::StaleBrokerEpoch), now);
     }
     let grouped = request.topic_states.iter().map(|topic| &topic.topic_name);
     let ungrouped = request.ungrouped_partition_states.iter().map(|state| &state.topic_name);
@@ -75,7 +87,7 @@ pub(crate) fn apply(
     broker.with_cluster(now, |cluster, effects| cluster.ensure_topic_settings(&topics, go_on, now, effects));
 }
 
-fn take_roles(broker: &Arc<Broker>, request: &LeaderAndIsrRequest, now: Now) -> LeaderAndIsrResponse {
+fn states(request: &LeaderAndIsrRequest) -> Vec<NewState> {
     let mut states = Vec::new();
     for topic in &request.topic_states {
         let name: Arc<str> = topic.topic_name.as_str().into();
@@ -84,6 +96,11 @@ fn take_roles(broker: &Arc<Broker>, request: &LeaderAndIsrRequest, now: Now) -> 
     for state in &request.ungrouped_partition_states {
         states.push(new_state(state.topic_name.as_str().into(), Uuid::nil(), state));
     }
+    states
+}
+
+fn take_roles(broker: &Arc<Broker>, request: &LeaderAndIsrRequest, now: Now) -> LeaderAndIsrResponse {
+    let states = states(request);
     let outcomes = broker.with_replicas(now, |replicas, effects| {
         replicas.become_leader_or_follower(request.controller_epoch, &states, now, effects)
     });
@@ -91,7 +108,8 @@ fn take_roles(broker: &Arc<Broker>, request: &LeaderAndIsrRequest, now: Now) -> 
         Ok(outcomes) => {
             broker.isolation.told();
             broker.cluster.told_roles();
-            response(&states, &outcomes)
+            let code = |outcome: &Result<(), StateError>| outcome.map_or_else(ErrorCode::from, |()| ErrorCode::None);
+            response(states.iter().zip(outcomes.iter().map(code)))
         }
         Err(error) => {
             LeaderAndIsrResponse { error_code: ErrorCode::from(error).code(), ..LeaderAndIsrResponse::default() }
@@ -116,11 +134,11 @@ fn new_state(topic: Arc<str>, topic_id: Uuid, state: &LeaderAndIsrPartitionState
 }
 
 /// Says it by name and by topic id; the version decides which of the two may be sent.
-fn response(states: &[NewState], outcomes: &[Result<(), StateError>]) -> LeaderAndIsrResponse {
+fn response<'a>(partitions: impl Iterator<Item = (&'a NewState, ErrorCode)>) -> LeaderAndIsrResponse {
     let mut by_id: BTreeMap<Uuid, Vec<LeaderAndIsrPartitionError>> = BTreeMap::new();
     let mut by_name = Vec::new();
-    for (state, outcome) in states.iter().zip(outcomes) {
-        let error_code = outcome.map_or_else(ErrorCode::from, |()| ErrorCode::None).code();
+    for (state, code) in partitions {
+        let error_code = code.code();
         let error = LeaderAndIsrPartitionError {
             topic_name: state.topic.to_string(),
             partition_index: state.partition,

@@ -2,12 +2,13 @@
 //! elsewhere.
 
 use super::access::Access;
+use super::error::text;
 use super::{Context, Endpoint, Reply};
 use crate::access::acl::Operation;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
-    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, OngoingPartitionReassignment,
-    OngoingTopicReassignment,
+    ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse, ListPartitionReassignmentsTopics,
+    OngoingPartitionReassignment, OngoingTopicReassignment,
 };
 use std::ops::RangeInclusive;
 
@@ -17,8 +18,19 @@ pub struct ListPartitionReassignments;
 impl Endpoint for ListPartitionReassignments {
     type Request = ListPartitionReassignmentsRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=0;
-    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Describe, |_, code| {
-        ListPartitionReassignmentsResponse { error_code: code.code(), ..Default::default() }
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Describe, |request, code| {
+        // As Kafka: what was asked for, with nothing in it.
+        let partition = |&partition_index: &i32| OngoingPartitionReassignment { partition_index, ..Default::default() };
+        let topic = |asked: &ListPartitionReassignmentsTopics| OngoingTopicReassignment {
+            name: asked.name.clone(),
+            partitions: asked.partition_indexes.iter().map(partition).collect(),
+        };
+        ListPartitionReassignmentsResponse {
+            error_code: code.code(),
+            error_message: text(code.message()),
+            topics: request.topics.iter().flatten().map(topic).collect(),
+            ..Default::default()
+        }
     });
 
     fn handle(

@@ -18,9 +18,15 @@ pub struct StopReplica;
 impl Endpoint for StopReplica {
     type Request = StopReplicaRequest;
     const VERSIONS: RangeInclusive<i16> = 0..=4;
-    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::ClusterAction, |_, code| StopReplicaResponse {
-        error_code: code.code(),
-        ..Default::default()
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::ClusterAction, |request, code| {
+        let error_code = code.code();
+        let error = |stop: Stop| StopReplicaPartitionError {
+            topic_name: stop.topic.to_string(),
+            partition_index: stop.partition,
+            error_code,
+        };
+        let partition_errors = stops(request.clone()).into_iter().map(error).collect();
+        StopReplicaResponse { error_code, partition_errors }
     });
 
     fn handle(ctx: &Context<'_>, request: StopReplicaRequest) -> Reply<StopReplicaResponse> {

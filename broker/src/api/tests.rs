@@ -1,5 +1,8 @@
 //! Frames in, frames out, with a broker that has no sockets, no ZooKeeper and no other brokers.
 
+mod alone;
+mod refusals;
+
 use super::*;
 use crate::access::acl::{AclEntry, Operation, PatternType, Permission, ResourcePattern, ResourceType};
 use crate::broker::Collaborators;

@@ -31,6 +31,11 @@ pub(super) enum ConfigAsk {
         user: String,
     },
     Read(Entity),
+    /// Listing the notes for somebody who waits; more round trips follow until what they tell of has been read.
+    CatchUp {
+        number: u64,
+        round_trips_left: u8,
+    },
     /// Setting the node; if it is not there it is created with the same data.
     Write {
         change: u64,
@@ -143,6 +148,24 @@ impl Configs {
         self.blocked.push(Blocked { entities, go_on });
     }
 
+    /// Reads what notes tell of that the watch has not brought yet: whatever was written and answered by any broker before
+    /// this call is known when `go_on` runs. ZooKeeper answers in order, so behind the notes' list, behind the notes and
+    /// behind the settings that they name stands one more answer each.
+    pub(super) fn catch_up(&mut self, go_on: Waiter<()>, io: &mut Io<'_>) {
+        let number = self.next_change;
+        self.next_change += 1;
+        self.blocked.push(Blocked { entities: [fence(number)].into(), go_on });
+        let ask = ConfigAsk::CatchUp { number, round_trips_left: 2 };
+        io.store.ask(ask, children(paths::CONFIG_CHANGES, false));
+    }
+
+    fn on_caught_up(&mut self, (number, round_trips_left): (u64, u8), result: ZkResult, io: &mut Io<'_>) {
+        let Some(round_trips_left) = round_trips_left.checked_sub(1) else { return self.unblock(&fence(number), io) };
+        self.on_changes(result, io);
+        let ask = ConfigAsk::CatchUp { number, round_trips_left };
+        io.store.ask(ask, children(paths::CONFIG_CHANGES, false));
+    }
+
     /// A topic is gone; one of the same name would be another.
     pub(super) fn forget_topic(&mut self, topic: &str) {
         self.known.remove(&("topics".to_owned(), topic.to_owned()));
@@ -150,7 +173,8 @@ impl Configs {
 
     /// True when this answer completed the first reading.
     pub(super) fn on_answer(&mut self, ask: ConfigAsk, result: ZkResult, io: &mut Io<'_>) -> bool {
-        let is_change = matches!(ask, ConfigAsk::Write { .. } | ConfigAsk::Create { .. } | ConfigAsk::Notify { .. });
+        use ConfigAsk::{CatchUp, Create, Notify, Write};
+        let is_change = matches!(ask, Write { .. } | Create { .. } | Notify { .. } | CatchUp { .. });
         match ask {
             ConfigAsk::ListChanges => self.on_changes(result, io),
             ConfigAsk::ReadChange { name } => self.on_change_read(name, result, io),
@@ -172,6 +196,9 @@ impl Configs {
                 }
             }
             ConfigAsk::Read(entity) => self.on_read(entity, result, io),
+            ConfigAsk::CatchUp { number, round_trips_left } => {
+                self.on_caught_up((number, round_trips_left), result, io);
+            }
             ConfigAsk::Write { change } => self.on_written(change, result, io),
             ConfigAsk::Create { change } => self.on_created(change, result, io),
             ConfigAsk::Notify { change } => {
@@ -325,6 +352,11 @@ impl Configs {
             self.ask(ConfigAsk::ListChanges, request, io);
         }
     }
+}
+
+/// What somebody waits for who catches up: no entity has such a name.
+fn fence(number: u64) -> Entity {
+    (String::new(), number.to_string())
 }
 
 fn last(path: &str) -> &str {

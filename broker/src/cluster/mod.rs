@@ -16,7 +16,7 @@ mod store;
 pub mod topic_name;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use acls::{AclChange, AclOutcome, Remove};
 pub use configs::{Entity, Settings};
@@ -451,6 +451,12 @@ impl Cluster {
     /// changed them through another broker.
     pub fn refresh_settings(&self, entities: BTreeSet<Entity>, go_on: Waiter<()>, now: Now, effects: &mut Vec<Effect>) {
         self.with(now, effects, |core, io| core.configs.refresh(entities, go_on, io));
+    }
+
+    /// Runs `go_on` when everything is known that any broker had written, and answered, before: for who asks for all
+    /// entities of a kind, some of which may be new.
+    pub fn catch_up_settings(&self, go_on: Waiter<()>, now: Now, effects: &mut Vec<Effect>) {
+        self.with(now, effects, |core, io| core.configs.catch_up(go_on, io));
     }
 
     /// The image changed: who waits for topics to come or go may have an answer, and settings of deleted topics are

@@ -2,7 +2,7 @@
 //! each other delivered at once.
 
 mod acls;
-mod fake;
+pub(crate) mod fake;
 
 use super::configs::Entity;
 use super::image::Image;
@@ -816,6 +816,24 @@ fn settings_reach_every_broker() {
     let written = world.act(3, |core, io, done| core.configs.change(entity, settings.clone(), done, io));
     assert_eq!(written.try_recv(), Ok(Ok(())));
     assert_eq!(world.members[&1].core.configs.get("users", "alice/clients/c"), Some(&settings));
+}
+
+/// A quota that another broker has answered for is there, though the watch has not told of it yet.
+#[test]
+fn who_asks_for_all_settings_is_told_of_the_newest() {
+    let mut world = World::new(&[1]);
+    let settings = Settings::from([("producer_byte_rate".to_owned(), "1".to_owned())]);
+    let note = json::encode_config_change("users/bob");
+    for (path, data) in [
+        (paths::config("users", "bob"), json::encode_config(&settings)),
+        (format!("{}/{}0000000000", paths::CONFIG_CHANGES, paths::CONFIG_CHANGE_PREFIX), note),
+    ] {
+        world.zk.force_create(&path, &data);
+    }
+    assert_eq!(world.members[&1].core.configs.get("users", "bob"), None);
+    let done = world.act(1, |core, io, done| core.configs.catch_up(done, io));
+    assert_eq!(done.try_recv(), Ok(()));
+    assert_eq!(world.members[&1].core.configs.get("users", "bob"), Some(&settings));
 }
 
 #[test]

@@ -14,7 +14,7 @@ struct Node {
 
 /// See the file's first line.
 #[derive(Debug, Default)]
-pub(super) struct FakeZk {
+pub(crate) struct FakeZk {
     nodes: BTreeMap<String, Node>,
     zxid: i64,
     sessions: i64,
@@ -29,7 +29,7 @@ pub(super) struct FakeZk {
 type Events = Vec<(i64, WatcherEvent)>;
 
 impl FakeZk {
-    pub(super) fn open(&mut self) -> i64 {
+    pub(crate) fn open(&mut self) -> i64 {
         self.sessions += 1;
         self.sessions
     }
@@ -87,7 +87,7 @@ impl FakeZk {
     }
 
     /// Carries a request out: its answer, and the watches that fire before it.
-    pub(super) fn apply(&mut self, session: i64, request: Request, time: i64) -> (Result<Response, ZkError>, Events) {
+    pub(crate) fn apply(&mut self, session: i64, request: Request, time: i64) -> (Result<Response, ZkError>, Events) {
         let mut events = Vec::new();
         let result = match request {
             Request::GetData { path, .. } | Request::GetChildren2 { path, .. } if self.unreadable.contains(&path) => {
