@@ -1,6 +1,7 @@
 //! OffsetCommit (8), versions 0 to 10: KIP-98, 211, 320, 345, 848. Answered when the offsets are replicated. Version 10
 //! names topics by id (UNKNOWN_TOPIC_ID). Unknown partitions get UNKNOWN_TOPIC_OR_PARTITION, long metadata
-//! OFFSET_METADATA_TOO_LARGE, the others share the group's error. Version 0, which Kafka keeps in ZooKeeper, is kept
+//! OFFSET_METADATA_TOO_LARGE, the others share the group's error; a member of a group that is gone ILLEGAL_GENERATION, in
+//! version 10 GROUP_ID_NOT_FOUND. Version 0, which Kafka keeps in ZooKeeper, is kept
 //! with all others here: nobody reads those znodes any more.
 
 use super::access::Access;
@@ -8,7 +9,7 @@ use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{Operation, ResourceType};
 use crate::cluster::image::Image;
 use crate::group::records::OffsetValue;
-use crate::group::{CommitInput, CommitResult, Place, Sender};
+use crate::group::{CommitInput, CommitResult, GroupError, Place, Sender};
 use crate::log::Verification;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
@@ -17,6 +18,9 @@ use common::kafka::messages::{
 };
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
+
+/// First version in which a group that is gone is GROUP_ID_NOT_FOUND: only Kafkas with the new coordinator have it.
+const NOT_FOUND_FROM: i16 = 10;
 
 /// See the top of the file.
 pub struct OffsetCommit;
@@ -78,7 +82,10 @@ impl Endpoint for OffsetCommit {
             knows_member_epochs: ctx.version >= 9,
             offsets,
         };
-        let waiter = Box::new(move |results| ticket.answer(&merge(response, results)));
+        let waiter = Box::new(move |results| {
+            let response = merge(response, results, ticket.version());
+            ticket.answer(&response);
+        });
         ctx.broker.with_groups(ctx.now, |groups, io| groups.commit(input, waiter, io));
         Reply::Parked
     }
@@ -123,9 +130,15 @@ fn value(partition: OffsetCommitRequestPartition, now_ms: i64, retention_ms: Opt
 }
 
 /// Puts each result in the place that waits for it.
-fn merge(mut response: OffsetCommitResponse, results: CommitResult) -> OffsetCommitResponse {
+fn merge(mut response: OffsetCommitResponse, results: CommitResult, version: i16) -> OffsetCommitResponse {
+    let code = |error: GroupError| match error {
+        // A group that is gone: consumers of the classic protocol join again after this one alone, and those of the new one
+        // take both for the same failure. It is what Kafka 3.9 with ZooKeeper answers.
+        GroupError::NotFound if version < NOT_FOUND_FROM => ErrorCode::IllegalGeneration,
+        error => ErrorCode::from(error),
+    };
     let errors: BTreeMap<Place, ErrorCode> =
-        results.into_iter().filter_map(|(place, result)| Some((place, ErrorCode::from(result.err()?)))).collect();
+        results.into_iter().filter_map(|(place, result)| Some((place, code(result.err()?)))).collect();
     for topic in &mut response.topics {
         for partition in &mut topic.partitions {
             if let Some(error) = errors.get(&(topic.name.clone(), partition.partition_index)) {

@@ -1,6 +1,7 @@
 //! Frames in, frames out, with a broker that has no sockets, no ZooKeeper and no other brokers.
 
 mod alone;
+mod commits;
 mod refusals;
 
 use super::*;

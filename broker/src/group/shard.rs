@@ -162,9 +162,8 @@ impl Shard {
     ) {
         let group_id = input.group_id.clone();
         if !self.groups.contains_key(&group_id) && input.sender.generation >= 0 && input.producer.is_none() {
-            // Of a group that is gone since. Older clients do not know the answer of version 9.
-            let error = if input.knows_member_epochs { GroupError::NotFound } else { GroupError::IllegalGeneration };
-            let answer = input.all(error);
+            // Of a group that is gone since.
+            let answer = input.all(GroupError::NotFound);
             io.answer(waiter, answer);
             return;
         }
