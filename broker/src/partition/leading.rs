@@ -277,7 +277,6 @@ impl Partition {
     }
 
     fn note_follower(&self, state: &mut State, fetch: &FollowerFetch, now: Now, woken: &mut Woken) {
-        let before = state.in_sync.followers().get(&fetch.replica).map(|follower| follower.end_offset);
         state.in_sync.fetched(fetch, now.mono);
         if let Some(epoch_start) = state.epoch_start
             && !state.in_sync.committed().contains(&fetch.replica)
@@ -287,9 +286,8 @@ impl Partition {
             let proposal = state.in_sync.expand(fetch.replica, state.high_watermark, epoch_start);
             woken.changes.extend(proposal.map(|proposal| self.change(state, proposal)));
         }
-        if before != Some(fetch.end_offset) {
-            self.advance(state, now, woken);
-        }
+        // Also if it has no more than before: another one that was waited for may have died, or lag too long by now.
+        self.advance(state, now, woken);
         if state.waiters.has_deletes() {
             self.wake_deletes(state, woken);
         }
@@ -342,6 +340,7 @@ impl Partition {
             Verdict::NotDone => {
                 self.shared.counters.isr_updates_failed.increment();
                 state.in_sync.withdraw();
+                self.advance(state, now, woken);
             }
             Verdict::Stale => {}
             Verdict::Retry => woken.changes.push(self.change(state, proposal)),

@@ -123,6 +123,8 @@ struct World {
     isr: Vec<i32>,
     settings: Settings,
     forgets_answers: bool,
+    /// A broker that the controller takes into no ISR, for it is about to stop.
+    leaving: Option<i32>,
 }
 
 impl World {
@@ -141,6 +143,7 @@ impl World {
             isr: brokers.to_vec(),
             settings,
             forgets_answers: false,
+            leaving: None,
         };
         for id in brokers {
             let dir = tempfile::tempdir().unwrap();
@@ -317,6 +320,8 @@ impl World {
     fn decide(&mut self, change: &IsrChange) -> IsrAnswer {
         let verdict = if change.leader_epoch != self.leader_epoch || change.partition_epoch != self.partition_epoch {
             Verdict::Stale
+        } else if self.leaving.is_some_and(|leaving| change.isr.contains(&leaving)) {
+            Verdict::NotDone
         } else {
             self.isr.clone_from(&change.isr);
             self.partition_epoch += 1;
@@ -536,6 +541,25 @@ fn a_silent_follower_leaves_the_isr_and_comes_back() {
     world.pass(1000);
     assert_eq!(world.isr, [1, 2, 3]);
     assert_eq!(values(&world.content(3)), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_follower_that_is_about_to_join_and_dies_is_not_waited_for() {
+    let mut world = World::new(&[1, 2, 3], 1);
+    world.ack(1, &["a"]);
+    (world.isr, world.leaving) = (vec![1, 2], Some(3));
+    world.elect(1);
+    world.pump();
+    world.pass(1000);
+    assert_eq!(world.isr, [1, 2]);
+    world.cut.insert(3);
+    let pending = world.produce(1, &["b"], true);
+    world.pass(1000);
+    assert_eq!(pending.text(), "waiting", "it was caught up, and is alive as far as is known");
+    world.nodes[&1].replicas.set_alive([1, 2].into());
+    // Nothing is produced that would let another follower come further.
+    world.pass(600);
+    assert_eq!(pending.text(), "at 1");
 }
 
 #[test]
