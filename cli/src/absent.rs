@@ -14,10 +14,7 @@ const KRAFT: &str = "it is about KRaft, and a cluster on ZooKeeper has no metada
 
 const ABSENT: &[(&str, Why)] = &[
     ("kafka-client-metrics", Why::NoUse("client metrics resources exist with KRaft only")),
-    ("kafka-consumer-perf-test", Why::NotYet),
     ("kafka-delegation-tokens", Why::NotYet),
-    ("kafka-dump-log", Why::NotYet),
-    ("kafka-e2e-latency", Why::NotYet),
     ("kafka-jmx", Why::NoUse("the servers are no Java processes and have no JMX")),
     ("kafka-metadata-quorum", Why::NoUse(KRAFT)),
     ("kafka-metadata-shell", Why::NoUse(KRAFT)),
@@ -25,8 +22,6 @@ const ABSENT: &[(&str, Why)] = &[
     ("kafka-run-class", Why::NoUse("there is no Java class to run")),
     ("kafka-storage", Why::NoUse("log directories need no formatting; a broker makes them when it starts")),
     ("kafka-streams-application-reset", Why::Apaches("Kafka Streams")),
-    ("kafka-verifiable-consumer", Why::NotYet),
-    ("kafka-verifiable-producer", Why::NotYet),
     ("kafka-mirror-maker", Why::Apaches("MirrorMaker")),
     ("connect-distributed", Why::Apaches("Kafka Connect")),
     ("connect-mirror-maker", Why::Apaches("MirrorMaker")),

@@ -2,8 +2,62 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+/// The names of the days of the week.
+pub(crate) const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+/// The names of the months.
+pub(crate) const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+
+/// A time in the zone of this machine.
+pub(crate) struct Local {
+    pub(crate) year: i64,
+    /// From 1.
+    pub(crate) month: i64,
+    /// From 1.
+    pub(crate) day: i64,
+    /// Of [`WEEKDAYS`].
+    pub(crate) weekday: i64,
+    /// From 1.
+    pub(crate) day_of_year: i64,
+    /// Of the day.
+    pub(crate) second: i64,
+    pub(crate) millisecond: i64,
+    pub(crate) zone: String,
+    /// How far the zone is before UTC.
+    pub(crate) offset_s: i64,
+}
+
+/// A time in milliseconds since 1970.
+pub(crate) fn local(ms: i64) -> Local {
+    let zone = zone_at(ms);
+    let shifted = ms + zone.offset_s * 1000;
+    let (year, month, day, second) = civil(shifted);
+    let days = shifted.div_euclid(86_400_000);
+    Local {
+        year,
+        month,
+        day,
+        // 1970 began on a Thursday.
+        weekday: (days + 4).rem_euclid(7),
+        day_of_year: days - ms_of((year, 1, 1), 0) / 86_400_000 + 1,
+        second,
+        millisecond: ms.rem_euclid(1000),
+        zone: zone.name,
+        offset_s: zone.offset_s,
+    }
+}
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
@@ -31,17 +85,19 @@ pub(crate) fn log_time_of(ms: i64) -> String {
 
 /// A time as `java.util.Date` writes it: `Sat Nov 21 14:38:57 UTC 2026`.
 pub(crate) fn java_date(ms: i64) -> String {
-    let zone = zone_at(ms);
-    let local = ms + zone.offset_s * 1000;
-    let (year, month, day, seconds) = civil(local);
-    let weekday = DAYS[usize::try_from(local.div_euclid(86_400_000).rem_euclid(7)).unwrap_or(0)];
-    let month = MONTHS[usize::try_from(month - 1).unwrap_or(0)];
+    let at = local(ms);
+    let weekday = WEEKDAYS[usize::try_from(at.weekday).unwrap_or(0)];
+    let month = MONTHS[usize::try_from(at.month - 1).unwrap_or(0)];
     format!(
-        "{weekday} {month} {day:02} {:02}:{:02}:{:02} {} {year}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60,
-        zone.name
+        "{} {} {:02} {:02}:{:02}:{:02} {} {}",
+        &weekday[..3],
+        &month[..3],
+        at.day,
+        at.second / 3600,
+        at.second / 60 % 60,
+        at.second % 60,
+        at.zone,
+        at.year
     )
 }
 

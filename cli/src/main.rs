@@ -19,8 +19,12 @@ mod cluster;
 mod cluster_tool;
 mod configs;
 mod consume;
+mod consumer_perf;
 mod container;
+mod date_format;
 mod delete_records;
+mod dump_log;
+mod end_to_end;
 mod explain;
 mod features;
 mod get_offsets;
@@ -43,6 +47,8 @@ mod transactions;
 mod tunnel;
 mod up;
 mod uuid_text;
+mod verifiable_consumer;
+mod verifiable_producer;
 mod zk_shell;
 mod zookeeper;
 
@@ -70,6 +76,15 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("kafka-cluster", "the id of a cluster", cluster_tool::cluster_tool),
     ("kafka-broker-api-versions", "what each broker serves, in which versions", api_versions::api_versions),
     ("kafka-producer-perf-test", "send many records and measure", producer_perf::producer_perf),
+    ("kafka-consumer-perf-test", "read many records and measure", consumer_perf::consumer_perf),
+    ("kafka-e2e-latency", "how long records take from a producer to a consumer", end_to_end::end_to_end),
+    (
+        "kafka-verifiable-producer",
+        "send numbers and tell what was acknowledged",
+        verifiable_producer::verifiable_producer,
+    ),
+    ("kafka-verifiable-consumer", "read and tell each step", verifiable_consumer::verifiable_consumer),
+    ("kafka-dump-log", "what the files of a log say", dump_log::dump_log),
     ("zookeeper-shell", "look at and change nodes", zk_shell::zookeeper_shell),
     ("zkCli", "the same, as ZooKeeper calls it", zk_shell::zk_cli),
     ("kafka-server-start", "run a broker", start::kafka),

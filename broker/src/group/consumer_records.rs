@@ -98,7 +98,8 @@ pub enum MemberState {
 }
 
 impl MemberState {
-    fn id(self) -> i8 {
+    /// As it is recorded.
+    pub fn id(self) -> i8 {
         match self {
             MemberState::Stable => 0,
             MemberState::Unrevoked => 1,

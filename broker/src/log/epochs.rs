@@ -36,20 +36,24 @@ pub struct EpochEntry {
     pub start_offset: i64,
 }
 
+/// A line of the checkpoint behind the first two, `epoch offset`; `None` if it is none.
+pub fn parse_line(line: &str) -> Option<EpochEntry> {
+    let (epoch, start_offset) = line.split_once(' ')?;
+    let entry = EpochEntry { epoch: epoch.parse().ok()?, start_offset: start_offset.parse().ok()? };
+    (entry.epoch >= 0 && entry.start_offset >= 0).then_some(entry)
+}
+
 impl EpochCache {
     /// Reads the checkpoint of a partition's directory; empty if there is none. `Malformed` if it cannot be used.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<EpochCache, LogError> {
         let mut cache = EpochCache::empty(disk, dir);
         cache.check_whole()?;
         for line in checkpoints::read_lines(cache.disk.as_ref(), &cache.path)? {
-            let entry = line.split_once(' ').and_then(|(epoch, start_offset)| {
-                Some(EpochEntry { epoch: epoch.parse().ok()?, start_offset: start_offset.parse().ok()? })
-            });
-            match entry {
-                Some(entry) if entry.epoch >= 0 && entry.start_offset >= 0 => {
+            match parse_line(&line) {
+                Some(entry) => {
                     cache.put(entry);
                 }
-                _ => return Err(LogError::malformed(&cache.path, format!("line `{line}` is not `epoch offset`"))),
+                None => return Err(LogError::malformed(&cache.path, format!("line `{line}` is not `epoch offset`"))),
             }
         }
         Ok(cache)

@@ -212,7 +212,7 @@ pub(crate) struct OffsetIndex {
     entries: EntryFile<OFFSET_ENTRY_BYTES>,
 }
 
-fn offset_entry(base_offset: i64, entry: &[u8; 8]) -> (i64, u32) {
+pub(super) fn offset_entry(base_offset: i64, entry: &[u8; OFFSET_ENTRY_BYTES]) -> (i64, u32) {
     let number = u64::from_be_bytes(*entry);
     (base_offset + (number >> 32) as i64, number as u32)
 }
@@ -297,7 +297,7 @@ pub(crate) struct TimeIndex {
     entries: EntryFile<TIME_ENTRY_BYTES>,
 }
 
-fn time_entry(base_offset: i64, entry: &[u8; 12]) -> TimestampOffset {
+pub(super) fn time_entry(base_offset: i64, entry: &[u8; TIME_ENTRY_BYTES]) -> TimestampOffset {
     let (timestamp, relative) = entry.split_at(8);
     TimestampOffset {
         timestamp: i64::from_be_bytes(timestamp.try_into().expect("8 of 12 bytes")),
@@ -384,7 +384,7 @@ pub struct AbortedTxn {
     pub last_stable_offset: i64,
 }
 
-fn txn_entry(entry: &[u8; TXN_ENTRY_BYTES]) -> Option<AbortedTxn> {
+pub(super) fn txn_entry(entry: &[u8; TXN_ENTRY_BYTES]) -> Option<AbortedTxn> {
     let number = |at: usize| i64::from_be_bytes(entry[at..at + 8].try_into().expect("8 of 34 bytes"));
     (entry[..2] == [0, 0]).then(|| AbortedTxn {
         producer_id: number(2),

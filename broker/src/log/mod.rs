@@ -10,6 +10,7 @@ mod check;
 pub mod checkpoints;
 pub mod compaction;
 pub mod config;
+pub mod entries;
 pub mod epochs;
 mod flush;
 mod index;

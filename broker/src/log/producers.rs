@@ -663,7 +663,8 @@ fn encode_snapshot<'a>(entries: impl Iterator<Item = &'a ProducerEntry>) -> Vec<
     bytes
 }
 
-fn decode_snapshot(bytes: &[u8]) -> Result<Vec<ProducerEntry>, String> {
+/// The producers of a snapshot file, or what is wrong with it.
+pub fn decode_snapshot(bytes: &[u8]) -> Result<Vec<ProducerEntry>, String> {
     let Some((header, rows)) = bytes.split_first_chunk::<SNAPSHOT_HEADER_BYTES>() else {
         return Err("shorter than its header".to_owned());
     };

@@ -1,0 +1,261 @@
+//! `kafka-verifiable-consumer`: reads a topic in a group and tells, as JSON, each step: partitions that come and go, what
+//! was read, what was committed. librdkafka reads.
+
+mod arguments;
+
+use crate::argparse::{self, Parsed};
+use crate::client_settings::{Complaints, check, consumer_config, java_text};
+use crate::clock;
+use crate::cluster::load_settings;
+use anyhow::{Context as _, anyhow};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message as _};
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// How long a wait for records lasts before signals are looked at.
+const LOOK_UP: Duration = Duration::from_millis(50);
+/// `max.poll.records` where nothing is said of it.
+const POLL_RECORDS: i64 = 500;
+
+/// Topic and partition.
+type Place = (String, i32);
+
+/// Tells which partitions come and go.
+struct Rebalances(Complaints);
+
+impl ClientContext for Rebalances {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.0.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Rebalances {
+    fn pre_rebalance(&self, _: &BaseConsumer<Rebalances>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(partitions) = rebalance {
+            event("partitions_revoked", &[("partitions", places(partitions))]);
+        }
+    }
+
+    fn post_rebalance(&self, _: &BaseConsumer<Rebalances>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(partitions) = rebalance {
+            event("partitions_assigned", &[("partitions", places(partitions))]);
+        }
+    }
+}
+
+fn places(partitions: &TopicPartitionList) -> String {
+    let mut places: Vec<Place> =
+        partitions.elements().iter().map(|one| (one.topic().to_owned(), one.partition())).collect();
+    places.sort_unstable();
+    list(places.iter().map(|place| format!("{{{}}}", place_fields(place))))
+}
+
+fn place_fields((topic, partition): &Place) -> String {
+    format!("\"topic\":{},\"partition\":{partition}", quoted(topic))
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    format!("[{}]", items.collect::<Vec<_>>().join(","))
+}
+
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// One line of JSON; the fields, which are JSON, stand in this order.
+fn event(name: &str, fields: &[(&str, String)]) {
+    let mut line = format!("{{\"timestamp\":{},\"name\":\"{name}\"", clock::now_ms());
+    for (field, value) in fields {
+        line += &format!(",\"{field}\":{value}");
+    }
+    println!("{line}}}");
+}
+
+/// Where the number of a signal is noted that asks to end.
+pub(crate) fn signals() -> anyhow::Result<Arc<AtomicUsize>> {
+    let noted = Arc::new(AtomicUsize::new(0));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        let number = usize::try_from(signal).expect("signals have small positive numbers");
+        signal_hook::flag::register_usize(signal, noted.clone(), number).context("listening for signals")?;
+    }
+    Ok(noted)
+}
+
+/// The exit code of a tool that ended by itself, or because of a signal.
+pub(crate) fn ended_by(signal: &AtomicUsize) -> ExitCode {
+    let number = signal.load(Ordering::Relaxed);
+    ExitCode::from(if number == 0 { 0 } else { u8::try_from(128 + number).unwrap_or(1) })
+}
+
+/// The tool.
+pub(crate) fn verifiable_consumer(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    if arguments.is_empty() {
+        print!("{}", argparse::help(&arguments::PARSER));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let parsed = match argparse::parse(&arguments::PARSER, arguments) {
+        Ok(parsed) => parsed,
+        Err(refusal) => return Ok(refusal.show()),
+    };
+    let settings = match settings(&parsed) {
+        Ok(settings) => settings,
+        Err(error) => return Ok(argparse::wrong(&arguments::PARSER, &error.to_string()).show()),
+    };
+    run(&parsed, &settings).map_err(|error| anyhow!("Exception in thread \"main\" {error:#}"))
+}
+
+fn settings(parsed: &Parsed) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut settings = match parsed.text("consumer.config") {
+        // Kafka's tool names the file and no more.
+        Some(file) => load_settings(file).map_err(|_| anyhow!("{file}"))?,
+        None => BTreeMap::new(),
+    };
+    let mut set = |key: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            settings.insert(key.to_owned(), value.to_owned());
+        }
+    };
+    if parsed.text("group-protocol").is_some_and(|protocol| protocol.eq_ignore_ascii_case("consumer")) {
+        set("group.protocol", parsed.text("group-protocol"));
+        set("group.remote.assignor", parsed.text("group-remote-assignor"));
+    } else {
+        set("partition.assignment.strategy", parsed.text("assignment-strategy"));
+        set("session.timeout.ms", parsed.text("session-timeout"));
+    }
+    let servers = if parsed.has("bootstrap-server") { "bootstrap-server" } else { "broker-list" };
+    set("group.id", parsed.text("group-id"));
+    set("group.instance.id", parsed.text("group-instance-id"));
+    set("bootstrap.servers", parsed.text(servers));
+    set("enable.auto.commit", Some(if parsed.has("enable-autocommit") { "true" } else { "false" }));
+    set("auto.offset.reset", parsed.text("reset-policy"));
+    Ok(settings)
+}
+
+fn run(parsed: &Parsed, settings: &BTreeMap<String, String>) -> anyhow::Result<ExitCode> {
+    const FAILED: &str = "org.apache.kafka.common.KafkaException: Failed to construct kafka consumer\nCaused by";
+    check(settings)?;
+    let servers = settings.get("bootstrap.servers").map_or("", String::as_str);
+    let (config, settings) = consumer_config("verifiable-consumer", servers, settings).context(FAILED)?;
+    let complaints = Complaints::new("Consumer clientId=verifiable-consumer", &settings);
+    let consumer: BaseConsumer<Rebalances> = config.create_with_context(Rebalances(complaints)).context(FAILED)?;
+    let signal = signals()?;
+    event("startup_complete", &[]);
+    let topic = parsed.text("topic").unwrap_or_default();
+    consumer.subscribe(&[topic]).map_err(|error| anyhow!(java_text(&error)))?;
+    let most = parsed.number::<i64>("max-messages").filter(|most| *most >= 0).unwrap_or(i64::MAX);
+    let at_once = settings.get("max.poll.records").and_then(|most| most.parse().ok()).unwrap_or(POLL_RECORDS);
+    let mut read = 0;
+    while read < most && signal.load(Ordering::Relaxed) == 0 {
+        let batch = match poll(&consumer, (most - read).min(at_once)) {
+            Ok(batch) => batch,
+            Err(error) => {
+                eprintln!(
+                    "[{}] ERROR Error during processing, terminating consumer process: \
+                     (org.apache.kafka.tools.VerifiableConsumer)\n{}",
+                    clock::log_time(),
+                    java_text(&error)
+                );
+                break;
+            }
+        };
+        if batch.is_empty() {
+            continue;
+        }
+        read += i64::try_from(batch.len()).unwrap_or(i64::MAX);
+        let next = tell(&batch, parsed.has("verbose"));
+        if !parsed.has("enable-autocommit") {
+            commit(&consumer, &next)?;
+        }
+    }
+    // Leaves the group.
+    drop(consumer);
+    event("shutdown_complete", &[]);
+    Ok(ended_by(&signal))
+}
+
+/// What is there, or comes soon: at most so many records.
+fn poll(consumer: &BaseConsumer<Rebalances>, most: i64) -> Result<Vec<BorrowedMessage<'_>>, KafkaError> {
+    let mut batch = Vec::new();
+    while i64::try_from(batch.len()).unwrap_or(i64::MAX) < most {
+        match consumer.poll(if batch.is_empty() { LOOK_UP } else { Duration::ZERO }) {
+            None => break,
+            Some(Ok(message)) => batch.push(message),
+            Some(Err(KafkaError::MessageConsumption(code))) if passes(code) => break,
+            Some(Err(error)) => return Err(error),
+        }
+    }
+    Ok(batch)
+}
+
+/// Does a consumer of Java's go on by itself?
+fn passes(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::PartitionEOF
+    )
+}
+
+/// Of one partition: how many records, the first offset and the last.
+type Summary = (u64, i64, i64);
+
+/// Tells what was read, and gives the offset behind it for each partition.
+fn tell(batch: &[BorrowedMessage<'_>], verbose: bool) -> BTreeMap<Place, i64> {
+    let mut summaries: BTreeMap<Place, Summary> = BTreeMap::new();
+    let text = |bytes: Option<&[u8]>| bytes.map_or("null".to_owned(), |bytes| quoted(&String::from_utf8_lossy(bytes)));
+    for message in batch {
+        let place = (message.topic().to_owned(), message.partition());
+        let summary = summaries.entry(place).or_insert((0, message.offset(), 0));
+        summary.0 += 1;
+        summary.2 = message.offset();
+        if verbose {
+            let fields = [
+                ("key", text(message.key())),
+                ("value", text(message.payload())),
+                ("topic", quoted(message.topic())),
+                ("partition", message.partition().to_string()),
+                ("offset", message.offset().to_string()),
+            ];
+            event("record_data", &fields);
+        }
+    }
+    let shown = list(summaries.iter().map(|(place, (count, first, last))| {
+        format!("{{{},\"count\":{count},\"minOffset\":{first},\"maxOffset\":{last}}}", place_fields(place))
+    }));
+    event("records_consumed", &[("count", batch.len().to_string()), ("partitions", shown)]);
+    summaries.into_iter().map(|(place, (_, _, last))| (place, last + 1)).collect()
+}
+
+fn commit(consumer: &BaseConsumer<Rebalances>, next: &BTreeMap<Place, i64>) -> anyhow::Result<()> {
+    let mut offsets = TopicPartitionList::new();
+    for ((topic, partition), offset) in next {
+        offsets.add_partition_offset(topic, *partition, Offset::Offset(*offset))?;
+    }
+    let outcome = consumer.commit(&offsets, CommitMode::Sync);
+    let shown = list(next.iter().map(|(place, offset)| format!("{{{},\"offset\":{offset}}}", place_fields(place))));
+    let mut fields = vec![("offsets", shown)];
+    if let Err(error) = &outcome {
+        let text = java_text(error);
+        fields.push(("error", quoted(text.split_once(": ").map_or(&text, |(_, message)| message))));
+    }
+    fields.push(("success", outcome.is_ok().to_string()));
+    event("offsets_committed", &fields);
+    Ok(())
+}
