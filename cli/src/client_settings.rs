@@ -17,6 +17,9 @@ const RENAMED: &[(&str, &str)] = &[
     ("receive.buffer.bytes", "socket.receive.buffer.bytes"),
     ("max.request.size", "message.max.bytes"),
     ("fetch.max.wait.ms", "fetch.wait.max.ms"),
+    // Names that librdkafka knows as others of its own, which are set before.
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ("delivery.timeout.ms", "message.timeout.ms"),
 ];
 
 /// Java's settings that mean nothing here.
@@ -128,6 +131,7 @@ pub(crate) fn translate(settings: &BTreeMap<String, String>, config: &mut Client
             }
             "batch.size" if value == "0" => (name, "1".to_owned()),
             "partition.assignment.strategy" => (name, strategies(value)?),
+            "auto.offset.reset" if value.eq_ignore_ascii_case("none") => (name, "error".to_owned()),
             "security.protocol" | "group.protocol" | "isolation.level" | "auto.offset.reset" => {
                 (name, value.to_lowercase())
             }
