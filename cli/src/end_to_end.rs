@@ -210,7 +210,8 @@ fn send(producer: &Producer, topic: &str, message: &[u8]) -> anyhow::Result<()> 
     let record = BaseRecord::<(), [u8]>::to(topic).payload(message);
     producer.send(record).map_err(|(error, _)| anyhow!(java_text(&error)))?;
     loop {
-        producer.poll(Duration::from_millis(100));
+        // The client library's poll lasts its whole time, whatever happens meanwhile.
+        producer.poll(Duration::from_millis(1));
         let delivered = producer.context().delivered.lock().ok().and_then(|mut delivered| delivered.take());
         if let Some(delivered) = delivered {
             return delivered.map_err(|error| anyhow!(java_text(&error)));
