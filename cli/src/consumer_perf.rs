@@ -87,7 +87,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     check(&settings)?;
     let servers = settings.get("bootstrap.servers").map_or("", String::as_str);
     let (config, settings) =
-        consumer_config(CLIENT_ID, servers, &settings).context("Failed to construct kafka consumer")?;
+        consumer_config(CLIENT_ID, servers, &settings).context("Failed to construct kafka consumer\nCaused by")?;
     let complaints = Complaints::new("Consumer clientId=perf-consumer-client", &settings);
     let start_ms = clock::now_ms();
     let rebalances = Rebalances {
@@ -97,7 +97,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         joined_in_round_ms: AtomicI64::new(0),
     };
     let consumer: BaseConsumer<Rebalances> =
-        config.create_with_context(rebalances).context("Failed to construct kafka consumer")?;
+        config.create_with_context(rebalances).context("Failed to construct kafka consumer\nCaused by")?;
     let wanted: i64 = options.number("messages")?.unwrap_or(0);
     let timeout_ms: i64 = options.number("timeout")?.unwrap_or(10_000);
     let every_ms: i64 = options.number("reporting-interval")?.unwrap_or(5000);

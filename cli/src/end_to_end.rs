@@ -108,7 +108,7 @@ fn connect(
 ) -> anyhow::Result<(ClientConfig, Ears)> {
     let mut settings = settings.clone();
     settings.insert("bootstrap.servers".to_owned(), brokers.to_owned());
-    let config = config(&mut settings).with_context(|| format!("Failed to construct kafka {kind}"))?;
+    let config = config(&mut settings).with_context(|| format!("Failed to construct kafka {kind}\nCaused by"))?;
     let client = if kind == "consumer" { "Consumer clientId=consumer-1" } else { "Producer clientId=producer-1" };
     Ok((config, Ears { complaints: Complaints::new(client, &settings), delivered: Mutex::new(None) }))
 }
