@@ -16,9 +16,8 @@ use common::kafka::error::ErrorCode;
 use common::kafka::header::{RequestHeader, decode_response, encode_request};
 use common::kafka::messages::fetch::{FetchPartition, FetchTopic};
 use common::kafka::messages::leader_and_isr::{LeaderAndIsrPartitionState, LeaderAndIsrTopicState};
-use common::kafka::messages::metadata::MetadataRequestTopic;
 use common::kafka::messages::update_metadata::{UpdateMetadataPartitionState, UpdateMetadataTopicState};
-use common::kafka::messages::{FetchRequest, LeaderAndIsrRequest, MetadataRequest, Request, UpdateMetadataRequest};
+use common::kafka::messages::{FetchRequest, LeaderAndIsrRequest, Request, UpdateMetadataRequest};
 use common::zk;
 
 /// All cases of brokers together.
@@ -275,9 +274,11 @@ fn a_late_order(run: &mut Run, _: &mut Rng) -> Result<(), String> {
     let host = broker(&run.world, follower.unwrap_or(leader));
     // Its connection is closed, or with the defence off it is answered; what counts is what the broker tells after it.
     let _ = ask_over(ConnectionId(0), run, host, (&late, 6));
-    let topics = Some(vec![MetadataRequestTopic { name: Some("a".to_owned()), ..Default::default() }]);
-    let told = ask(run, host, &MetadataRequest { topics, ..MetadataRequest::default() }, 8)?;
-    let told = told.topics.first().and_then(|topic| topic.partitions.first()).map(|partition| partition.leader_id);
+    let told = run.world.act(host, |program, _| match program {
+        Program::Broker(process) => process.broker.image.read().partition("a", 0).map(|partition| partition.leader),
+        _ => None,
+    });
+    let told = told.flatten();
     if told == Some(leader) {
         Ok(())
     } else {
