@@ -192,6 +192,23 @@ fn what_cannot_be_is_refused() {
 }
 
 #[test]
+fn who_died_and_was_removed_is_no_majority_when_asked_back() {
+    for seed in 0..20 {
+        let (mut world, client) = ensemble(&[1, 2, 3], seed);
+        let (dead, other) = if world.leader() == Some(3) { (2, 3) } else { (3, 2) };
+        world.crash(dead);
+        world.answer(client, reconfig("", &dead.to_string(), "", -1)).unwrap();
+        // It lately took part, and consensus supposes so of whoever is added.
+        for _ in 0..3 {
+            let answer = world.answer(client, reconfig(&line(dead, ""), &other.to_string(), "", -1));
+            assert_eq!(answer, Err(ZkError::NewConfigNoQuorum), "seed {seed}");
+            world.run(10);
+        }
+        world.answer(client, create("/still", b"", CreateMode::Persistent)).unwrap();
+    }
+}
+
+#[test]
 fn reconfiguration_must_be_allowed() {
     let cases = [
         ("", ZkError::ReconfigDisabled),

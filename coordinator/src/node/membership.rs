@@ -558,10 +558,12 @@ impl Node {
         Ok(servers)
     }
 
-    /// A majority of the new voters must be there and know what is committed.
+    /// A majority of the new voters must be there and know what is committed. Of who was just added consensus supposes that it
+    /// was heard of; only a connection tells that it lives.
     fn check_quorum(&self, servers: &BTreeMap<u64, Server>) -> Result<(), Refusal> {
         let voters = || servers.values().filter(|server| !server.is_observer);
-        let synced = voters().filter(|server| self.is_synced(server.id)).count();
+        let is_there = |id: u64| id == self.id || self.circle.connected.contains(&id);
+        let synced = voters().filter(|server| is_there(server.id) && self.is_synced(server.id)).count();
         if synced > voters().count() / 2 { Ok(()) } else { Err(Refusal::NewConfigNoQuorum) }
     }
 
