@@ -3,11 +3,11 @@
 
 use crate::access::acl::{Operation, ResourceType};
 use crate::access::authorizer::{Asker, Authorizer};
-use crate::access::sanitize::sanitize;
+use crate::access::sanitize::{desanitize, sanitize};
 use crate::api::{self, Handled};
 use crate::cluster::image::Image;
 use crate::cluster::{self, Cluster, ClusterConfig, ClusterError, StoredClusterId};
-use crate::config::{BrokerConfig, TopicConfig};
+use crate::config::{BrokerConfig, GroupConfigs, TopicConfig};
 use crate::connection::ConnectionInfo;
 use crate::controller_link::ControllerLink;
 use crate::deadline::Deadline;
@@ -24,7 +24,7 @@ use crate::partition::{Replicas, StorageError};
 use crate::peers::Peers;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
-use crate::resources::DEFAULT_ENTITY;
+use crate::resources::{DEFAULT_ENTITY, GROUPS};
 use crate::shutdown::Stage;
 use crate::suspects::Suspects;
 use crate::txn::{self, Transactions};
@@ -105,6 +105,8 @@ pub struct Broker {
     pub producer_ids: ProducerIds,
     /// The groups this broker looks after.
     pub groups: Groups,
+    /// Settings that groups have of their own.
+    pub group_configs: Arc<GroupConfigs>,
     /// The transactional ids this broker looks after.
     pub transactions: Transactions,
     /// Who may do what; `None`: everybody everything.
@@ -149,7 +151,8 @@ impl Broker {
         cluster_config.remembered_session = remembered_session(&config, disk.as_ref());
         cluster_config.disk_past = replicas.disk_past();
         let cluster = Cluster::new(cluster_config, rng.fork(), now)?;
-        let groups = Groups::new(GroupSettings::of(&config), rng.fork());
+        let group_configs = Arc::new(GroupConfigs::new(&config));
+        let groups = Groups::new(GroupSettings::of(&config, group_configs.clone()), rng.fork());
         let transactions = Transactions::new(txn::Settings::of(&config));
         let peers = Peers::new(outbox.clone(), format!("broker-{}", config.broker_id));
         let quotas = Quotas::new(&config);
@@ -169,6 +172,7 @@ impl Broker {
             replicas,
             producer_ids,
             groups,
+            group_configs,
             transactions,
             authorizer,
             quotas,
@@ -341,6 +345,13 @@ impl Broker {
     pub(crate) fn on_settings(&self, kind: &str, name: &str, settings: &cluster::Settings) {
         if kind == "brokers" && (name == DEFAULT_ENTITY || name == self.config.broker_id.to_string()) {
             return self.apply_settings();
+        }
+        if kind == GROUPS {
+            let group = desanitize(name);
+            for problem in self.group_configs.set(&self.config, &group, settings) {
+                tracing::warn!(group, %problem, "a setting in ZooKeeper cannot be used");
+            }
+            return;
         }
         self.quotas.set(kind, name, settings);
         if kind == "topics" {

@@ -4,12 +4,16 @@
 mod broker_settings;
 pub mod change;
 pub mod describe;
+pub mod group;
+mod group_settings;
 mod listener;
 pub mod setting;
 mod topic;
 mod topic_settings;
 
 pub use broker_settings::BROKER_SETTINGS;
+pub use group::{GroupConfig, GroupConfigs, ShareOffsetReset};
+pub use group_settings::GROUP_SETTINGS;
 pub use listener::{Listener, SecurityProtocol};
 pub use setting::{ConfigError, Importance, Kind, Setting, Update, Value};
 pub use topic::{TopicConfig, validate_topic};
@@ -188,6 +192,25 @@ broker_config! {
     group_consumer_max_size: i32 = "group.consumer.max.size",
     group_consumer_assignors: Vec<String> = "group.consumer.assignors",
     group_consumer_migration_policy: String = "group.consumer.migration.policy",
+    group_share_enable: bool = "group.share.enable",
+    group_share_max_size: i16 = "group.share.max.size",
+    group_share_max_share_sessions: i32 = "group.share.max.share.sessions",
+    group_share_initialize_retry_interval_ms: i32 = "group.share.initialize.retry.interval.ms",
+    group_share_session_timeout_ms: i32 = "group.share.session.timeout.ms",
+    group_share_min_session_timeout_ms: i32 = "group.share.min.session.timeout.ms",
+    group_share_max_session_timeout_ms: i32 = "group.share.max.session.timeout.ms",
+    group_share_heartbeat_interval_ms: i32 = "group.share.heartbeat.interval.ms",
+    group_share_min_heartbeat_interval_ms: i32 = "group.share.min.heartbeat.interval.ms",
+    group_share_max_heartbeat_interval_ms: i32 = "group.share.max.heartbeat.interval.ms",
+    group_share_record_lock_duration_ms: i32 = "group.share.record.lock.duration.ms",
+    group_share_min_record_lock_duration_ms: i32 = "group.share.min.record.lock.duration.ms",
+    group_share_max_record_lock_duration_ms: i32 = "group.share.max.record.lock.duration.ms",
+    group_share_delivery_count_limit: i32 = "group.share.delivery.count.limit",
+    group_share_min_delivery_count_limit: i32 = "group.share.min.delivery.count.limit",
+    group_share_max_delivery_count_limit: i32 = "group.share.max.delivery.count.limit",
+    group_share_partition_max_record_locks: i32 = "group.share.partition.max.record.locks",
+    group_share_min_partition_max_record_locks: i32 = "group.share.min.partition.max.record.locks",
+    group_share_max_partition_max_record_locks: i32 = "group.share.max.partition.max.record.locks",
     offset_metadata_max_bytes: i32 = "offset.metadata.max.bytes",
     offsets_load_buffer_size: i32 = "offsets.load.buffer.size",
     offsets_topic_replication_factor: i16 = "offsets.topic.replication.factor",
@@ -317,6 +340,11 @@ pub fn broker_setting(name: &str) -> Option<&'static Setting> {
 /// The row of a topic setting.
 pub fn topic_setting(name: &str) -> Option<&'static Setting> {
     TOPIC_SETTINGS.binary_search_by(|row| row.name.cmp(name)).ok().map(|index| &TOPIC_SETTINGS[index])
+}
+
+/// The row of a group setting.
+pub fn group_setting(name: &str) -> Option<&'static Setting> {
+    GROUP_SETTINGS.binary_search_by(|row| row.name.cmp(name)).ok().map(|index| &GROUP_SETTINGS[index])
 }
 
 /// `ssl.keystore.location` for `listener.name.internal.ssl.keystore.location`.

@@ -1,8 +1,8 @@
 //! Which cluster-wide features are in force: transaction.version 2 (KIP-890 part 2) as soon as every live broker is one that
 //! serves it, which each broker asks of each other with ApiVersions. So a cluster that has Apache Kafka 3.9 brokers stays
 //! with the older protocol, without a setting; never is it in force while a live broker has not answered. And
-//! group.version 1 (KIP-848) unless a live broker has said that it does not serve it: members of such groups give up for
-//! good when they hear no, which a broker that is only slow to answer must not cause.
+//! group.version 1 (KIP-848) and share.version 1 (KIP-932) unless a live broker has said that it does not serve it: members
+//! of such groups give up for good when they hear no, which a broker that is only slow to answer must not cause.
 
 use crate::broker::Broker;
 use crate::outbox::Channel;
@@ -23,6 +23,10 @@ const SERVED: i16 = 2;
 const GROUP_VERSION: &str = "group.version";
 /// What this broker serves of that.
 const SERVED_GROUPS: i16 = 1;
+/// The feature of share groups.
+const SHARE_VERSION: &str = "share.version";
+/// What this broker serves of that.
+const SERVED_SHARES: i16 = 0;
 /// ApiVersions with features whose lowest version is 0: before, Java's clients cannot read those (KAFKA-17492).
 const VERSION: i16 = 4;
 /// How long another broker may take to answer, and the pause before it is asked again.
@@ -35,8 +39,8 @@ enum Peer {
     /// To be asked at this moment.
     AskAt(Millis),
     Asked,
-    /// transaction.version and group.version.
-    Serves(i16, i16),
+    /// transaction.version, group.version and share.version.
+    Serves(i16, i16, i16),
 }
 
 /// What is known of the live brokers.
@@ -50,6 +54,8 @@ struct State {
     level: i16,
     /// group.version in force.
     group_level: i16,
+    /// share.version in force.
+    share_level: i16,
     /// When one of them changed, milliseconds since the epoch: of what several brokers say the latest counts for a client.
     epoch: i64,
 }
@@ -57,17 +63,17 @@ struct State {
 impl State {
     /// The versions that all serve. True if one changed.
     fn decide(&mut self, now: Now) -> bool {
-        let level = self.peers.values().map(|peer| if let Peer::Serves(level, _) = peer { *level } else { 0 });
-        let level = level.fold(SERVED, i16::min);
-        let groups =
-            self.peers.values().filter_map(|peer| if let Peer::Serves(_, level) = peer { Some(*level) } else { None });
-        let group_level = groups.fold(SERVED_GROUPS, i16::min);
-        let is_change = (level, group_level) != (self.level, self.group_level);
+        let said = |peer: &Peer| if let Peer::Serves(txns, groups, shares) = peer { Some((*txns, *groups, *shares)) } else { None };
+        let level = self.peers.values().map(|peer| said(peer).map_or(0, |(level, ..)| level)).fold(SERVED, i16::min);
+        let known: Vec<_> = self.peers.values().filter_map(said).collect();
+        let group_level = known.iter().map(|(_, level, _)| *level).fold(SERVED_GROUPS, i16::min);
+        let share_level = known.iter().map(|(.., level)| *level).fold(SERVED_SHARES, i16::min);
+        let is_change = (level, group_level, share_level) != (self.level, self.group_level, self.share_level);
         if !is_change && self.epoch > 0 {
             return false;
         }
         self.epoch = now.wall.0.max(self.epoch + 1);
-        (self.level, self.group_level) = (level, group_level);
+        (self.level, self.group_level, self.share_level) = (level, group_level, share_level);
         is_change
     }
 }
@@ -93,9 +99,11 @@ impl Features {
             max_version_level: level,
             min_version_level: level,
         };
-        let served = [(GROUP_VERSION, SERVED_GROUPS), (TRANSACTION_VERSION, SERVED)];
-        let in_force = [(GROUP_VERSION, state.group_level), (TRANSACTION_VERSION, state.level)];
-        let served = if version >= VERSION { served.map(supported).into() } else { Vec::new() };
+        let served =
+            [(GROUP_VERSION, SERVED_GROUPS), (SHARE_VERSION, SERVED_SHARES), (TRANSACTION_VERSION, SERVED)];
+        let in_force =
+            [(GROUP_VERSION, state.group_level), (SHARE_VERSION, state.share_level), (TRANSACTION_VERSION, state.level)];
+        let served = served.into_iter().filter(|(_, level)| *level > 0 && version >= VERSION).map(supported).collect();
         let in_force = in_force.into_iter().filter(|(_, level)| *level > 0);
         (served, in_force.map(finalized).collect(), state.epoch)
     }
@@ -148,6 +156,11 @@ impl Broker {
         is_on && self.features.0.lock().group_level > 0
     }
 
+    /// True if share groups are served.
+    pub(crate) fn serves_share_groups(&self) -> bool {
+        self.config.group_share_enable && self.features.0.lock().share_level > 0
+    }
+
     /// Another broker's answer, or none.
     pub(crate) fn on_features(self: &Arc<Self>, id: BrokerId, response: Option<ApiVersionsResponse>, now: Now) {
         {
@@ -162,7 +175,7 @@ impl Broker {
                 Some(response) => {
                     let features = &response.supported_features;
                     let served = |name| features.iter().find(|key| key.name == name).map_or(0, |key| key.max_version);
-                    Peer::Serves(served(TRANSACTION_VERSION), served(GROUP_VERSION))
+                    Peer::Serves(served(TRANSACTION_VERSION), served(GROUP_VERSION), served(SHARE_VERSION))
                 }
             };
         }
@@ -170,15 +183,16 @@ impl Broker {
     }
 
     fn decide_features(&self, now: Now) {
-        let (level, group_level) = {
+        let (level, group_level, share_level) = {
             let mut state = self.features.0.lock();
             if !state.decide(now) {
                 return;
             }
-            (state.level, state.group_level)
+            (state.level, state.group_level, state.share_level)
         };
         tracing::info!(level, "transaction.version");
         tracing::info!(level = group_level, "group.version");
+        tracing::info!(level = share_level, "share.version");
         self.transactions.set_version(level);
     }
 }
@@ -194,17 +208,18 @@ mod tests {
         let mut at = |wall: i64, peers: &[Peer]| {
             state.peers = (1..).map(BrokerId).zip(peers.iter().copied()).collect();
             state.decide(Now { mono: Millis(0), wall: WallMillis(wall) });
+            assert_eq!(state.share_level, state.group_level.min(SERVED_SHARES), "they go by the same rule");
             (state.level, state.group_level, state.epoch)
         };
         for (wall, peers, expected) in [
             (5, &[Peer::Asked][..], (0, 1, 5)),
-            (6, &[Peer::Serves(2, 1)], (2, 1, 6)),
-            (7, &[Peer::Serves(2, 1), Peer::Serves(3, 2)], (2, 1, 6)),
-            (7, &[Peer::Serves(2, 1), Peer::AskAt(Millis(1))], (0, 1, 7)),
+            (6, &[Peer::Serves(2, 1, 1)], (2, 1, 6)),
+            (7, &[Peer::Serves(2, 1, 1), Peer::Serves(3, 2, 2)], (2, 1, 6)),
+            (7, &[Peer::Serves(2, 1, 1), Peer::AskAt(Millis(1))], (0, 1, 7)),
             // The clock was set back.
             (1, &[], (2, 1, 8)),
-            (9, &[Peer::Serves(0, 0)], (0, 0, 9)),
-            (10, &[Peer::Serves(2, 0)], (2, 0, 10)),
+            (9, &[Peer::Serves(0, 0, 0)], (0, 0, 9)),
+            (10, &[Peer::Serves(2, 0, 0)], (2, 0, 10)),
         ] {
             assert_eq!(at(wall, peers), expected, "{peers:?}");
         }

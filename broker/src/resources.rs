@@ -1,6 +1,7 @@
-//! What AlterConfigs and IncrementalAlterConfigs share: a change of the settings of topics and brokers is checked against
+//! What AlterConfigs and IncrementalAlterConfigs share: a change of the settings of topics, brokers and groups is checked against
 //! what stands in ZooKeeper at that moment, written there, and answered resource by resource. Knows no wire code.
 
+use crate::access::sanitize::sanitize;
 use crate::broker::Broker;
 use crate::cluster::{Entity, Waiter};
 use crate::config::change::{self, ChangeError, Operation};
@@ -20,6 +21,10 @@ pub(crate) const TOPIC: i8 = 2;
 pub(crate) const BROKER: i8 = 4;
 pub(crate) const BROKER_LOGGER: i8 = 8;
 pub(crate) const CLIENT_METRICS: i8 = 16;
+pub(crate) const GROUP: i8 = 32;
+
+/// Kind under which the settings of groups are kept; their names are encoded as those of users.
+pub(crate) const GROUPS: &str = "groups";
 
 /// What has settings: its type on the wire, and its name.
 pub(crate) type Resource = (i8, String);
@@ -42,6 +47,9 @@ pub enum ResourceError {
     /// Who asks may not, a topic's settings.
     #[error("Topic authorization failed.")]
     TopicForbidden,
+    /// Who asks may not, a group's settings.
+    #[error("Group authorization failed.")]
+    GroupForbidden,
     /// ZooKeeper did not take the change.
     #[error("the change could not be written: {0}")]
     NotWritten(ZkError),
@@ -81,6 +89,10 @@ pub(crate) fn entity(broker: &Broker, (kind, name): &Resource) -> Result<Entity,
             check_broker_id(broker, name, ("Node", ""))?;
             Ok(("brokers".to_owned(), name.clone()))
         }
+        GROUP if name.is_empty() => {
+            Err(ResourceError::InvalidRequest("Default group resources are not allowed.".to_owned()))
+        }
+        GROUP => Ok((GROUPS.to_owned(), sanitize(name))),
         CLIENT_METRICS => Err(ResourceError::InvalidRequest(
             "AlterConfigs is only supported for topics and brokers, but resource type is CLIENT_METRICS".to_owned(),
         )),
@@ -165,8 +177,11 @@ impl Broker {
 
     /// What the settings of an entity will be.
     fn checked(&self, entity: &Entity, wanted: Wanted) -> Result<Texts, ResourceError> {
-        let is_topic = entity.0 == "topics";
-        let row = if is_topic { change::topic_row } else { change::broker_row };
+        let row = match entity.0.as_str() {
+            "topics" => change::topic_row,
+            GROUPS => change::group_row,
+            _ => change::broker_row,
+        };
         let texts = match wanted {
             Wanted::Exactly(texts) => texts,
             Wanted::Operations(operations) => {
@@ -174,10 +189,10 @@ impl Broker {
             }
         };
         let layers = self.setting_layers();
-        if is_topic {
-            change::check_topic(&layers.current(), &entity.1, &texts)?;
-        } else {
-            change::check_broker(&layers, &texts, entity.1 == DEFAULT_ENTITY)?;
+        match entity.0.as_str() {
+            "topics" => change::check_topic(&layers.current(), &entity.1, &texts)?,
+            GROUPS => change::check_group(&self.config, &texts)?,
+            _ => change::check_broker(&layers, &texts, entity.1 == DEFAULT_ENTITY)?,
         }
         Ok(texts)
     }

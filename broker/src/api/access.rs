@@ -6,7 +6,7 @@ use super::Context;
 use crate::access::acl::{CLUSTER_NAME, Operation, ResourceType};
 use crate::access::authorizer::Asker;
 use crate::broker::Broker;
-use crate::resources::{Resource, ResourceError, TOPIC};
+use crate::resources::{GROUP, Resource, ResourceError, TOPIC};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::Request;
 use std::sync::Arc;
@@ -105,6 +105,8 @@ impl Context<'_> {
         match *kind {
             TOPIC if self.may_topic(Operation::AlterConfigs, name) => Ok(()),
             TOPIC => Err(ResourceError::TopicForbidden),
+            GROUP if self.may(Operation::AlterConfigs, ResourceType::Group, name) => Ok(()),
+            GROUP => Err(ResourceError::GroupForbidden),
             _ if self.may_cluster(Operation::AlterConfigs) => Ok(()),
             _ => Err(ResourceError::ClusterForbidden),
         }

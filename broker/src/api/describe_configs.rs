@@ -1,16 +1,17 @@
-//! DescribeConfigs (32), versions 0 to 4: settings of topics, brokers and loggers with their sources, synonyms, types and
-//! documentation (KIP-133, 226, 569). UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION, and INVALID_REQUEST for
+//! DescribeConfigs (32), versions 0 to 4: settings of topics, brokers, groups and loggers with their sources, synonyms, types and
+//! documentation (KIP-133, 226, 569, 848). UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION, and INVALID_REQUEST for
 //! another broker than this. Loggers are those of the rooms, with the level they started with.
 
 use super::access::Rights;
 use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{CLUSTER_NAME, Operation, ResourceType};
+use crate::access::sanitize::sanitize;
 use crate::broker::Broker;
 use crate::cluster::{Entity, Waiter, topic_name};
 use crate::config::Kind;
 use crate::config::describe::{Described, Source, Synonym};
-use crate::resources::{BROKER, BROKER_LOGGER, CLIENT_METRICS, ResourceError, TOPIC, check_broker_id};
+use crate::resources::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, GROUPS, ResourceError, TOPIC, check_broker_id};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
@@ -31,7 +32,9 @@ impl Endpoint for DescribeConfigs {
             let image = ctx.broker.image.read();
             let topics = request.resources.iter().filter(|one| one.resource_type == TOPIC);
             let topics = topics.filter(|one| image.topic(&one.resource_name).is_some());
-            topics.map(|one| ("topics".to_owned(), one.resource_name.clone())).collect()
+            let groups = request.resources.iter().filter(|one| one.resource_type == GROUP && !one.resource_name.is_empty());
+            let groups = groups.map(|one| (GROUPS.to_owned(), sanitize(&one.resource_name)));
+            topics.map(|one| ("topics".to_owned(), one.resource_name.clone())).chain(groups).collect()
         };
         if known.is_empty() {
             return Reply::Now(respond((ctx.broker, ctx.rights()), request, ctx.version));
@@ -82,7 +85,10 @@ impl View {
             TOPIC if !self.may(ResourceType::Topic, &result.resource_name) => {
                 Err(refused(&ResourceError::TopicForbidden))
             }
-            kind if kind != TOPIC && !self.may(ResourceType::Cluster, CLUSTER_NAME) => {
+            GROUP if !self.may(ResourceType::Group, &result.resource_name) => {
+                Err(refused(&ResourceError::GroupForbidden))
+            }
+            kind if !matches!(kind, TOPIC | GROUP) && !self.may(ResourceType::Cluster, CLUSTER_NAME) => {
                 Err(refused(&ResourceError::ClusterForbidden))
             }
             BROKER_LOGGER => loggers(broker, &result.resource_name),
@@ -150,6 +156,10 @@ fn described(broker: &Broker, kind: i8, name: &str) -> Result<Vec<Described>, Fa
             check_broker_id(broker, name, ("Broker", " or empty string")).map_err(|error| refused(&error))?;
             Ok(broker.setting_layers().broker())
         }
+        GROUP if name.is_empty() => {
+            Err(refused(&ResourceError::InvalidRequest("Group name must not be empty".to_owned())))
+        }
+        GROUP => Ok(broker.setting_layers().group(&broker.cluster.settings(GROUPS, &sanitize(name)))),
         CLIENT_METRICS => Err(refused(&ResourceError::InvalidRequest(
             "Config type client-metrics is only supported on KRaft clusters".to_owned(),
         ))),
@@ -189,6 +199,7 @@ fn source(source: Source) -> i8 {
         Source::DynamicDefaultBroker => 3,
         Source::StaticBroker => 4,
         Source::Default => 5,
+        Source::Group => 8,
     }
 }
 

@@ -344,6 +344,7 @@ impl From<&ResourceError> for ErrorCode {
             ResourceError::InvalidConfig(_) => ErrorCode::InvalidConfig,
             ResourceError::ClusterForbidden => ErrorCode::ClusterAuthorizationFailed,
             ResourceError::TopicForbidden => ErrorCode::TopicAuthorizationFailed,
+            ResourceError::GroupForbidden => ErrorCode::GroupAuthorizationFailed,
             ResourceError::NotWritten(_) => ErrorCode::UnknownServerError,
         }
     }

@@ -35,12 +35,12 @@ pub const PRODUCER_ID_BLOCK: &str = "/latest_producer_id_block";
 /// Finalized features.
 pub const FEATURE: &str = "/feature";
 
-/// Kinds of settings: the children of `/config` beside `changes`, in the order Kafka creates them.
-pub const CONFIG_TYPES: [&str; 5] = ["topics", "clients", "users", "brokers", "ips"];
+/// Kinds of settings: the children of `/config` beside `changes`, in the order Kafka creates them; `groups` are ours.
+pub const CONFIG_TYPES: [&str; 6] = ["topics", "clients", "users", "brokers", "ips", "groups"];
 
 /// Nodes that every broker creates at start if they are missing, parents before children. Those Kafka creates first come
 /// first; `/cluster` is created with the cluster's id.
-pub const PERSISTENT: [&str; 18] = [
+pub const PERSISTENT: [&str; 19] = [
     "/consumers",
     "/brokers",
     BROKER_IDS,
@@ -58,6 +58,7 @@ pub const PERSISTENT: [&str; 18] = [
     "/config/users",
     "/config/brokers",
     "/config/ips",
+    "/config/groups",
     "/cluster",
 ];
 

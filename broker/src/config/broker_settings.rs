@@ -146,29 +146,41 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         .doc("Smallest session timeout a member may ask for."),
     int("group.share.delivery.count.limit", Some("5"), Between(2, 10), Medium)
         .doc("Most deliveries of one record in a share group."),
-    boolean("group.share.enable", Some("false"), Any, Medium).internal()
-        .doc("Turn on share groups (KIP-932)."),
+    boolean("group.share.enable", Some("true"), Any, Medium).internal()
+        .doc("Turn on share groups (KIP-932). Unlike Kafka 3.9, they are by default."),
     int("group.share.heartbeat.interval.ms", Some("5000"), AtLeast(1), Medium)
         .doc("Heartbeat interval given to members of share groups."),
+    int("group.share.initialize.retry.interval.ms", Some("30000"), AtLeast(1), Low).internal()
+        .doc("Pause before the state of a share partition is initialized again after no answer."),
+    int("group.share.max.delivery.count.limit", Some("10"), Between(5, 25), Medium).internal()
+        .doc("Largest number of deliveries a share group may be given."),
     short("group.share.max.groups", Some("10"), Between(1, 100), Medium)
-        .doc("Most share groups."),
+        .doc("Kept for compatibility: Kafka bounds the number of share groups no more, nor does Castellan."),
     int("group.share.max.heartbeat.interval.ms", Some("15000"), AtLeast(1), Medium)
         .doc("Largest heartbeat interval a share group may be given."),
+    int("group.share.max.partition.max.record.locks", Some("4000"), Between(2000, 10000), Medium).internal()
+        .doc("Largest number of record locks a share group may be given."),
     int("group.share.max.record.lock.duration.ms", Some("60000"), Between(30000, 3600000), Medium)
         .doc("Longest record lock a share group may be given."),
     int("group.share.max.session.timeout.ms", Some("60000"), AtLeast(1), Medium)
         .doc("Largest session timeout a share group may be given."),
-    short("group.share.max.size", Some("200"), Between(10, 1000), Medium)
+    int("group.share.max.share.sessions", Some("2000"), AtLeast(1), Medium).internal()
+        .doc("Most share sessions of this broker."),
+    short("group.share.max.size", Some("200"), Between(1, 1000), Medium)
         .doc("Most members of one share group."),
+    int("group.share.min.delivery.count.limit", Some("2"), Between(2, 5), Medium).internal()
+        .doc("Smallest number of deliveries a share group may be given."),
     int("group.share.min.heartbeat.interval.ms", Some("5000"), AtLeast(1), Medium)
         .doc("Smallest heartbeat interval a share group may be given."),
+    int("group.share.min.partition.max.record.locks", Some("100"), Between(100, 2000), Medium).internal()
+        .doc("Smallest number of record locks a share group may be given."),
     int("group.share.min.record.lock.duration.ms", Some("15000"), Between(1000, 30000), Medium)
         .doc("Shortest record lock a share group may be given."),
     int("group.share.min.session.timeout.ms", Some("45000"), AtLeast(1), Medium)
         .doc("Smallest session timeout a share group may be given."),
-    int("group.share.partition.max.record.locks", Some("200"), Between(100, 10000), Medium)
-        .doc("Most records locked at a time in one share partition."),
-    int("group.share.record.lock.duration.ms", Some("30000"), Between(1000, 60000), Medium)
+    int("group.share.partition.max.record.locks", Some("2000"), Between(100, 10000), Medium)
+        .doc("Most records locked at a time in one share partition. Unlike Kafka 3.9, as many as in Kafka 4.2."),
+    int("group.share.record.lock.duration.ms", Some("30000"), Between(1000, 3600000), Medium)
         .doc("How long a fetched record stays locked for its consumer."),
     int("group.share.session.timeout.ms", Some("45000"), AtLeast(1), Medium)
         .doc("A member of a share group that is silent for this long is removed."),

@@ -1,9 +1,10 @@
-//! Which changes of settings are allowed, and what comes of them: AlterConfigs and IncrementalAlterConfigs of topics and
-//! brokers (KIP-226, 339) with Kafka's rules and messages. Writes nothing.
+//! Which changes of settings are allowed, and what comes of them: AlterConfigs and IncrementalAlterConfigs of topics,
+//! brokers and groups (KIP-226, 339, 848) with Kafka's rules and messages. Writes nothing.
 
 use super::describe::{Layers, Texts, synonym_names, typed_row};
 use super::setting::{ConfigError, Kind, Setting, Update};
-use super::{BrokerConfig, broker_setting, listener_base_name, topic_setting, validate_topic};
+use super::group::validate_group;
+use super::{BrokerConfig, broker_setting, group_setting, listener_base_name, topic_setting, validate_topic};
 use std::collections::BTreeSet;
 use thiserror::Error;
 
@@ -80,6 +81,16 @@ fn list_of(texts: &Texts, name: &str, row: Option<&Setting>, doing: &str) -> Res
 /// The row of a topic setting, for [`apply`].
 pub fn topic_row(name: &str) -> Option<&'static Setting> {
     topic_setting(name)
+}
+
+/// The row of a group setting, for [`apply`].
+pub fn group_row(name: &str) -> Option<&'static Setting> {
+    group_setting(name)
+}
+
+/// Whether a group may have these settings.
+pub fn check_group(broker: &BrokerConfig, texts: &Texts) -> Result<(), ChangeError> {
+    validate_group(broker, texts).map_err(|error| ChangeError::InvalidConfig(error.to_string()))
 }
 
 /// The row of a broker setting, for [`apply`].

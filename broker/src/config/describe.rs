@@ -1,8 +1,9 @@
 //! What DescribeConfigs says of topics and brokers: each setting's value, where it comes from, and what else would give it
 //! one (KIP-226). Changes nothing; errors of names are the caller's.
 
-use super::setting::{Kind, Setting, Update};
-use super::{BROKER_SETTINGS, BrokerConfig, TopicConfig, broker_setting, listener_base_name, topic_setting};
+use super::setting::{Kind, Setting, Update, Value};
+use super::{BROKER_SETTINGS, BrokerConfig, GROUP_SETTINGS, GroupConfig, TopicConfig};
+use super::{broker_setting, listener_base_name, topic_setting};
 use std::collections::BTreeMap;
 
 /// Texts by name, as they stand in a znode.
@@ -13,6 +14,8 @@ pub type Texts = BTreeMap<String, String>;
 pub enum Source {
     /// Set for the topic.
     Topic,
+    /// Set for the group.
+    Group,
     /// Set for this broker while running.
     DynamicBroker,
     /// Set for all brokers while running.
@@ -140,18 +143,35 @@ impl Layers<'_> {
         let mut described: Vec<Described> = Vec::with_capacity(config.values.len());
         for (name, value) in &config.values {
             let row = topic_setting(name).expect("values are those of the table");
-            described.push(self.topic_row(name, value.to_shown(), Some(row), overrides));
+            described.push(self.own_row((name, value.to_shown()), Some(row), overrides, Source::Topic));
         }
         for name in overrides.keys().filter(|name| topic_setting(name).is_none()) {
-            described.push(self.topic_row(name, None, None, overrides));
+            described.push(self.own_row((name, None), None, overrides, Source::Topic));
         }
         described
     }
 
-    fn topic_row(&self, name: &str, value: Option<String>, row: Option<&Setting>, overrides: &Texts) -> Described {
+    /// All settings of a group that has these of its own.
+    pub fn group(&self, own: &Texts) -> Vec<Described> {
+        let (config, _) = GroupConfig::from_stored(&self.current(), own);
+        let row = |row: &'static Setting| {
+            let value = config.values.get(row.name).and_then(Value::to_shown);
+            self.own_row((row.name, value), Some(row), own, Source::Group)
+        };
+        GROUP_SETTINGS.iter().map(row).collect()
+    }
+
+    /// A setting of something that may have it of its own, where the broker's comes behind it.
+    fn own_row(
+        &self,
+        (name, value): (&str, Option<String>),
+        row: Option<&Setting>,
+        overrides: &Texts,
+        source: Source,
+    ) -> Described {
         let mut synonyms = Vec::new();
         if overrides.contains_key(name) {
-            synonyms.push(Synonym { name: name.to_owned(), value: value.clone(), source: Source::Topic });
+            synonyms.push(Synonym { name: name.to_owned(), value: value.clone(), source });
         }
         if let Some(mirrored) = row.and_then(|row| row.mirrors) {
             synonyms.extend(self.synonyms(mirrored, false));

@@ -1,6 +1,7 @@
 //! One setting as a table row, and how its text becomes a value: types, checks and messages of Kafka's `ConfigDef`.
 //! Knows no particular setting.
 
+use super::group::ShareOffsetReset;
 use thiserror::Error;
 
 /// Type of a setting, as DescribeConfigs names it.
@@ -86,6 +87,8 @@ pub enum Check {
     MetadataVersion,
     /// `*`, or a list of `partition:broker`.
     ThrottledReplicas,
+    /// Where a share group begins.
+    ShareOffsetReset,
 }
 
 /// A row of a settings table.
@@ -234,6 +237,15 @@ impl Setting {
             Check::MetadataVersion => match value {
                 Value::Text(text) if is_metadata_version(text) => Ok(()),
                 _ => Err(format!("Version {} is not a valid version", value.to_text())),
+            },
+            Check::ShareOffsetReset => match value {
+                Value::Text(text) if ShareOffsetReset::parse(text).is_some() => Ok(()),
+                _ => Err(format!(
+                    "Invalid value `{}` for configuration {}. The value must be either 'earliest', 'latest' or of the format \
+                     'by_duration:<PnDTnHnMn.nS>'.",
+                    value.to_text(),
+                    self.name
+                )),
             },
             Check::ThrottledReplicas => match value {
                 Value::List(elements) if elements.concat() == "*" || elements.iter().all(|e| is_replica(e)) => Ok(()),
@@ -393,6 +405,9 @@ pub enum ConfigError {
     /// No topic setting has this name.
     #[error("Unknown topic config name: {0}")]
     UnknownTopicConfig(String),
+    /// No group setting has this name.
+    #[error("Unknown group config name: {0}")]
+    UnknownGroupConfig(String),
     /// Values that do not go together.
     #[error("{0}")]
     Conflict(String),
@@ -407,7 +422,9 @@ impl ConfigError {
     pub fn problem(&self) -> String {
         match self {
             ConfigError::Value { problem, .. } => problem.clone(),
-            ConfigError::UnknownTopicConfig(_) | ConfigError::Conflict(_) => self.to_string(),
+            ConfigError::UnknownTopicConfig(_) | ConfigError::UnknownGroupConfig(_) | ConfigError::Conflict(_) => {
+                self.to_string()
+            }
         }
     }
 }

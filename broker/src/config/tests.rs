@@ -14,7 +14,7 @@ fn refused(text: &str, expected: &str) {
 
 #[test]
 fn tables_are_sorted_and_every_default_passes_its_own_check() {
-    for table in [BROKER_SETTINGS, TOPIC_SETTINGS] {
+    for table in [BROKER_SETTINGS, TOPIC_SETTINGS, GROUP_SETTINGS] {
         assert!(table.windows(2).all(|pair| pair[0].name < pair[1].name));
         for row in table {
             assert!(!row.doc.is_empty(), "{} has no documentation", row.name);
@@ -23,7 +23,7 @@ fn tables_are_sorted_and_every_default_passes_its_own_check() {
             }
         }
     }
-    for row in TOPIC_SETTINGS {
+    for row in TOPIC_SETTINGS.iter().chain(GROUP_SETTINGS) {
         assert!(row.mirrors.is_none_or(|name| broker_setting(name).is_some()), "{}", row.name);
     }
 }

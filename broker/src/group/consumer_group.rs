@@ -245,7 +245,7 @@ impl ConsumerGroup {
     /// The group was read from the log: members get a whole session to show up.
     pub(super) fn on_loaded(&mut self, now: Millis, settings: &GroupSettings) {
         for member in self.members.values_mut() {
-            member.session_ends = Some(now + session_ms(member, settings));
+            member.session_ends = Some(now + session_ms(&self.id, member, settings));
             if member.subscription.classic.is_none() && member.current.state == MemberState::Unrevoked {
                 member.revocation_ends = Some((now + revocation_ms(member), member.current.epoch));
             }
@@ -407,10 +407,10 @@ impl ConsumerGroup {
 }
 
 /// How long a member may be silent: one of the classic protocol has said so.
-fn session_ms(member: &Member, settings: &GroupSettings) -> u64 {
+fn session_ms(group: &str, member: &Member, settings: &GroupSettings) -> u64 {
     match &member.subscription.classic {
         Some(classic) => u64::try_from(classic.session_timeout_ms).unwrap_or(0),
-        None => settings.consumer_session_timeout_ms,
+        None => settings.consumer_session_timeout_ms(group),
     }
 }
 

@@ -30,7 +30,8 @@ impl Words<'_> {
 fn settings() -> GroupSettings {
     let text = "zookeeper.connect=x\ngroup.max.size=3\noffsets.retention.minutes=60";
     let properties = common::properties::Properties::parse(text, "f");
-    GroupSettings::of(&crate::config::BrokerConfig::parse(&properties).unwrap().0)
+    let config = crate::config::BrokerConfig::parse(&properties).unwrap().0;
+    GroupSettings::of(&config, Arc::new(crate::config::GroupConfigs::new(&config)))
 }
 
 #[test]

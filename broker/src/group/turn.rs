@@ -4,7 +4,7 @@
 use super::assignor::Assignor;
 use super::records::GroupRecord;
 use super::topics::Topics;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, GroupConfigs};
 pub use crate::journal::{Answer, Journal, StoreError, Waiter};
 use crate::log::Verification;
 use bytes::Bytes;
@@ -14,10 +14,11 @@ use common::kafka::compression::Compression;
 use common::kafka::wire::STRING_MAX_BYTES;
 use common::time::{Millis, Now};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use tracing::warn;
 
 /// The settings that groups look at; times in milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct GroupSettings {
     /// `group.min.session.timeout.ms`
     pub min_session_timeout_ms: i32,
@@ -41,10 +42,8 @@ pub struct GroupSettings {
     pub topic_partitions: i32,
     /// `offsets.topic.compression.codec`
     pub compression: Compression,
-    /// `group.consumer.session.timeout.ms`
-    pub consumer_session_timeout_ms: u64,
-    /// `group.consumer.heartbeat.interval.ms`
-    pub consumer_heartbeat_interval_ms: i32,
+    /// What groups have of their own, with the broker's settings behind it.
+    pub configs: Arc<GroupConfigs>,
     /// `group.consumer.max.size`
     pub consumer_max_size: usize,
     /// `group.consumer.assignors`, the default one first.
@@ -53,11 +52,15 @@ pub struct GroupSettings {
     pub allows_upgrade: bool,
     /// `group.consumer.migration.policy`: groups may go back.
     pub allows_downgrade: bool,
+    /// `group.share.max.size`
+    pub share_max_size: usize,
+    /// `group.share.initialize.retry.interval.ms`
+    pub share_initialize_retry_ms: u64,
 }
 
 impl GroupSettings {
-    /// Those of a broker.
-    pub fn of(config: &BrokerConfig) -> GroupSettings {
+    /// Those of a broker, with its groups' own.
+    pub fn of(config: &BrokerConfig, configs: Arc<GroupConfigs>) -> GroupSettings {
         let unsigned = |value: i32| u64::try_from(value).unwrap_or(0);
         let size = |value: i32| usize::try_from(value).unwrap_or(0);
         let policy = &config.group_consumer_migration_policy;
@@ -77,13 +80,19 @@ impl GroupSettings {
                 .ok()
                 .and_then(Compression::from_id)
                 .unwrap_or(Compression::None),
-            consumer_session_timeout_ms: unsigned(config.group_consumer_session_timeout_ms),
-            consumer_heartbeat_interval_ms: config.group_consumer_heartbeat_interval_ms,
+            configs,
             consumer_max_size: size(config.group_consumer_max_size),
             assignors: assignors(&config.group_consumer_assignors),
             allows_upgrade: is_policy(&["UPGRADE", "BIDIRECTIONAL"]),
             allows_downgrade: is_policy(&["DOWNGRADE", "BIDIRECTIONAL"]),
+            share_max_size: usize::try_from(config.group_share_max_size).unwrap_or(0),
+            share_initialize_retry_ms: unsigned(config.group_share_initialize_retry_interval_ms),
         }
+    }
+
+    /// How long a member of a consumer group may be silent, milliseconds.
+    pub(super) fn consumer_session_timeout_ms(&self, group: &str) -> u64 {
+        u64::try_from(self.configs.get(group).consumer_session_timeout_ms).unwrap_or(0)
     }
 }
 

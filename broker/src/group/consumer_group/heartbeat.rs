@@ -69,7 +69,7 @@ impl ConsumerGroup {
         // Whether or not the records can be written: the member is alive.
         let session_ends = match &input.classic {
             Some(classic) => turn.after(classic.session_timeout_ms),
-            None => turn.now.mono + turn.settings.consumer_session_timeout_ms,
+            None => turn.now.mono + turn.settings.consumer_session_timeout_ms(&self.id),
         };
         let id = output.member_id.clone();
         let is_unchanged =
@@ -162,7 +162,7 @@ impl ConsumerGroup {
                 && (input.topics.is_some() || input.regex.is_some())
                 && input.owned.is_some());
         let assignment = (is_full || current.assigned != before.assigned).then(|| current.assigned.clone());
-        let interval_ms = turn.settings.consumer_heartbeat_interval_ms;
+        let interval_ms = turn.settings.configs.get(&self.id).consumer_heartbeat_interval_ms;
         let output = HeartbeatOutput { member_id: id, epoch: current.epoch, interval_ms, assignment };
         Ok(Decision { records, output, matches, current: Some(current) })
     }

@@ -1,7 +1,7 @@
 //! Scripts: heartbeats on the left; on the right what was recorded, in order, and what is answered. Topic `t` has id 1,
 //! `u` id 2; partitions are written `t:0,1 u:0`.
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, GroupConfigs};
 use crate::group::consumer_records::{ConsumerRecord, Partitions};
 use crate::group::records::GroupRecord;
 use crate::group::*;
@@ -54,8 +54,9 @@ impl Bench {
             "zookeeper.connect=x\ngroup.consumer.max.size=3\ngroup.consumer.migration.policy=bidirectional\n{more}"
         );
         let config = BrokerConfig::parse(&Properties::parse(&text, "f")).unwrap().0;
+        let configs = Arc::new(GroupConfigs::new(&config));
         let mut bench = Bench {
-            groups: Groups::new(GroupSettings::of(&config), Rng::with_seed(1)),
+            groups: Groups::new(GroupSettings::of(&config, configs.clone()), Rng::with_seed(1)),
             log: Arc::default(),
             topics: Table(Mutex::new(vec![("t", 4), ("u", 2)])),
             now: Now { mono: Millis(0), wall: WallMillis(1_000_000) },

@@ -241,6 +241,12 @@ const MEANT: &[Meant] = &[
     Meant {
         api: "DescribeConfigs",
         cases: &["settings of one"],
+        lines: &[("name: \"group.share.partition.max.record.locks\"", "value: Some(\"2")],
+        why: "share groups are on here, with the default of Kafka 4.2",
+    },
+    Meant {
+        api: "DescribeConfigs",
+        cases: &["settings of one"],
         lines: &[
             ("name: \"listeners\"", "value: Some(\"PLAINTEXT://127.0.0.1:"),
             ("name: \"log.dirs\"", "value: Some(\"/"),
