@@ -1,5 +1,5 @@
-//! Where partitions end that other brokers lead: asked of their leaders when somebody wants to know how far groups lag, so
-//! that who looks after a group can tell it for all that the group reads. Remembers nothing.
+//! Where partitions end, also those that other brokers lead: asked of their leaders when somebody wants to know how far groups
+//! lag, so that who looks after a group can tell it for all that the group reads. Remembers nothing.
 
 use crate::broker::Broker;
 use crate::group::Place;
@@ -45,11 +45,35 @@ impl Broker {
     /// Gives the ends of the partitions that groups of this broker have committed and that others lead, as far as these
     /// answer in time. `then` may be called before this returns.
     pub fn ask_ends(self: &Arc<Self>, then: Then, now: Now) {
-        let asked = self.led_elsewhere();
-        if asked.is_empty() {
-            return then(EndOffsets::new());
+        self.ask_leaders(self.led_elsewhere(), EndOffsets::new(), then, now);
+    }
+
+    /// Gives the ends of these partitions, as far as their leaders answer in time. `then` may be called before this returns.
+    pub fn ask_ends_of(self: &Arc<Self>, places: &BTreeSet<Place>, then: Then, now: Now) {
+        let mut ends = EndOffsets::new();
+        let mut asked: BTreeMap<BrokerId, BTreeSet<Place>> = BTreeMap::new();
+        for place in places {
+            let leader = self.image.read().partition(&place.0, place.1).map_or(-1, |partition| partition.leader);
+            if leader == self.config.broker_id {
+                ends.extend(self.replicas.high_watermark(&place.0, place.1).map(|end| (place.clone(), end)));
+            } else if leader >= 0 {
+                asked.entry(BrokerId(leader)).or_default().insert(place.clone());
+            }
         }
-        let gathering = Gathering { left: asked.len(), ends: EndOffsets::new(), then: Some(then) };
+        self.ask_leaders(asked, ends, then, now);
+    }
+
+    fn ask_leaders(
+        self: &Arc<Self>,
+        asked: BTreeMap<BrokerId, BTreeSet<Place>>,
+        ends: EndOffsets,
+        then: Then,
+        now: Now,
+    ) {
+        if asked.is_empty() {
+            return then(ends);
+        }
+        let gathering = Gathering { left: asked.len(), ends, then: Some(then) };
         let gathering = Arc::new(Mutex::new(gathering));
         for (leader, places) in asked {
             let number = {

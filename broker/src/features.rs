@@ -63,7 +63,9 @@ struct State {
 impl State {
     /// The versions that all serve. True if one changed.
     fn decide(&mut self, now: Now) -> bool {
-        let said = |peer: &Peer| if let Peer::Serves(txns, groups, shares) = peer { Some((*txns, *groups, *shares)) } else { None };
+        let said = |peer: &Peer| {
+            if let Peer::Serves(txns, groups, shares) = peer { Some((*txns, *groups, *shares)) } else { None }
+        };
         let level = self.peers.values().map(|peer| said(peer).map_or(0, |(level, ..)| level)).fold(SERVED, i16::min);
         let known: Vec<_> = self.peers.values().filter_map(said).collect();
         let group_level = known.iter().map(|(_, level, _)| *level).fold(SERVED_GROUPS, i16::min);
@@ -99,10 +101,12 @@ impl Features {
             max_version_level: level,
             min_version_level: level,
         };
-        let served =
-            [(GROUP_VERSION, SERVED_GROUPS), (SHARE_VERSION, SERVED_SHARES), (TRANSACTION_VERSION, SERVED)];
-        let in_force =
-            [(GROUP_VERSION, state.group_level), (SHARE_VERSION, state.share_level), (TRANSACTION_VERSION, state.level)];
+        let served = [(GROUP_VERSION, SERVED_GROUPS), (SHARE_VERSION, SERVED_SHARES), (TRANSACTION_VERSION, SERVED)];
+        let in_force = [
+            (GROUP_VERSION, state.group_level),
+            (SHARE_VERSION, state.share_level),
+            (TRANSACTION_VERSION, state.level),
+        ];
         let served = served.into_iter().filter(|(_, level)| *level > 0 && version >= VERSION).map(supported).collect();
         let in_force = in_force.into_iter().filter(|(_, level)| *level > 0);
         (served, in_force.map(finalized).collect(), state.epoch)
@@ -157,7 +161,7 @@ impl Broker {
     }
 
     /// True if share groups are served.
-    pub(crate) fn serves_share_groups(&self) -> bool {
+    pub fn serves_share_groups(&self) -> bool {
         self.config.group_share_enable && self.features.0.lock().share_level > 0
     }
 

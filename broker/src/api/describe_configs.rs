@@ -32,7 +32,8 @@ impl Endpoint for DescribeConfigs {
             let image = ctx.broker.image.read();
             let topics = request.resources.iter().filter(|one| one.resource_type == TOPIC);
             let topics = topics.filter(|one| image.topic(&one.resource_name).is_some());
-            let groups = request.resources.iter().filter(|one| one.resource_type == GROUP && !one.resource_name.is_empty());
+            let groups =
+                request.resources.iter().filter(|one| one.resource_type == GROUP && !one.resource_name.is_empty());
             let groups = groups.map(|one| (GROUPS.to_owned(), sanitize(&one.resource_name)));
             topics.map(|one| ("topics".to_owned(), one.resource_name.clone())).chain(groups).collect()
         };

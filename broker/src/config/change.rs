@@ -2,8 +2,8 @@
 //! brokers and groups (KIP-226, 339, 848) with Kafka's rules and messages. Writes nothing.
 
 use super::describe::{Layers, Texts, synonym_names, typed_row};
-use super::setting::{ConfigError, Kind, Setting, Update};
 use super::group::validate_group;
+use super::setting::{ConfigError, Kind, Setting, Update};
 use super::{BrokerConfig, broker_setting, group_setting, listener_base_name, topic_setting, validate_topic};
 use std::collections::BTreeSet;
 use thiserror::Error;

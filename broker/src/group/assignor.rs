@@ -3,6 +3,7 @@
 //! of who has a partition now.
 
 mod range;
+pub(super) mod simple;
 mod uniform;
 
 use super::consumer_records::Partitions;

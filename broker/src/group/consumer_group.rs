@@ -11,6 +11,7 @@ mod messages;
 mod migrate;
 mod reconcile;
 
+pub(super) use heartbeat::of_member;
 pub use messages::{
     AssignedTopic, ConsumerDescription, ConsumerMember, HeartbeatInput, HeartbeatOutput, HeartbeatResult, Refusal,
 };
@@ -270,22 +271,7 @@ impl ConsumerGroup {
             turn.wait(Pending { records: Vec::new(), ..stored }, Then::Answer(then));
             return Ok(());
         }
-        // What the answer tells of may not be replicated yet.
-        match turn.pending.back() {
-            Some(last) => {
-                let deadline = turn.now.mono + turn.settings.commit_timeout_ms;
-                let last = Pending {
-                    offset: last.offset,
-                    records: Vec::new(),
-                    producer_id: None,
-                    ends_with_commit: None,
-                    then: Then::Answer(then),
-                    deadline,
-                };
-                turn.pending.push_back(last);
-            }
-            None => turn.answer(then, Ok(())),
-        }
+        turn.wait_for_all(then);
         Ok(())
     }
 
@@ -419,4 +405,4 @@ fn revocation_ms(member: &Member) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -108,7 +108,7 @@ impl MemberState {
         }
     }
 
-    fn of_id(id: i8) -> MemberState {
+    pub(super) fn of_id(id: i8) -> MemberState {
         let all = [MemberState::Stable, MemberState::Unrevoked, MemberState::Unreleased];
         all.into_iter().find(|state| state.id() == id).unwrap_or(MemberState::Unknown)
     }
@@ -205,7 +205,7 @@ pub(super) fn decode(
 }
 
 /// A value without tagged fields.
-fn value(body: impl FnOnce(&mut Writer) -> Result<(), EncodeError>) -> Result<Bytes, EncodeError> {
+pub(super) fn value(body: impl FnOnce(&mut Writer) -> Result<(), EncodeError>) -> Result<Bytes, EncodeError> {
     versioned(|out| {
         body(out)?;
         out.put_uvarint(0);
@@ -261,7 +261,7 @@ fn put_member(out: &mut Writer, member: &ConsumerMemberValue) -> Result<(), Enco
     })
 }
 
-fn put_partitions(out: &mut Writer, partitions: &Partitions) -> Result<(), EncodeError> {
+pub(super) fn put_partitions(out: &mut Writer, partitions: &Partitions) -> Result<(), EncodeError> {
     out.put_length(Some(partitions.len()), true)?;
     for (topic, numbers) in partitions {
         out.put_uuid(*topic);
@@ -291,7 +291,10 @@ fn start(value: Bytes) -> Result<Reader, RecordError> {
 }
 
 /// A value of which tagged fields do not matter: later versions of Kafka add such.
-fn read<T>(value: Bytes, body: impl FnOnce(&mut Reader) -> Result<T, DecodeError>) -> Result<T, RecordError> {
+pub(super) fn read<T>(
+    value: Bytes,
+    body: impl FnOnce(&mut Reader) -> Result<T, DecodeError>,
+) -> Result<T, RecordError> {
     Ok(body(&mut start(value)?)?)
 }
 
@@ -348,7 +351,7 @@ fn get_classic(from: &mut Reader) -> Result<ClassicMemberValue, DecodeError> {
     Ok(classic)
 }
 
-fn get_partitions(from: &mut Reader) -> Result<Partitions, DecodeError> {
+pub(super) fn get_partitions(from: &mut Reader) -> Result<Partitions, DecodeError> {
     let mut partitions = Partitions::new();
     for _ in 0..count(from)? {
         let topic = from.get_uuid()?;
@@ -374,15 +377,15 @@ fn get_current(from: &mut Reader) -> Result<CurrentValue, DecodeError> {
     })
 }
 
-fn count(from: &mut Reader) -> Result<usize, DecodeError> {
+pub(super) fn count(from: &mut Reader) -> Result<usize, DecodeError> {
     from.get_array_count(true)?.ok_or(DecodeError::UnexpectedNull)
 }
 
-fn text(from: &mut Reader, flexible: bool) -> Result<String, DecodeError> {
+pub(super) fn text(from: &mut Reader, flexible: bool) -> Result<String, DecodeError> {
     from.get_nullable_string(flexible)?.ok_or(DecodeError::UnexpectedNull)
 }
 
-fn bytes(out: Writer) -> Result<Bytes, EncodeError> {
+pub(super) fn bytes(out: Writer) -> Result<Bytes, EncodeError> {
     Ok(out.finish()?.into_bytes()?)
 }
 

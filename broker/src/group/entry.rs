@@ -6,6 +6,7 @@ use super::classic::{ClassicGroup, JoinInput, JoinResult, State};
 use super::consumer_group::ConsumerGroup;
 use super::offsets::{Offsets, Place};
 use super::records::GroupRecord;
+use super::share_group::ShareGroup;
 use super::turn::{Pending, Then, Turn, Waiter};
 use common::time::{Millis, Now};
 use std::collections::BTreeSet;
@@ -20,10 +21,12 @@ pub(super) struct Group {
     pub kind: Kind,
 }
 
-/// The protocol that the group has. Classic -> Consumer when a member of the new protocol joins, and back.
+/// The protocol that the group has. Classic -> Consumer when a member of the new protocol joins, and back; a share group
+/// stays one.
 pub(super) enum Kind {
     Classic(Box<ClassicGroup>),
     Consumer(Box<ConsumerGroup>),
+    Share(Box<ShareGroup>),
 }
 
 impl Group {
@@ -40,14 +43,21 @@ impl Group {
     pub(super) fn classic(&self) -> Option<&ClassicGroup> {
         match &self.kind {
             Kind::Classic(group) => Some(group),
-            Kind::Consumer(_) => None,
+            Kind::Consumer(_) | Kind::Share(_) => None,
         }
     }
 
     pub(super) fn consumer(&self) -> Option<&ConsumerGroup> {
         match &self.kind {
-            Kind::Classic(_) => None,
+            Kind::Classic(_) | Kind::Share(_) => None,
             Kind::Consumer(group) => Some(group),
+        }
+    }
+
+    pub(super) fn share(&self) -> Option<&ShareGroup> {
+        match &self.kind {
+            Kind::Classic(_) | Kind::Consumer(_) => None,
+            Kind::Share(group) => Some(group),
         }
     }
 
@@ -56,6 +66,7 @@ impl Group {
         match &self.kind {
             Kind::Classic(group) => group.protocol_type.as_deref().unwrap_or_default(),
             Kind::Consumer(_) => "consumer",
+            Kind::Share(_) => "share",
         }
     }
 
@@ -64,6 +75,7 @@ impl Group {
         match &self.kind {
             Kind::Classic(_) => "classic",
             Kind::Consumer(_) => "consumer",
+            Kind::Share(_) => "share",
         }
     }
 
@@ -72,6 +84,7 @@ impl Group {
         match &self.kind {
             Kind::Classic(group) => group.state.name(),
             Kind::Consumer(group) => group.state().name(),
+            Kind::Share(group) => group.state_name(),
         }
     }
 
@@ -80,6 +93,7 @@ impl Group {
         match &self.kind {
             Kind::Classic(group) => group.state == State::Empty,
             Kind::Consumer(group) => group.members.is_empty(),
+            Kind::Share(group) => group.member_count() == 0,
         }
     }
 
@@ -88,6 +102,7 @@ impl Group {
         match &self.kind {
             Kind::Classic(group) => group.is_idle(),
             Kind::Consumer(group) => group.members.is_empty(),
+            Kind::Share(group) => group.member_count() == 0,
         }
     }
 
@@ -96,6 +111,7 @@ impl Group {
         match &self.kind {
             Kind::Classic(group) => group.generation > 0,
             Kind::Consumer(group) => group.epoch > 0,
+            Kind::Share(group) => group.is_recorded(),
         }
     }
 
@@ -106,6 +122,7 @@ impl Group {
                 group.state != State::Empty && group.subscribed.as_ref().is_none_or(|topics| topics.contains(topic))
             }
             Kind::Consumer(group) => group.subscribed_topics().contains(topic),
+            Kind::Share(group) => group.is_subscribed_to(topic),
         }
     }
 
@@ -118,6 +135,8 @@ impl Group {
                 let read = group.subscribed_topics().into_iter().map(str::to_owned).collect();
                 return self.offsets.expired(now_ms, retention_ms, None, &read);
             }
+            // Commits nothing.
+            Kind::Share(_) => return Vec::new(),
         };
         match (&group.protocol_type, group.state, &group.subscribed) {
             // Consumers that only keep offsets here: each offset by itself.
@@ -135,6 +154,7 @@ impl Group {
         match &self.kind {
             Kind::Classic(_) => vec![GroupRecord::Group(self.id.clone(), None)],
             Kind::Consumer(group) => group.tombstones(),
+            Kind::Share(group) => group.tombstones(),
         }
     }
 
@@ -142,6 +162,7 @@ impl Group {
         match &self.kind {
             Kind::Classic(group) => group.next_deadline(),
             Kind::Consumer(group) => group.next_deadline(),
+            Kind::Share(group) => group.next_deadline(),
         }
     }
 
@@ -152,6 +173,7 @@ impl Group {
                 group.tick(turn);
                 self.downgrade_if_classic(turn);
             }
+            Kind::Share(group) => group.tick(turn),
         }
     }
 
@@ -190,6 +212,10 @@ impl Group {
         match &mut self.kind {
             Kind::Classic(group) => group.join(input, waiter, turn),
             Kind::Consumer(group) => group.classic_join(input, waiter, turn),
+            Kind::Share(_) => {
+                let outcome = Err(GroupError::InconsistentProtocol);
+                turn.answer(waiter, JoinResult { member_id: String::new(), outcome });
+            }
         }
     }
 
@@ -197,7 +223,7 @@ impl Group {
         match &mut self.kind {
             Kind::Classic(group) => group.unload(GroupError::NotCoordinator, turn),
             // Whoever waits for it waits for a record, and hears from the shard.
-            Kind::Consumer(_) => {}
+            Kind::Consumer(_) | Kind::Share(_) => {}
         }
     }
 
@@ -207,6 +233,7 @@ impl Group {
         match &mut self.kind {
             Kind::Classic(group) => group.check_commit(&commit.sender, is_transactional, turn),
             Kind::Consumer(group) => group.check_commit(&commit.sender, is_transactional, commit.knows_member_epochs),
+            Kind::Share(_) => Err(GroupError::NotFound),
         }
     }
 }

@@ -7,6 +7,8 @@ use super::consumer_records::ConsumerRecord;
 use super::entry::{Group, Kind};
 use super::offsets::Offsets;
 use super::records::{GroupRecord, GroupValue};
+use super::share_group::ShareGroup;
+use super::share_records::ShareRecord;
 use super::turn::GroupSettings;
 use crate::journal::{DECOMPRESSED_BYTES, Journal, LoadError, read_batches};
 use bytes::Bytes;
@@ -21,6 +23,7 @@ use tracing::warn;
 pub(super) struct Loaded {
     groups: BTreeMap<String, GroupValue>,
     consumers: BTreeMap<String, ConsumerGroup>,
+    shares: BTreeMap<String, ShareGroup>,
     offsets: BTreeMap<String, Offsets>,
 }
 
@@ -83,6 +86,13 @@ impl Loaded {
                 let consumers = self.consumers.entry(group);
                 consumers.or_insert_with_key(|id| ConsumerGroup::new(id)).apply(&record);
             }
+            GroupRecord::Share(group, ShareRecord::Epoch(None)) => {
+                self.shares.remove(&group);
+            }
+            GroupRecord::Share(group, record) => {
+                let shares = self.shares.entry(group);
+                shares.or_insert_with_key(|id| ShareGroup::new(id)).apply(&record);
+            }
             GroupRecord::Unknown(version) => warn!(version, "a record of a newer broker is passed over"),
         }
     }
@@ -99,6 +109,12 @@ impl Loaded {
             if consumers.epoch > 0 {
                 consumers.on_loaded(now.mono, settings);
                 groups.insert(id.clone(), Group::of(&id, Kind::Consumer(Box::new(consumers))));
+            }
+        }
+        for (id, mut share) in self.shares {
+            if share.is_recorded() {
+                share.on_loaded(now.mono, settings);
+                groups.insert(id.clone(), Group::of(&id, Kind::Share(Box::new(share))));
             }
         }
         for (id, offsets) in self.offsets {

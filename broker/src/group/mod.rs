@@ -13,6 +13,9 @@ mod load;
 mod offsets;
 pub mod records;
 mod shard;
+mod share_group;
+pub mod share_records;
+mod share_requests;
 mod topics;
 mod turn;
 
@@ -22,6 +25,11 @@ pub use consumer_group::{
     AssignedTopic, ConsumerDescription, ConsumerMember, HeartbeatInput, HeartbeatOutput, HeartbeatResult, Refusal,
 };
 pub use offsets::Place;
+pub use share_group::{
+    Alteration, AlteredTopic, Deletion, Initialize, ShareDescription, ShareHeartbeatInput, ShareHeartbeatOutput,
+    ShareHeartbeatResult, ShareMember,
+};
+pub use share_requests::{StatesMade, StatesToDelete};
 pub use topics::{TopicShape, Topics};
 pub use turn::{Answer, GroupSettings, Journal, StoreError, Waiter};
 
@@ -244,7 +252,7 @@ pub struct Listed {
     pub protocol_type: String,
     /// `Stable`, `Empty`, ...
     pub state: &'static str,
-    /// `classic` or `consumer`.
+    /// `classic`, `consumer` or `share`.
     pub group_type: &'static str,
 }
 
@@ -501,6 +509,7 @@ impl Groups {
                 let result = group.classic_sync(&input, turn);
                 turn.answer(waiter, result);
             }
+            Kind::Share(_) => turn.answer(waiter, Err(GroupError::UnknownMember)),
         });
         io.wake(shard.next_deadline());
     }
@@ -516,6 +525,7 @@ impl Groups {
         let result = shard.with(group_id, &self.settings, io, |group, turn| match &mut group.kind {
             Kind::Classic(group) => group.heartbeat(sender, turn),
             Kind::Consumer(group) => group.classic_heartbeat(sender, turn),
+            Kind::Share(_) => Err(GroupError::UnknownMember),
         });
         io.wake(shard.next_deadline());
         result.unwrap_or(Err(GroupError::UnknownMember))
@@ -533,6 +543,7 @@ impl Groups {
             let leave = |member: &Sender| match &mut group.kind {
                 Kind::Classic(group) => group.leave(member, turn),
                 Kind::Consumer(group) => group.classic_leave(member, turn),
+                Kind::Share(_) => Err(GroupError::UnknownMember),
             };
             members.iter().map(leave).collect()
         });
@@ -566,6 +577,9 @@ impl Groups {
         };
         if let Some(consumers) = group.consumer() {
             consumers.check_fetch(member.0, member.1)?;
+        }
+        if group.share().is_some() {
+            return Err(GroupError::NotFound);
         }
         let one = |place: &Place| {
             let unstable = require_stable && group.offsets.is_unstable(place);
@@ -609,6 +623,9 @@ impl Groups {
         let Some(group) = shard.groups.get(group_id) else {
             return io.answer(waiter, Err(GroupError::NotFound));
         };
+        if group.share().is_some() {
+            return io.answer(waiter, Err(GroupError::NotFound));
+        }
         if !group.is_empty() && group.protocol_type() != "consumer" {
             return io.answer(waiter, Err(GroupError::NotEmpty));
         }
@@ -690,6 +707,7 @@ impl Groups {
             members: match &group.kind {
                 Kind::Classic(group) => group.members.len(),
                 Kind::Consumer(group) => group.members.len(),
+                Kind::Share(group) => group.member_count(),
             },
             offsets: group.offsets.iter().map(|(place, value)| (place.clone(), value.offset)).collect(),
         };

@@ -2,11 +2,12 @@
 //! fields. Writes versions 1 and 3 as Kafka does, reads 0 to 4. Knows no group's state.
 
 use super::consumer_records::{self, ConsumerRecord};
+use super::share_records::{self, ShareRecord};
 use bytes::Bytes;
 use common::kafka::wire::{DecodeError, EncodeError, Reader, Writer};
 use thiserror::Error;
 
-/// Versions of keys: 0 and 1 are offsets, 2 is a group of the classic protocol, 3 to 8 of the new one.
+/// Versions of keys: 0 and 1 are offsets, 2 is a group of the classic protocol, 3 to 8 of the new one, 10 to 15 a share group.
 const OFFSET_KEY: i16 = 1;
 const GROUP_KEY: i16 = 2;
 /// Highest version that brokers before Kafka 3.5 read (KIP-915).
@@ -87,6 +88,8 @@ pub enum GroupRecord {
     Group(String, Option<GroupValue>),
     /// Of a group of the new consumer protocol.
     Consumer(String, ConsumerRecord),
+    /// Of a share group.
+    Share(String, ShareRecord),
     /// Written by a newer broker, and of no use here.
     Unknown(i16),
 }
@@ -125,6 +128,7 @@ impl GroupRecord {
                 Ok((bytes(out)?, value.as_ref().map(group_value).transpose()?))
             }
             GroupRecord::Consumer(group, record) => consumer_records::encode(group, record),
+            GroupRecord::Share(group, record) => share_records::encode(group, record),
             GroupRecord::Unknown(version) => Err(EncodeError::UnsupportedVersion { key: -1, version: *version }),
         }
     }
@@ -139,10 +143,16 @@ impl GroupRecord {
                 Ok(GroupRecord::Offset(key, value.map(get_offset_value).transpose()?))
             }
             GROUP_KEY => Ok(GroupRecord::Group(get_text(&mut key)?, value.map(get_group_value).transpose()?)),
-            version => Ok(match consumer_records::decode(version, &mut key, value)? {
-                Some((group, record)) => GroupRecord::Consumer(group, record),
-                None => GroupRecord::Unknown(version),
-            }),
+            version => {
+                let found = consumer_records::decode(version, &mut key, value.clone())?;
+                if let Some((group, record)) = found {
+                    return Ok(GroupRecord::Consumer(group, record));
+                }
+                Ok(match share_records::decode(version, &mut key, value)? {
+                    Some((group, record)) => GroupRecord::Share(group, record),
+                    None => GroupRecord::Unknown(version),
+                })
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use super::entry::{Group, Kind};
 use super::load::Loaded;
 use super::offsets::Place;
 use super::records::{GroupRecord, OffsetKey, OffsetValue};
+use super::share_records::ShareRecord;
 use super::turn::{GroupSettings, Pending, StoreError, Then, Turn, Waiter, batch_of};
 use super::{CommitInput, CommitResult, GroupError, Io};
 use common::Rng;
@@ -111,7 +112,7 @@ impl Shard {
     ) -> Option<T> {
         let with_kind = |group: &mut Group, turn: &mut Turn<'_>| match &mut group.kind {
             Kind::Classic(group) => Some(input(group, turn)),
-            Kind::Consumer(_) => None,
+            Kind::Consumer(_) | Kind::Share(_) => None,
         };
         self.with(group_id, settings, io, with_kind).flatten()
     }
@@ -292,7 +293,12 @@ impl Shard {
                             self.apply_group_tombstone(&group_id);
                         }
                     }
-                    GroupRecord::Consumer(..) | GroupRecord::Unknown(_) => {}
+                    GroupRecord::Share(group_id, ShareRecord::Epoch(None)) => {
+                        if self.groups.get(&group_id).is_some_and(|group| group.share().is_some()) {
+                            self.apply_group_tombstone(&group_id);
+                        }
+                    }
+                    GroupRecord::Consumer(..) | GroupRecord::Share(..) | GroupRecord::Unknown(_) => {}
                 }
             }
             self.finish(then, Ok(()), settings, io);
@@ -391,7 +397,9 @@ impl Shard {
         for group_id in self.groups.keys().cloned().collect::<Vec<_>>() {
             let Some(group) = self.groups.get(&group_id) else { continue };
             let expired = group.expired(io.now.wall.0, settings.offsets_retention_ms);
-            let is_over = group.is_idle() && group.offsets.iter().count() == expired.len();
+            // A share group ends only when somebody deletes it.
+            let may_end = group.share().is_none();
+            let is_over = may_end && group.is_idle() && group.offsets.iter().count() == expired.len();
             let with_group = is_over && group.is_recorded();
             if expired.is_empty() && !with_group {
                 self.drop_if_unused(&group_id);

@@ -200,6 +200,20 @@ impl Turn<'_> {
         Ok(Pending { offset, records, producer_id, ends_with_commit: None, then: Then::Nothing, deadline })
     }
 
+    /// Has `then` hear when all that was appended is replicated: what an answer tells of may not be yet.
+    pub(super) fn wait_for_all(&mut self, then: Waiter<Result<(), StoreError>>) {
+        let Some(last) = self.pending.back() else { return self.answer(then, Ok(())) };
+        let last = Pending {
+            offset: last.offset,
+            records: Vec::new(),
+            producer_id: None,
+            ends_with_commit: None,
+            then: Then::Answer(then),
+            deadline: self.now.mono + self.settings.commit_timeout_ms,
+        };
+        self.pending.push_back(last);
+    }
+
     /// Has `then` hear of a stored batch.
     pub(super) fn wait(&mut self, stored: Pending, then: Then) {
         self.pending.push_back(Pending { then, ..stored });

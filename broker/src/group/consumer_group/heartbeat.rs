@@ -445,7 +445,7 @@ fn update(subscription: &mut ConsumerMemberValue, input: &HeartbeatInput) {
 }
 
 /// What a failed record means for the member.
-pub(super) fn of_member(error: StoreError) -> GroupError {
+pub(in crate::group) fn of_member(error: StoreError) -> GroupError {
     match error {
         StoreError::NotLeader | StoreError::Storage => GroupError::NotCoordinator,
         StoreError::NotEnoughReplicas | StoreError::TimedOut => GroupError::NotAvailable,

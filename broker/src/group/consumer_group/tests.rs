@@ -12,7 +12,7 @@ use common::time::WallMillis;
 use uuid::Uuid;
 
 /// Names with numbers of partitions; the id is the place, from 1.
-struct Table(Mutex<Vec<(&'static str, i32)>>);
+pub(in crate::group) struct Table(pub(in crate::group) Mutex<Vec<(&'static str, i32)>>);
 
 impl Topics for Table {
     fn topic(&self, name: &str) -> Option<TopicShape> {
@@ -322,6 +322,7 @@ impl Bench {
                         format!("classic {id} {}", value.map_or("-".to_owned(), |v| v.generation.to_string()))
                     }
                     GroupRecord::Offset(_, value) => format!("offset {:?}", value.map(|value| value.offset)),
+                    GroupRecord::Share(_, record) => panic!("{record:?}"),
                     GroupRecord::Unknown(version) => panic!("{version}"),
                 });
             }
