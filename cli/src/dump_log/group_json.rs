@@ -7,10 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use broker::group::consumer_records::{ConsumerMemberValue, ConsumerRecord, CurrentValue, Partitions, TopicValue};
 use broker::group::records::{GroupRecord, GroupValue, MemberValue, OffsetValue};
+use broker::group::share_records::{NamedPartitions, ShareRecord};
 use bytes::Bytes;
 use common::kafka::batch::Record;
 use common::kafka::wire::Reader;
 use serde_json::Value;
+use std::collections::BTreeMap;
+use uuid::Uuid;
 
 /// Key and value.
 pub(super) fn show(record: &Record) -> anyhow::Result<(Option<String>, Option<String>)> {
@@ -78,6 +81,15 @@ fn both(record: &GroupRecord, version: i16) -> (String, Option<String>) {
                 key.push(("memberId", text(member)));
             }
             (object(&key), consumer(record))
+        }
+        GroupRecord::Share(group, record) => {
+            let mut key = vec![("groupId", text(group))];
+            if let ShareRecord::Member(member, _) | ShareRecord::Target(member, _) | ShareRecord::Current(member, _) =
+                record
+            {
+                key.push(("memberId", text(member)));
+            }
+            (object(&key), share(record))
         }
         GroupRecord::Unknown(_) => (String::new(), None),
     }
@@ -231,6 +243,54 @@ fn current(value: &CurrentValue) -> String {
         ("assignedPartitions", by_id(&value.assigned)),
         ("partitionsPendingRevocation", by_id(&value.revoking)),
     ])
+}
+
+fn share(record: &ShareRecord) -> Option<String> {
+    match record {
+        ShareRecord::Member(_, value) => value.as_ref().map(|member| {
+            object(&[
+                ("rackId", nullable(member.rack_id.as_deref())),
+                ("clientId", text(&member.client_id)),
+                ("clientHost", text(&member.client_host)),
+                ("subscribedTopicNames", list(&member.topics, |topic| text(topic))),
+            ])
+        }),
+        ShareRecord::Epoch(value) => value.map(|value| {
+            object(&[("epoch", value.epoch.to_string()), ("metadataHash", value.metadata_hash.to_string())])
+        }),
+        ShareRecord::TargetEpoch(value) => value.map(|epoch| object(&[("assignmentEpoch", epoch.to_string())])),
+        ShareRecord::Target(_, value) => {
+            value.as_ref().map(|partitions| object(&[("topicPartitions", by_id(partitions))]))
+        }
+        ShareRecord::Current(_, value) => value.as_ref().map(|value| {
+            object(&[
+                ("memberEpoch", value.epoch.to_string()),
+                ("previousMemberEpoch", value.previous_epoch.to_string()),
+                ("state", value.state.id().to_string()),
+                ("assignedPartitions", by_id(&value.assigned)),
+            ])
+        }),
+        ShareRecord::States(value) => value.as_ref().map(|states| {
+            let deleting = list(&states.deleting, |(id, name)| {
+                object(&[("topicId", text(&uuid_text::format(*id))), ("topicName", text(name))])
+            });
+            object(&[
+                ("initializingTopics", named(&states.initializing)),
+                ("initializedTopics", named(&states.initialized)),
+                ("deletingTopics", deleting),
+            ])
+        }),
+    }
+}
+
+fn named(topics: &BTreeMap<Uuid, NamedPartitions>) -> String {
+    list(topics, |(id, topic)| {
+        object(&[
+            ("topicId", text(&uuid_text::format(*id))),
+            ("topicName", text(&topic.name)),
+            ("partitions", list(&topic.partitions, |partition| partition.to_string())),
+        ])
+    })
 }
 
 fn by_id(partitions: &Partitions) -> String {
