@@ -59,6 +59,10 @@ impl Broker {
         let mut effects = Vec::new();
         let outcome = act(&self.cluster, &mut effects);
         self.carry(effects.into_iter().map(Work::Cluster).collect(), now);
+        // What was due later, or not at all, may be due sooner now: a lost session's next attempt to connect, for one.
+        if let Some(at) = self.cluster.next_deadline() {
+            self.outbox.wake_at(at);
+        }
         outcome
     }
 

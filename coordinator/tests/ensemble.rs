@@ -13,6 +13,22 @@ use coordinator::tree::Tree;
 use coordinator::tree::snapshot::RawNode;
 use world::*;
 
+/// Who meets a majority does not wait until it has been silent long enough.
+#[test]
+fn three_that_start_together_have_a_leader_at_once() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        for start in 0..3 {
+            let began = world.clock().mono;
+            world.run_until("a leader", |world| world.leader().is_some());
+            let took = world.clock().mono - began;
+            assert!(took < 120, "seed {seed}, start {start}: {took} ms");
+            SERVERS.into_iter().for_each(|id| world.crash(id));
+            SERVERS.into_iter().for_each(|id| world.start(id));
+        }
+    }
+}
+
 #[test]
 fn the_loss_of_the_leader_is_a_pause_and_each_request_is_carried_out_once() {
     for seed in 0..30 {

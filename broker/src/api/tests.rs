@@ -236,3 +236,13 @@ fn what_is_not_there_is_answered_as_kafka_does() {
         assert_eq!((found.error_code, !text.is_empty()), (ErrorCode::InvalidRequest.code(), has_text), "{key_type}");
     }
 }
+
+/// Nobody calls the broker before it says so: after the loss of the connection, when the next attempt is due.
+#[test]
+fn a_lost_connection_to_zookeeper_is_soon_sought_again() {
+    let alone = alone::Alone::new("");
+    alone.woken_at();
+    alone.broker.on_zk(crate::outbox::ZkInput::Disconnected, NOW);
+    let at = alone.woken_at().expect("the next attempt is due at some time");
+    assert!(at - NOW.mono <= 50, "{at:?}");
+}

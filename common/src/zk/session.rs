@@ -29,7 +29,7 @@ use crate::time::Millis;
 
 /// The longest an idle client stays silent, whatever the session timeout, milliseconds; as Java's client.
 const MAX_PING_INTERVAL_MS: u64 = 10_000;
-/// The first retry waits at most this long; it doubles with each failure, milliseconds.
+/// The first retry waits at most this long; it doubles when all servers have failed once more, milliseconds.
 const FIRST_BACKOFF_MS: u64 = 50;
 /// No retry waits longer, milliseconds; as Java's client.
 const MAX_BACKOFF_MS: u64 = 1_000;
@@ -495,7 +495,8 @@ impl Session {
             State::Connected => self.outputs.push_back(Output::Event(SessionEvent::Disconnected)),
             _ => {}
         }
-        let longest_ms = MAX_BACKOFF_MS.min(FIRST_BACKOFF_MS << self.failures.min(10));
+        let rounds = self.failures / u32::try_from(self.config.servers.len()).unwrap_or(u32::MAX);
+        let longest_ms = MAX_BACKOFF_MS.min(FIRST_BACKOFF_MS << rounds.min(10));
         self.failures = self.failures.saturating_add(1);
         self.state = State::Waiting { until: now + self.rng.u64(0..=longest_ms) };
     }

@@ -237,14 +237,28 @@ impl Ensemble {
     /// The others are asked first (pre-vote), so a leader that still lives for them stays.
     pub fn leader_lost(&mut self, peer: u64) {
         if self.raw.raft.leader_id == peer && self.role() == Role::Follower {
-            // All see it at the same moment: they come one after the other, so that the votes are not split.
-            let voters = self.raw.store().conf_state().voters.iter();
-            let rank = voters.filter(|voter| **voter != peer && **voter < self.id).count();
             self.raw.raft.leader_id = raft::INVALID_ID;
-            self.settle_timeout();
-            self.raw.raft.election_elapsed = self.timeout_ticks.saturating_sub(2 + TURN_TICKS * rank);
+            self.seek_soon(peer);
         }
         self.raw.report_unreachable(peer);
+    }
+
+    /// A majority can be asked: where no leader is known, one is sought without waiting for silence. One that lives for
+    /// the others stays (pre-vote).
+    pub fn majority_met(&mut self) {
+        if self.raw.raft.leader_id == raft::INVALID_ID && self.role() == Role::Follower {
+            self.seek_soon(raft::INVALID_ID);
+        }
+    }
+
+    /// All but `gone` see the same at about the same moment: they come one after the other, so that the votes are not
+    /// split.
+    fn seek_soon(&mut self, gone: u64) {
+        let voters = self.raw.store().conf_state().voters.iter();
+        let rank = voters.filter(|voter| **voter != gone && **voter < self.id).count();
+        self.settle_timeout();
+        let due = self.timeout_ticks.saturating_sub(2 + TURN_TICKS * rank);
+        self.raw.raft.election_elapsed = self.raw.raft.election_elapsed.max(due);
     }
 
     /// An unknown part of what was sent to a peer is lost.

@@ -206,6 +206,11 @@ impl Node {
             self.ensemble.forget_progress(from);
         }
         self.settle_voting(now);
+        let voters = self.ensemble.configuration().voters;
+        let met = voters.iter().filter(|id| **id == self.id || self.circle.connected.contains(id));
+        if met.count() > voters.len() / 2 {
+            self.ensemble.majority_met();
+        }
     }
 
     /// True if a peer's words on consensus are to be heard. As leader, a voter's count only from the life that is

@@ -203,12 +203,15 @@ func steady(bootstrap, topic string, rate int, length time.Duration) {
 			begin := time.Now()
 			for next := begin; next.Before(begin.Add(length)); next = next.Add(every) {
 				time.Sleep(time.Until(next))
-				at := next // what waits behind a slow one counts as slow
+				at := next                              // what waits behind a slow one counts as slow
+				settled := at.Sub(begin) >= time.Second // until then the clients themselves start
 				c.Produce(ctx, &kgo.Record{Value: value}, func(_ *kgo.Record, err error) {
 					check(err)
-					lock.Lock()
-					times = append(times, time.Since(at))
-					lock.Unlock()
+					if settled {
+						lock.Lock()
+						times = append(times, time.Since(at))
+						lock.Unlock()
+					}
 				})
 			}
 			check(c.Flush(ctx))

@@ -18,6 +18,7 @@ pub(super) struct Wishes {
     answers: Mutex<VecDeque<Result<Frame, String>>>,
     zk: Mutex<VecDeque<ZkCommand>>,
     jobs: Mutex<VecDeque<Job>>,
+    wake_at: Mutex<Option<Millis>>,
 }
 
 impl Outbox for Wishes {
@@ -33,7 +34,10 @@ impl Outbox for Wishes {
     fn zk(&self, command: ZkCommand) {
         self.zk.lock().push_back(command);
     }
-    fn wake_at(&self, _: Millis) {}
+    fn wake_at(&self, at: Millis) {
+        let mut wake_at = self.wake_at.lock();
+        *wake_at = Some(wake_at.map_or(at, |sooner| sooner.min(at)));
+    }
     fn run(&self, job: Job) {
         self.jobs.lock().push_back(job);
     }
@@ -67,6 +71,11 @@ impl Alone {
         alone.settle();
         assert!(alone.broker.cluster.is_controller());
         alone
+    }
+
+    /// When the broker is to be called at the latest, as it has said since the last call of this.
+    pub(super) fn woken_at(&self) -> Option<Millis> {
+        self.wishes.wake_at.lock().take()
     }
 
     /// Until nothing is left to do.
