@@ -5,7 +5,7 @@
 mod describe;
 mod reset;
 mod specs;
-mod when;
+pub(crate) mod when;
 pub(crate) mod wire;
 
 use crate::client::java_text;

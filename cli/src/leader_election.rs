@@ -49,6 +49,7 @@ const SPECS: &[Spec] = &[
         name: "election-type",
         takes: Takes::Required("[PREFERRED|UNCLEAN]", "election type"),
         default: None,
+        required: false,
         description: "Type of election to attempt. Possible values are \"preferred\" for preferred leader election or \
                       \"unclean\" for unclean leader election. If preferred election is selection, the election is only \
                       performed if the current leader is not the preferred leader for the topic partition. If unclean \

@@ -38,9 +38,11 @@ mod options;
 mod produce;
 mod producer_perf;
 mod reassign;
+mod replica_verification;
 mod security;
 mod start;
 mod stop;
+mod streams_reset;
 mod throttle;
 mod topics;
 mod transactions;
@@ -84,6 +86,12 @@ const TOOLS: &[(&str, &str, Tool)] = &[
         verifiable_producer::verifiable_producer,
     ),
     ("kafka-verifiable-consumer", "read and tell each step", verifiable_consumer::verifiable_consumer),
+    (
+        "kafka-replica-verification",
+        "do all replicas have the same records?",
+        replica_verification::replica_verification,
+    ),
+    ("kafka-streams-application-reset", "have a Kafka Streams application begin anew", streams_reset::streams_reset),
     ("kafka-dump-log", "what the files of a log say", dump_log::dump_log),
     ("zookeeper-shell", "look at and change nodes", zk_shell::zookeeper_shell),
     ("zkCli", "the same, as ZooKeeper calls it", zk_shell::zk_cli),

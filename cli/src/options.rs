@@ -31,6 +31,8 @@ pub(crate) struct Spec {
     pub(crate) takes: Takes,
     /// Shown in the help after the description; also what [`Options::value`] gives when the option is absent.
     pub(crate) default: Option<&'static str>,
+    /// A command line without it is refused by [`Options::require_marked`], and the help marks it.
+    pub(crate) required: bool,
     /// For the help. An option whose description is [`HIDDEN`] is understood but not shown.
     pub(crate) description: &'static str,
 }
@@ -40,28 +42,34 @@ pub(crate) const HIDDEN: &str = "\0hidden";
 
 /// An option without argument.
 pub(crate) const fn flag(name: &'static str, description: &'static str) -> Spec {
-    Spec { name, takes: Takes::Nothing, default: None, description }
+    Spec { name, takes: Takes::Nothing, default: None, required: false, description }
 }
 
 /// An option with a text argument.
 pub(crate) const fn text(name: &'static str, what: &'static str, description: &'static str) -> Spec {
-    Spec { name, takes: Takes::Required("String", what), default: None, description }
+    Spec { name, takes: Takes::Required("String", what), default: None, required: false, description }
 }
 
 /// An option with a whole number of 32 bits as argument.
 pub(crate) const fn int(name: &'static str, what: &'static str, description: &'static str) -> Spec {
-    Spec { name, takes: Takes::Required("Integer", what), default: None, description }
+    Spec { name, takes: Takes::Required("Integer", what), default: None, required: false, description }
 }
 
 /// An option with a whole number of 64 bits as argument.
 pub(crate) const fn long(name: &'static str, what: &'static str, description: &'static str) -> Spec {
-    Spec { name, takes: Takes::Required("Long", what), default: None, description }
+    Spec { name, takes: Takes::Required("Long", what), default: None, required: false, description }
 }
 
 impl Spec {
     /// The same option with a default value.
     pub(crate) const fn or(mut self, default: &'static str) -> Spec {
         self.default = Some(default);
+        self
+    }
+
+    /// The same option, which must be there.
+    pub(crate) const fn needed(mut self) -> Spec {
+        self.required = true;
         self
     }
 }
@@ -88,6 +96,9 @@ pub(crate) enum OptionError {
     /// Not a number.
     #[error("Cannot parse argument '{argument}' of option {option}")]
     Conversion { option: String, argument: String },
+    /// Options that must be there and are not.
+    #[error("Missing required option(s) [{0}]")]
+    MissingRequired(String),
     /// An option that goes with another one only.
     #[error("Option(s) [{0}] are unavailable given other options on the command line")]
     Unavailable(String),
@@ -101,6 +112,7 @@ impl OptionError {
             OptionError::MissingArgument(_) => "OptionMissingRequiredArgumentException",
             OptionError::Multiple(_) => "MultipleArgumentsForOptionException",
             OptionError::Conversion { .. } => "OptionArgumentConversionException",
+            OptionError::MissingRequired(_) => "MissingRequiredOptionsException",
             OptionError::Unavailable(_) => "UnavailableOptionException",
         };
         format!("Exception in thread \"main\" joptsimple.{class}: {self}")
@@ -170,6 +182,16 @@ impl Options {
     /// Reads a command line; if it cannot be, says why and shows the usage.
     pub(crate) fn or_usage(specs: &'static [Spec], arguments: &[String]) -> Result<Options, Ended> {
         Options::parse(specs, arguments).map_err(|error| usage(specs, &error.to_string()))
+    }
+
+    /// Every option marked as needed is there, or `--help` or `--version` is.
+    pub(crate) fn require_marked(&self) -> Result<(), OptionError> {
+        let missing: Vec<&str> =
+            self.specs.iter().filter(|spec| spec.required && !self.has(spec.name)).map(|spec| spec.name).collect();
+        match missing.is_empty() || self.has("help") || self.has("version") {
+            true => Ok(()),
+            false => Err(OptionError::MissingRequired(missing.join(", "))),
+        }
     }
 
     /// `name` is there only together with one of `others`.

@@ -13,8 +13,8 @@ use common::kafka::error::ErrorCode;
 use common::kafka::messages::create_partitions::CreatePartitionsAssignment;
 use common::kafka::messages::create_topics::{CreatableReplicaAssignment, CreatableTopicConfig};
 use common::kafka::messages::{
-    CreatableTopic, CreatePartitionsRequest, CreatePartitionsTopic, CreateTopicsRequest, DeleteTopicState,
-    DeleteTopicsRequest, MetadataRequest, MetadataResponse,
+    CreatableTopic, CreatePartitionsRequest, CreatePartitionsTopic, CreateTopicsRequest, DeletableTopicResult,
+    DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse, MetadataRequest, MetadataResponse,
 };
 use regex::Regex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -257,18 +257,22 @@ fn delete(options: &Options, cluster: &mut Cluster) -> anyhow::Result<()> {
     if names.is_empty() {
         return Ok(());
     }
-    let timeout_ms = cluster.timeout_ms();
-    let request = |version| DeleteTopicsRequest {
-        topics: if version < 6 { Vec::new() } else { names.iter().map(|name| by_name(name)).collect() },
-        topic_names: if version < 6 { names.clone() } else { Vec::new() },
-        timeout_ms,
-    };
-    let response = cluster
-        .call(Target::Controller, request, |response| response.responses.first().map_or(0, |topic| topic.error_code))?;
-    for result in &response.responses {
+    for result in delete_named(cluster, &names)? {
         check(result.error_code, result.error_message.as_deref())?;
     }
     Ok(())
+}
+
+/// Deletes topics by name, and gives what became of each.
+pub(crate) fn delete_named(cluster: &mut Cluster, names: &[String]) -> anyhow::Result<Vec<DeletableTopicResult>> {
+    let timeout_ms = cluster.timeout_ms();
+    let request = |version| DeleteTopicsRequest {
+        topics: if version < 6 { Vec::new() } else { names.iter().map(|name| by_name(name)).collect() },
+        topic_names: if version < 6 { names.to_vec() } else { Vec::new() },
+        timeout_ms,
+    };
+    let code = |response: &DeleteTopicsResponse| response.responses.first().map_or(0, |topic| topic.error_code);
+    Ok(cluster.call(Target::Controller, request, code)?.responses)
 }
 
 fn by_name(name: &str) -> DeleteTopicState {

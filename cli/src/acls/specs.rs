@@ -14,7 +14,7 @@ pub(super) const SPECS: &[Spec] = &[
     Spec {
         name: "command-config",
         takes: Takes::Optional("String", "command-config"),
-        default: None,
+        default: None, required: false,
         description: "A property file containing configs to be passed to Admin Client.",
     },
     text(
@@ -105,7 +105,7 @@ pub(super) const SPECS: &[Spec] = &[
     Spec {
         name: "principal",
         takes: Takes::Optional("String", "principal"),
-        default: None,
+        default: None, required: false,
         description: "List ACLs for the specified principal. principal is in principalType:name format. Note that \
                       principalType must be supported by the Authorizer being used. Multiple --principal option can be \
                       passed.",

@@ -38,6 +38,7 @@ pub(super) const SPECS: &[Spec] = &[
         name: "timeout",
         takes: Takes::Optional("Long", "milliseconds"),
         default: Some("10000"),
+        required: false,
         description: "The maximum allowed time in milliseconds between returned records.",
     },
     long("messages", "count", "REQUIRED: The number of messages to send or consume"),

@@ -6,7 +6,7 @@ use crate::options::{HELP, Spec, Takes, VERSION, flag, int, text};
 pub(super) const STRINGS: &str = "org.apache.kafka.tools.api.StringDecoder";
 
 const fn class(name: &'static str, description: &'static str) -> Spec {
-    Spec { name, takes: Takes::Optional("String", ""), default: Some(STRINGS), description }
+    Spec { name, takes: Takes::Optional("String", ""), default: Some(STRINGS), required: false, description }
 }
 
 /// What the tool knows.

@@ -92,7 +92,7 @@ pub(super) const SPECS: &[Spec] = &[
     Spec {
         name: "state",
         takes: Takes::Optional("String", ""),
-        default: None,
+        default: None, required: false,
         description: "When specified with '--describe', includes the state of the group.\n\
                       Example: --bootstrap-server localhost:9092 --describe --group group1 --state\n\
                       When specified with '--list', it displays the state of all groups. It can also be used to list groups \
@@ -103,7 +103,7 @@ pub(super) const SPECS: &[Spec] = &[
     Spec {
         name: "type",
         takes: Takes::Optional("String", ""),
-        default: None,
+        default: None, required: false,
         description: "When specified with '--list', it displays the types of all the groups. It can also be used to list \
                       groups with specific types.\n\
                       Example: --bootstrap-server localhost:9092 --list --type classic,consumer\n\

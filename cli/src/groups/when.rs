@@ -4,7 +4,7 @@ use crate::clock::ms_of;
 
 /// Milliseconds since 1970 of `2026-11-21T14:38:57.483`, in UTC unless a zone (`Z`, `+01`, `+0100`, `+01:00`) follows.
 /// `Err` has Java's words.
-pub(super) fn datetime(text: &str) -> Result<i64, String> {
+pub(crate) fn datetime(text: &str) -> Result<i64, String> {
     let Some((date, time)) = text.split_once('T') else {
         return Err("Error parsing timestamp. It does not contain a 'T' according to ISO8601 format".to_owned());
     };
@@ -53,7 +53,7 @@ fn parse(date: &str, time: &str) -> Option<i64> {
 }
 
 /// Milliseconds of `P1DT2H3M4.5S`; `None` if it is none.
-pub(super) fn duration(text: &str) -> Option<i64> {
+pub(crate) fn duration(text: &str) -> Option<i64> {
     let text = text.to_ascii_uppercase();
     let (negative, text) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),

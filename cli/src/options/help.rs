@@ -13,8 +13,9 @@ const INDENT: &str = "  ";
 pub(super) fn render(specs: &[Spec]) -> String {
     let mut shown: Vec<&Spec> = specs.iter().filter(|spec| spec.description != HIDDEN).collect();
     shown.sort_by_key(|spec| spec.name);
+    let header = if shown.iter().any(|spec| spec.required) { "Option (* = required)" } else { "Option" };
     let mut rows =
-        vec![("Option".to_owned(), "Description".to_owned()), ("------".to_owned(), "-----------".to_owned())];
+        vec![(header.to_owned(), "Description".to_owned()), ("-".repeat(header.len()), "-----------".to_owned())];
     rows.extend(shown.into_iter().map(|spec| (option(spec), description(spec))));
     let left = widest(rows.iter().map(|row| &row.0)).min((WIDTH - GAP) / 2);
     let right = widest(rows.iter().map(|row| &row.1)).min(WIDTH - left - GAP);
@@ -44,7 +45,12 @@ fn widest<'a>(cells: impl Iterator<Item = &'a String>) -> usize {
 }
 
 fn option(spec: &Spec) -> String {
-    let dashes = if spec.name.len() == 1 { "-" } else { "--" };
+    let dashes = match (spec.required, spec.name.len()) {
+        (true, 1) => "* -",
+        (true, _) => "* --",
+        (false, 1) => "-",
+        (false, _) => "--",
+    };
     let argument = |kind: &str, what: &str| if what.is_empty() { kind.to_owned() } else { format!("{kind}: {what}") };
     match spec.takes {
         Takes::Nothing => format!("{dashes}{}", spec.name),

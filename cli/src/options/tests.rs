@@ -8,7 +8,13 @@ const SPECS: &[Spec] = &[
     text("topic", "topic", "The topic."),
     text("property", "prop", "A property."),
     int("partitions", "# of partitions", "How many.").or("3"),
-    Spec { name: "codec", takes: Takes::Optional("String", "codec"), default: None, description: "The codec." },
+    Spec {
+        name: "codec",
+        takes: Takes::Optional("String", "codec"),
+        default: None,
+        required: false,
+        description: "The codec.",
+    },
 ];
 
 fn check(line: &str, expected: Result<&str, &str>) {

@@ -25,7 +25,7 @@ pub(super) const SPECS: &[Spec] = &[
     Spec {
         name: "compression-codec",
         takes: Takes::Optional("String", "compression-codec"),
-        default: None,
+        default: None, required: false,
         description: "The compression codec: either 'none', 'gzip', 'snappy', 'lz4', or 'zstd'.If specified without value, \
                       then it defaults to 'gzip'",
     },
