@@ -25,6 +25,9 @@ use crate::peers::Peers;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
 use crate::resources::{DEFAULT_ENTITY, GROUPS};
+use crate::share::leading::Shares;
+use crate::share::persister::Persister;
+use crate::share::{self, ShareStates};
 use crate::shutdown::Stage;
 use crate::suspects::Suspects;
 use crate::txn::{self, Transactions};
@@ -109,6 +112,8 @@ pub struct Broker {
     pub group_configs: Arc<GroupConfigs>,
     /// The transactional ids this broker looks after.
     pub transactions: Transactions,
+    /// The state of share partitions this broker looks after.
+    pub share_states: ShareStates,
     /// Who may do what; `None`: everybody everything.
     pub authorizer: Option<Authorizer>,
     /// How much clients may have.
@@ -119,6 +124,8 @@ pub struct Broker {
     pub listeners: BTreeMap<String, ListenerCounters>,
     pub(crate) txn_questions: Questions,
     pub(crate) end_questions: EndQuestions,
+    pub(crate) persister: Persister,
+    pub(crate) shares: Shares,
     /// Features that all live brokers serve.
     pub(crate) features: Features,
     pub(crate) stage: Mutex<Stage>,
@@ -128,6 +135,8 @@ pub struct Broker {
     /// When groups and transactions have to be looked at.
     pub(crate) groups_due: Deadline,
     pub(crate) transactions_due: Deadline,
+    /// The same of the share coordinator.
+    pub(crate) share_states_due: Deadline,
     /// It has said in its log that it serves.
     pub(crate) has_started: AtomicBool,
     /// On their way from the cluster's machine to the socket.
@@ -154,8 +163,10 @@ impl Broker {
         let group_configs = Arc::new(GroupConfigs::new(&config));
         let groups = Groups::new(GroupSettings::of(&config, group_configs.clone()), rng.fork());
         let transactions = Transactions::new(txn::Settings::of(&config));
+        let share_states = ShareStates::new(share::coordinator::Settings::of(&config));
         let peers = Peers::new(outbox.clone(), format!("broker-{}", config.broker_id));
         let quotas = Quotas::new(&config);
+        let sessions = usize::try_from(config.group_share_max_share_sessions).unwrap_or(0);
         let requests = Arc::new(RequestCounters::new(api::counted_names().count()));
         let listeners = config.listeners.iter().map(|listener| (listener.name.clone(), Default::default())).collect();
         let (image, stage, config) = (RwLock::default(), Mutex::default(), Arc::new(config));
@@ -174,12 +185,15 @@ impl Broker {
             groups,
             group_configs,
             transactions,
+            share_states,
             authorizer,
             quotas,
             requests,
             listeners,
             txn_questions: Questions::default(),
             end_questions: EndQuestions::default(),
+            persister: Persister::default(),
+            shares: Shares::new(sessions),
             features: Features::default(),
             stage,
             isolation: Isolation::default(),
@@ -187,6 +201,7 @@ impl Broker {
             suspects: Suspects::default(),
             groups_due: Deadline::default(),
             transactions_due: Deadline::default(),
+            share_states_due: Deadline::default(),
             has_started: AtomicBool::new(false),
             zk_commands: Mutex::default(),
         }))
@@ -315,6 +330,13 @@ impl Broker {
         {
             self.transactions_due.bring_forward(next);
         }
+        if self.share_states_due.take_if_due(now.mono)
+            && let Some(next) = self.with_share_states(now, |states, io| states.tick(io))
+        {
+            self.share_states_due.bring_forward(next);
+        }
+        self.tick_persister(now);
+        self.tick_shares(now);
         self.ask_for_features(now);
         self.tick_shutdown(now);
         let has_others = self.image.read().brokers().count() > 1;
@@ -326,6 +348,9 @@ impl Broker {
             self.cluster.next_deadline(),
             self.groups_due.get(),
             self.transactions_due.get(),
+            self.share_states_due.get(),
+            self.persister.next_deadline(),
+            self.shares.next_deadline(),
             self.peers.next_deadline(),
             self.shutdown_deadline(),
             self.features.next_deadline(),

@@ -233,6 +233,17 @@ broker_config! {
     transaction_remove_expired_transaction_cleanup_interval_ms: i32
         = "transaction.remove.expired.transaction.cleanup.interval.ms",
     transaction_partition_verification_enable: bool = "transaction.partition.verification.enable",
+    share_coordinator_cold_partition_snapshot_interval_ms: i32
+        = "share.coordinator.cold.partition.snapshot.interval.ms",
+    share_coordinator_load_buffer_size: i32 = "share.coordinator.load.buffer.size",
+    share_coordinator_snapshot_update_records_per_snapshot: i32
+        = "share.coordinator.snapshot.update.records.per.snapshot",
+    share_coordinator_state_topic_min_isr: i16 = "share.coordinator.state.topic.min.isr",
+    share_coordinator_state_topic_num_partitions: i32 = "share.coordinator.state.topic.num.partitions",
+    share_coordinator_state_topic_prune_interval_ms: i32 = "share.coordinator.state.topic.prune.interval.ms",
+    share_coordinator_state_topic_replication_factor: i16 = "share.coordinator.state.topic.replication.factor",
+    share_coordinator_state_topic_segment_bytes: i32 = "share.coordinator.state.topic.segment.bytes",
+    share_coordinator_write_timeout_ms: i32 = "share.coordinator.write.timeout.ms",
     sasl_enabled_mechanisms: Vec<String> = "sasl.enabled.mechanisms",
     sasl_mechanism_inter_broker_protocol: String = "sasl.mechanism.inter.broker.protocol",
     sasl_server_max_receive_size: i32 = "sasl.server.max.receive.size",

@@ -8,9 +8,11 @@ use crate::group::{self, Groups, OFFSETS_TOPIC};
 use crate::internal_topic::InternalTopic;
 use crate::outbox::{Channel, PeerAddress, PeerError, StopReason};
 use crate::partition::follower::{FetchAnswer, FetchFailure, SessionFailure};
+use crate::partition::waiting::Done;
 use crate::partition::{self, Replicas};
 use crate::peers::{Destination, FetcherId, PeerCall};
 use crate::replication;
+use crate::share::{self, SHARE_STATE_TOPIC, ShareStates};
 use crate::txn::{self, MarkerOrder, TRANSACTION_TOPIC, Transactions};
 use bytes::Bytes;
 use common::id::BrokerId;
@@ -133,6 +135,63 @@ impl Broker {
         outcome
     }
 
+    /// Runs the share coordinator's machine and carries out what it wants.
+    pub fn with_share_states<T>(
+        self: &Arc<Self>,
+        now: Now,
+        act: impl FnOnce(&ShareStates, &mut share::coordinator::Io<'_>) -> T,
+    ) -> T {
+        let mut work = VecDeque::new();
+        let outcome = self.run_share_states(now, &mut work, act);
+        self.carry(work, now);
+        outcome
+    }
+
+    fn run_share_states<T>(
+        self: &Arc<Self>,
+        now: Now,
+        work: &mut VecDeque<Work>,
+        act: impl FnOnce(&ShareStates, &mut share::coordinator::Io<'_>) -> T,
+    ) -> T {
+        let journal = InternalTopic { broker: self, name: SHARE_STATE_TOPIC, effects: RefCell::default() };
+        let mut io = share::coordinator::Io::new(&journal, &journal, now);
+        let outcome = act(&self.share_states, &mut io);
+        let share::coordinator::Io { answers, wake_at, loads, prunes, .. } = io;
+        work.extend(journal.effects.into_inner().into_iter().map(Work::Partition));
+        work.extend(answers.into_iter().map(Work::Answer));
+        if let Some(at) = wake_at {
+            self.share_states_due.bring_forward(at);
+            self.outbox.wake_at(at);
+        }
+        for (partition, leader_epoch) in loads {
+            self.load_share_states(partition, leader_epoch);
+        }
+        for (partition, offset) in prunes {
+            self.prune_share_states(partition, offset);
+        }
+        outcome
+    }
+
+    /// As [`Self::load_groups`].
+    fn load_share_states(self: &Arc<Self>, partition: i32, leader_epoch: i32) {
+        let broker = self.clone();
+        self.outbox.run(Box::new(move |now| {
+            broker.with_share_states(now, |states, io| states.load(partition, leader_epoch, io));
+        }));
+    }
+
+    /// Deletes records of the state topic that say nothing any more. Whether replicas follow at once does not matter.
+    fn prune_share_states(self: &Arc<Self>, partition: i32, offset: i64) {
+        let broker = self.clone();
+        self.outbox.run(Box::new(move |now| {
+            let parts = [(Arc::from(SHARE_STATE_TOPIC), partition, offset)];
+            broker.with_replicas(now, |replicas, effects| {
+                let ignore = || -> Done<partition::DeleteOutcome> { Box::new(|_| {}) };
+                replicas.delete_records(&parts, 0, ignore, (now, effects));
+            });
+        }));
+    }
+
     /// As [`Self::load_groups`].
     fn load_transactions(self: &Arc<Self>, partition: i32, leader_epoch: i32) {
         let broker = self.clone();
@@ -185,7 +244,21 @@ impl Broker {
             Effect::Resigned { topic, partition, leader_epoch } if &*topic == TRANSACTION_TOPIC => {
                 self.run_transactions(now, work, |txns, io| txns.on_resigned(partition, leader_epoch, io));
             }
-            Effect::HighWatermark { .. } | Effect::BecameLeader { .. } | Effect::Resigned { .. } => {}
+            Effect::HighWatermark { topic, partition, offset } if &*topic == SHARE_STATE_TOPIC => {
+                self.run_share_states(now, work, |states, io| states.on_high_watermark(partition, offset, io));
+            }
+            Effect::BecameLeader { topic, partition, leader_epoch } if &*topic == SHARE_STATE_TOPIC => {
+                if self.run_share_states(now, work, |states, io| states.on_leader(partition, leader_epoch, io)) {
+                    self.load_share_states(partition, leader_epoch);
+                }
+            }
+            Effect::Resigned { topic, partition, leader_epoch } if &*topic == SHARE_STATE_TOPIC => {
+                self.run_share_states(now, work, |states, io| states.on_resigned(partition, leader_epoch, io));
+            }
+            Effect::HighWatermark { topic, partition, .. } => self.on_more_to_share(&topic, partition, now),
+            Effect::BecameLeader { topic, partition, .. } | Effect::Resigned { topic, partition, .. } => {
+                self.on_share_leadership(&topic, partition, now);
+            }
             Effect::AlterPartition(changes) => self.send_alter_partition(&changes, now, work),
             Effect::Fetch { leader, fetcher, ask } => self.send_fetch((BrokerId(leader), fetcher), ask, now, work),
             Effect::ListOffsets { leader, fetcher, ask } => {
@@ -438,6 +511,7 @@ impl Broker {
             PeerCall::AddPartitionsToTxn(_, question) => {
                 self.on_txn_answer(question, decode::<AddPartitionsToTxnRequest>(response, version).ok(), now);
             }
+            PeerCall::ShareState(_, number) => self.on_share_state_response(number, response, version, now),
             PeerCall::Ends(_, number) => self.on_ends(number, decode::<ListOffsetsRequest>(response, version).ok()),
             PeerCall::ControlledShutdown => {
                 let response = decode::<ControlledShutdownRequest>(response, version);

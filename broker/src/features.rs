@@ -26,7 +26,7 @@ const SERVED_GROUPS: i16 = 1;
 /// The feature of share groups.
 const SHARE_VERSION: &str = "share.version";
 /// What this broker serves of that.
-const SERVED_SHARES: i16 = 0;
+const SERVED_SHARES: i16 = 1;
 /// ApiVersions with features whose lowest version is 0: before, Java's clients cannot read those (KAFKA-17492).
 const VERSION: i16 = 4;
 /// How long another broker may take to answer, and the pause before it is asked again.

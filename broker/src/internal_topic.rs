@@ -1,4 +1,4 @@
-//! The partitions of `__consumer_offsets` and `__transaction_state` as their coordinators see them. What an append causes
+//! The partitions of `__consumer_offsets`, `__transaction_state` and `__share_group_state` as their coordinators see them. What an append causes
 //! is kept until the call into the coordinator has returned.
 
 use crate::broker::Broker;

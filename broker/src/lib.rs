@@ -33,6 +33,7 @@ pub mod report;
 mod resources;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod share;
 pub mod share_settings;
 mod shutdown;
 mod suspects;

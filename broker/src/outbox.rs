@@ -33,6 +33,8 @@ pub enum Channel {
     Transactions,
     /// From a transaction coordinator to the leaders of its partitions: WriteTxnMarkers.
     Markers,
+    /// From a broker to a share coordinator.
+    ShareStates,
     /// Between any two, for what is only looked at: ListOffsets.
     Figures,
     /// From a broker to the controller: AlterPartition, AllocateProducerIds, ControlledShutdown.

@@ -40,6 +40,8 @@ pub enum PeerCall {
     AddPartitionsToTxn(BrokerId, u64),
     /// Where partitions end; the number of the question.
     Ends(BrokerId, u64),
+    /// The state of share partitions; the number of the question.
+    ShareState(BrokerId, u64),
 }
 
 impl PeerCall {
@@ -53,6 +55,7 @@ impl PeerCall {
             | PeerCall::WriteTxnMarkers(broker, _)
             | PeerCall::AddPartitionsToTxn(broker, _)
             | PeerCall::Ends(broker, _)
+            | PeerCall::ShareState(broker, _)
             | PeerCall::ApiVersions(broker) => Some(*broker),
             PeerCall::AlterPartition
             | PeerCall::AllocateProducerIds

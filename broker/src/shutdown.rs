@@ -144,6 +144,7 @@ impl Broker {
         // Others may lead by now: whoever asked here until the process ends would be told old offsets.
         self.with_groups(now, |groups, io| groups.close(io));
         self.with_transactions(now, |transactions, io| transactions.close(io));
+        self.with_share_states(now, |states, io| states.close(io));
         self.outbox.wake_at(deadline);
         self.with_cluster(now, |cluster, effects| cluster.close(now, effects));
     }

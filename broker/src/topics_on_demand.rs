@@ -36,7 +36,7 @@ impl Broker {
         }
     }
 
-    /// Sees to it that an internal topic (`__consumer_offsets`, `__transaction_state`) comes to be. Returns at once.
+    /// Sees to it that an internal topic (`__consumer_offsets`, `__transaction_state`, `__share_group_state`) comes to be. Returns at once.
     pub fn create_internal_topic(self: &Arc<Self>, name: &str, now: Now) {
         let wanted = vec![new_topic(&self.config, name)];
         if !self.cluster.is_controller() {
@@ -78,6 +78,19 @@ pub(crate) fn new_topic(config: &BrokerConfig, name: &str) -> NewTopic {
             ]),
             ..NewTopic::default()
         },
+        topic_name::SHARE_GROUP_STATE => NewTopic {
+            name: name.to_owned(),
+            partitions: config.share_coordinator_state_topic_num_partitions,
+            replication_factor: i32::from(share_state_replication_factor(config)),
+            settings: settings(&[
+                ("cleanup.policy", "delete".to_owned()),
+                ("compression.type", "producer".to_owned()),
+                ("min.insync.replicas", share_state_min_isr(config).to_string()),
+                ("retention.ms", "-1".to_owned()),
+                ("segment.bytes", config.share_coordinator_state_topic_segment_bytes.to_string()),
+            ]),
+            ..NewTopic::default()
+        },
         _ => NewTopic {
             name: name.to_owned(),
             partitions: config.num_partitions,
@@ -85,4 +98,19 @@ pub(crate) fn new_topic(config: &BrokerConfig, name: &str) -> NewTopic {
             ..NewTopic::default()
         },
     }
+}
+
+/// As set; else not more than the offsets topic has. The sample files of Kafka 3.9, which know nothing of share groups, say
+/// there that one replica is enough for a broker that is alone.
+fn share_state_replication_factor(config: &BrokerConfig) -> i16 {
+    let wanted = config.share_coordinator_state_topic_replication_factor;
+    let is_set = config.properties.get("share.coordinator.state.topic.replication.factor").is_some();
+    if is_set { wanted } else { wanted.min(config.offsets_topic_replication_factor) }
+}
+
+/// As set; else not more than there are replicas.
+fn share_state_min_isr(config: &BrokerConfig) -> i16 {
+    let wanted = config.share_coordinator_state_topic_min_isr;
+    let is_set = config.properties.get("share.coordinator.state.topic.min.isr").is_some();
+    if is_set { wanted } else { wanted.min(share_state_replication_factor(config)) }
 }

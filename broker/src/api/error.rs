@@ -15,6 +15,9 @@ use crate::partition::moving::MoveError;
 use crate::partition::{DeleteError, PieceError, ProduceError, ReadError, StateError};
 use crate::producer_ids::NoProducerIds;
 use crate::resources::ResourceError;
+use crate::share::ShareStateError;
+use crate::share::partition::AckError;
+use crate::share::session::ShareSessionError;
 use crate::txn::TxnError;
 use common::kafka::error::ErrorCode;
 use common::kafka::wire::STRING_MAX_BYTES;
@@ -103,6 +106,44 @@ impl From<TxnError> for ErrorCode {
             TxnError::NotFound => ErrorCode::TransactionalIdNotFound,
             // Kafka has no code for it either.
             TxnError::RecordTooLarge => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+impl From<AckError> for ErrorCode {
+    fn from(error: AckError) -> ErrorCode {
+        match error {
+            AckError::Invalid => ErrorCode::InvalidRequest,
+            AckError::NotAcquired | AckError::NoRenewal => ErrorCode::InvalidRecordState,
+        }
+    }
+}
+
+impl From<ShareSessionError> for ErrorCode {
+    fn from(error: ShareSessionError) -> ErrorCode {
+        match error {
+            ShareSessionError::NotFound => ErrorCode::ShareSessionNotFound,
+            ShareSessionError::InvalidEpoch => ErrorCode::InvalidShareSessionEpoch,
+            ShareSessionError::LimitReached => ErrorCode::ShareSessionLimitReached,
+            ShareSessionError::AcknowledgesAtFirst => ErrorCode::InvalidRequest,
+        }
+    }
+}
+
+impl From<ShareStateError> for ErrorCode {
+    fn from(error: ShareStateError) -> ErrorCode {
+        match error {
+            ShareStateError::InvalidKey | ShareStateError::ReadUninitialized | ShareStateError::WriteUninitialized => {
+                ErrorCode::InvalidRequest
+            }
+            ShareStateError::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
+            ShareStateError::FencedStateEpoch => ErrorCode::FencedStateEpoch,
+            ShareStateError::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+            ShareStateError::NotCoordinator => ErrorCode::NotCoordinator,
+            ShareStateError::Loading => ErrorCode::CoordinatorLoadInProgress,
+            ShareStateError::NotAvailable => ErrorCode::CoordinatorNotAvailable,
+            // Kafka has no code for it either.
+            ShareStateError::TooLarge => ErrorCode::UnknownServerError,
         }
     }
 }

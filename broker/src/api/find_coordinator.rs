@@ -1,10 +1,12 @@
 //! FindCoordinator (10), versions 0 to 6: KIP-98, 699 (several keys), 890, 932. COORDINATOR_NOT_AVAILABLE while the
-//! internal topic is being made or has no leader, and for share partitions, which nobody looks after; INVALID_REQUEST for a key type that does not exist or that the version does not have.
+//! internal topic is being made or has no leader; INVALID_REQUEST for a key type that does not exist or that the version does
+//! not have, and for a share partition that is not named as `group:topic-id:partition`.
 
 use super::access::denied;
 use super::{Context, Endpoint, Reply};
 use crate::access::acl::{Operation, ResourceType};
 use crate::group::{OFFSETS_TOPIC, partition_for};
+use crate::share::{SHARE_STATE_TOPIC, ShareKey};
 use crate::txn::TRANSACTION_TOPIC;
 use common::id::BrokerId;
 use common::kafka::error::ErrorCode;
@@ -54,17 +56,19 @@ fn find(ctx: &Context<'_>, key_type: i8, key: String) -> Coordinator {
 
 /// The leader of the key's partition, as reached on the client's listener.
 fn locate(ctx: &Context<'_>, key_type: i8, key: &str) -> Result<(i32, String, i32), ErrorCode> {
-    let topic = match key_type {
-        GROUP => OFFSETS_TOPIC,
-        TRANSACTION => TRANSACTION_TOPIC,
-        SHARE if ctx.version >= 6 && !ctx.may_cluster(Operation::ClusterAction) => {
-            return Err(ErrorCode::ClusterAuthorizationFailed);
+    let (topic, key) = match key_type {
+        GROUP => (OFFSETS_TOPIC, key.to_owned()),
+        TRANSACTION => (TRANSACTION_TOPIC, key.to_owned()),
+        SHARE if ctx.version >= 6 => {
+            if !ctx.may_cluster(Operation::ClusterAction) {
+                return Err(ErrorCode::ClusterAuthorizationFailed);
+            }
+            (SHARE_STATE_TOPIC, ShareKey::parse(key).ok_or(ErrorCode::InvalidRequest)?.text())
         }
-        SHARE if ctx.version >= 6 => return Err(ErrorCode::CoordinatorNotAvailable),
         _ => return Err(ErrorCode::InvalidRequest),
     };
     let kind = if key_type == GROUP { ResourceType::Group } else { ResourceType::TransactionalId };
-    if !ctx.may(Operation::Describe, kind, key) {
+    if key_type != SHARE && !ctx.may(Operation::Describe, kind, &key) {
         return Err(denied(kind));
     }
     let image = ctx.broker.image.read();
@@ -73,7 +77,7 @@ fn locate(ctx: &Context<'_>, key_type: i8, key: &str) -> Result<(i32, String, i3
         ctx.broker.create_internal_topic(topic, ctx.now);
         return Err(ErrorCode::CoordinatorNotAvailable);
     };
-    let partition = image.partition(topic, partition_for(key, count.max(1)));
+    let partition = image.partition(topic, partition_for(&key, count.max(1)));
     let leader = partition.map(|partition| BrokerId(partition.leader)).filter(|leader| leader.0 >= 0);
     let endpoint = leader.and_then(|leader| Some((leader, image.endpoint(leader, &ctx.connection.listener)?)));
     let (leader, endpoint) = endpoint.ok_or(ErrorCode::CoordinatorNotAvailable)?;

@@ -22,6 +22,7 @@ pub mod create_topics;
 pub mod delete_acls;
 pub mod delete_groups;
 pub mod delete_records;
+pub mod delete_share_group_state;
 pub mod delete_topics;
 pub mod describe_acls;
 pub mod describe_client_quotas;
@@ -41,6 +42,7 @@ pub mod find_coordinator;
 pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
+pub mod initialize_share_group_state;
 pub mod join_group;
 pub mod leader_and_isr;
 pub mod leave_group;
@@ -55,12 +57,19 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod read_share_group_state;
+pub mod read_share_group_state_summary;
 pub mod sasl_authenticate;
 pub mod sasl_handshake;
+pub mod share_acknowledge;
+mod share_acks;
+pub mod share_fetch;
+mod share_state;
 pub mod stop_replica;
 pub mod sync_group;
 pub mod txn_offset_commit;
 pub mod update_metadata;
+pub mod write_share_group_state;
 pub mod write_txn_markers;
 
 #[cfg(test)]
@@ -327,6 +336,13 @@ pub const TABLE: &[Row] = &[
     row::<consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
     row::<consumer_group_describe::ConsumerGroupDescribe>(),
     row::<describe_topic_partitions::DescribeTopicPartitions>(),
+    row::<share_fetch::ShareFetch>(),
+    row::<share_acknowledge::ShareAcknowledge>(),
+    row::<initialize_share_group_state::InitializeShareGroupState>(),
+    row::<read_share_group_state::ReadShareGroupState>(),
+    row::<write_share_group_state::WriteShareGroupState>(),
+    row::<delete_share_group_state::DeleteShareGroupState>(),
+    row::<read_share_group_state_summary::ReadShareGroupStateSummary>(),
 ];
 
 /// As which requests count: the names of the table, and fetches once more by who asks.
@@ -452,7 +468,7 @@ fn throttled<R: Response>(response: &R, throttle_ms: u64) -> Option<R> {
 }
 
 /// What brokers say to each other, and what only they do, is not held back.
-const NOT_HELD_BACK: [i16; 7] = [4, 5, 6, 7, 27, 56, 67];
+const NOT_HELD_BACK: [i16; 12] = [4, 5, 6, 7, 27, 56, 67, 83, 84, 85, 86, 87];
 
 /// Counts a request as far as its size and the time of those before it go; for how long to hold its client back. Fetches are
 /// counted with their answers.

@@ -550,6 +550,30 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         .doc("Java security providers; without effect here."),
     long("server.max.startup.time.ms", Some("9223372036854775807"), AtLeast(0), Medium).internal()
         .doc("KRaft only: longest time to start."),
+    int("share.coordinator.append.linger.ms", Some("-1"), AtLeast(-1), Medium).internal()
+        .doc("How long the share coordinator gathers writes; without effect, each is written at once (Kafka 4.1)."),
+    int("share.coordinator.cold.partition.snapshot.interval.ms", Some("300000"), AtLeast(1), Low).internal()
+        .doc("State of share partitions that did not change is written anew after this, so that the state topic stays small (Kafka 4.1)."),
+    int("share.coordinator.load.buffer.size", Some("5242880"), AtLeast(1), High).internal()
+        .doc("Bytes read at a time while a share coordinator loads (Kafka 4.1)."),
+    int("share.coordinator.snapshot.update.records.per.snapshot", Some("500"), Between(0, 500), Medium).internal()
+        .doc("Update records that the share coordinator writes between snapshots (Kafka 4.1)."),
+    int("share.coordinator.state.topic.compression.codec", Some("0"), Any, High).internal()
+        .doc("Codec of batches in the share state topic; without effect, they are small (Kafka 4.1)."),
+    short("share.coordinator.state.topic.min.isr", Some("2"), AtLeast(1), High).internal()
+        .doc("min.insync.replicas of the share state topic; if not set, not more than it has replicas (Kafka 4.1)."),
+    int("share.coordinator.state.topic.num.partitions", Some("50"), AtLeast(1), High).internal()
+        .doc("Partitions of the share state topic; not to be changed afterwards (Kafka 4.1)."),
+    int("share.coordinator.state.topic.prune.interval.ms", Some("300000"), AtLeast(1), Low).internal()
+        .doc("Time between deletions of records of the share state topic that say nothing any more (Kafka 4.1)."),
+    short("share.coordinator.state.topic.replication.factor", Some("3"), AtLeast(1), High).internal()
+        .doc("Replicas of the share state topic; if not set, not more than the offsets topic has (Kafka 4.1)."),
+    int("share.coordinator.state.topic.segment.bytes", Some("104857600"), AtLeast(1), High).internal()
+        .doc("Segment size of the share state topic (Kafka 4.1)."),
+    int("share.coordinator.threads", Some("1"), AtLeast(1), Medium).internal()
+        .doc("Threads of the share coordinator; without effect (Kafka 4.1)."),
+    int("share.coordinator.write.timeout.ms", Some("5000"), AtLeast(1), High).internal()
+        .doc("How long a write of the share coordinator may take to be replicated (Kafka 4.1)."),
     long("socket.connection.setup.timeout.max.ms", Some("30000"), Any, Medium)
         .doc("Longest time to wait for a connection to open."),
     long("socket.connection.setup.timeout.ms", Some("10000"), Any, Medium)

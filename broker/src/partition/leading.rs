@@ -177,7 +177,7 @@ impl Partition {
         woken.produces.extend(reached.map(|(parked, slot)| (parked, slot, error())));
         self.wake_fetches(state, Isolation::HighWatermark, woken);
         self.wake_fetches(state, Isolation::Committed, woken);
-        if self.is_internal {
+        if self.is_told_of() {
             woken.high_watermarks.push((self.topic.clone(), self.index, high_watermark));
         }
     }

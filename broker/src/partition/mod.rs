@@ -22,6 +22,7 @@ pub mod waiting;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use common::disk::Disk;
@@ -124,7 +125,8 @@ impl Default for Settings {
 /// What `broker.rs` carries out for the partitions, after their locks are released.
 #[derive(Debug)]
 pub enum Effect {
-    /// The high watermark of a partition of an internal topic, which this broker leads, rose to `offset`.
+    /// The high watermark of a partition of an internal topic, or of one that is watched, which this broker leads, rose to
+    /// `offset`.
     HighWatermark {
         /// Topic.
         topic: Arc<str>,
@@ -399,7 +401,7 @@ pub struct Woken {
     fetches: Vec<Arc<ParkedFetch>>,
     /// ISR proposals for the controller.
     changes: Vec<IsrChange>,
-    /// High watermarks of internal topics.
+    /// High watermarks of internal topics and of those that are watched.
     high_watermarks: Vec<(Arc<str>, i32, i64)>,
     /// Log directories in which an operation failed.
     failed_dirs: BTreeSet<PathBuf>,
@@ -428,6 +430,8 @@ pub struct Partition {
     topic: Arc<str>,
     index: i32,
     is_internal: bool,
+    /// Somebody wants to hear of its high watermark and of who leads it, as coordinators do of internal topics.
+    is_watched: AtomicBool,
     shared: Arc<Shared>,
     /// Those of the topic, which its partitions on this broker share.
     counters: Arc<TopicCounters>,
@@ -436,7 +440,7 @@ pub struct Partition {
 
 /// Topics whose high watermark a coordinator waits for, and that clients must not write to.
 pub fn is_internal(topic: &str) -> bool {
-    topic == "__consumer_offsets" || topic == "__transaction_state"
+    matches!(topic, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
 }
 
 /// A log with what its directory and the checkpoints say beside it.
@@ -544,7 +548,24 @@ impl Partition {
             adding: Vec::new(),
             waiters: Waiters::default(),
         };
-        Partition { is_internal: is_internal(&topic), topic, index, shared, counters, state: Mutex::new(state) }
+        Partition {
+            is_internal: is_internal(&topic),
+            is_watched: AtomicBool::new(false),
+            topic,
+            index,
+            shared,
+            counters,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// From now on changes of its high watermark and of its leader are told, as those of internal topics are.
+    pub fn watch(&self) {
+        self.is_watched.store(true, Ordering::SeqCst);
+    }
+
+    fn is_told_of(&self) -> bool {
+        self.is_internal || self.is_watched.load(Ordering::SeqCst)
     }
 
     /// The topic's name.

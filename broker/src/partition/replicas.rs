@@ -309,6 +309,35 @@ impl Replicas {
         partition.read_for_loading(offset, max_bytes)
     }
 
+    /// Reads for who waits for records in its own way, without waiting and without counting: whole batches from an offset on.
+    pub fn read_uncounted(
+        &self,
+        params: &FetchParams,
+        part: &FetchPart,
+        at_least_one: bool,
+        (now, effects): (Now, &mut Vec<Effect>),
+    ) -> FetchOutcome {
+        let partition = self.get(&part.topic, part.partition).ok_or(ReadError::NotLeaderOrFollower)?;
+        let target = FetchTarget { partition, topic_id: part.topic_id, wanted: part.wanted };
+        let max_bytes = usize::try_from(params.max_bytes).unwrap_or(0);
+        let mut woken = Woken::default();
+        let outcome = target.partition.fetch(params, &target, (max_bytes, at_least_one, false), (now, &mut woken));
+        if !woken.failed_dirs.is_empty() {
+            self.settle(woken, now, effects);
+        }
+        outcome
+    }
+
+    /// So much of what was read so went to a consumer.
+    pub fn count_read(&self, topic: &str, partition: i32, bytes: usize) {
+        if let Some(partition) = self.get(topic, partition) {
+            partition.count(|counters| {
+                counters.fetches.increment();
+                counters.bytes_out.add(bytes as u64);
+            });
+        }
+    }
+
     /// Appends what a coordinator wrote, with acks=all and without waiting: it watches the high watermark itself.
     pub fn append(
         &self,
@@ -560,7 +589,7 @@ impl Replicas {
             return;
         }
         for partition in self.all() {
-            if partition.go_offline(dir, woken) && partition.is_internal {
+            if partition.go_offline(dir, woken) && partition.is_told_of() {
                 // Its coordinator must not go on with what it has in memory: nothing of it can be written down any more.
                 let (topic, partition) = (partition.topic().clone(), partition.index());
                 effects.push(Effect::Resigned { topic, partition, leader_epoch: None });

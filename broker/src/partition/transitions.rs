@@ -329,7 +329,7 @@ impl Replicas {
         now: Now,
         (woken, effects): (&mut Woken, &mut Vec<Effect>),
     ) -> Result<(), StateError> {
-        if partition.lead(new, now, woken)? == Some(true) && partition.is_internal {
+        if partition.lead(new, now, woken)? == Some(true) && partition.is_told_of() {
             let (topic, partition, leader_epoch) = (new.topic.clone(), new.partition, new.leader_epoch);
             effects.push(Effect::BecameLeader { topic, partition, leader_epoch });
         }
@@ -346,7 +346,7 @@ impl Replicas {
         if partition.follow(new, woken)? != Some(true) {
             return Ok(None);
         }
-        if partition.is_internal {
+        if partition.is_told_of() {
             let (topic, partition, leader_epoch) = (new.topic.clone(), new.partition, Some(new.leader_epoch));
             effects.push(Effect::Resigned { topic, partition, leader_epoch });
         }
@@ -438,7 +438,7 @@ impl Replicas {
                 }
             }
         }
-        if partition.is_internal {
+        if partition.is_told_of() {
             let leader_epoch = (stop.leader_epoch >= 0).then_some(stop.leader_epoch);
             let (topic, partition) = (stop.topic.clone(), stop.partition);
             effects.push(Effect::Resigned { topic, partition, leader_epoch });

@@ -69,6 +69,7 @@ pub(super) async fn serve(shared: Arc<Shared>, stream: TcpStream, mut info: Conn
     }
     // Also without any quotas now: there may have been some.
     shared.broker().quotas.forget(info.id);
+    shared.broker().on_connection_closed(info.id, shared.clock.now());
     if let Err(error) = result {
         tracing::debug!(connection = info.id.0, client = info.client_host, %error, "connection closed");
     }

@@ -84,7 +84,10 @@ fn some_text(text: &str) -> Option<String> {
 fn who_may_do_nothing_is_refused_by_every_api() {
     let (mut alone, topic) = furnished();
     let cases: Vec<Case> =
-        [clients(), groups(), transactions(), topics(), settings(), brokers(), lists()].into_iter().flatten().collect();
+        [clients(), groups(), transactions(), topics(), settings(), brokers(), share_partitions(), lists()]
+            .into_iter()
+            .flatten()
+            .collect();
     let mut asked: BTreeMap<i16, BTreeSet<i16>> = BTreeMap::new();
     let mut wrong = Vec::new();
     for case in cases {
@@ -581,6 +584,60 @@ fn brokers() -> Vec<Case> {
         // An answer has a place for the error from version 3 on, before it is just empty.
         case(0..=2, |_, _| DescribeLogDirsRequest { topics: None }, &[Fine]),
         case(3..=4, |_, _| DescribeLogDirsRequest { topics: None }, &[Cluster]),
+    ]
+}
+
+/// What is asked of the leaders of share partitions, and of their coordinators.
+fn share_partitions() -> Vec<Case> {
+    let share_fetch = |_: i16, topic_id: Uuid| {
+        let topic = share_fetch::FetchTopic { topic_id, partitions: vec![Default::default()] };
+        ShareFetchRequest {
+            group_id: some_text(GROUP),
+            member_id: some_text("m"),
+            topics: vec![topic],
+            ..Default::default()
+        }
+    };
+    let share_ack = |_: i16, topic_id: Uuid| {
+        let topic = share_acknowledge::AcknowledgeTopic { topic_id, partitions: vec![Default::default()] };
+        ShareAcknowledgeRequest {
+            group_id: some_text(GROUP),
+            member_id: some_text("m"),
+            share_session_epoch: 1,
+            topics: vec![topic],
+            ..Default::default()
+        }
+    };
+    let begin = |_: i16, topic_id: Uuid| {
+        let topic =
+            initialize_share_group_state::InitializeStateData { topic_id, partitions: vec![Default::default()] };
+        InitializeShareGroupStateRequest { group_id: group(), topics: vec![topic] }
+    };
+    let read = |_: i16, topic_id: Uuid| {
+        let topic = read_share_group_state::ReadStateData { topic_id, partitions: vec![Default::default()] };
+        ReadShareGroupStateRequest { group_id: group(), topics: vec![topic] }
+    };
+    let write = |_: i16, topic_id: Uuid| {
+        let topic = write_share_group_state::WriteStateData { topic_id, partitions: vec![Default::default()] };
+        WriteShareGroupStateRequest { group_id: group(), topics: vec![topic] }
+    };
+    let end = |_: i16, topic_id: Uuid| {
+        let topic = delete_share_group_state::DeleteStateData { topic_id, partitions: vec![Default::default()] };
+        DeleteShareGroupStateRequest { group_id: group(), topics: vec![topic] }
+    };
+    let summary = |_: i16, topic_id: Uuid| {
+        let partitions = vec![Default::default()];
+        let topic = read_share_group_state_summary::ReadStateSummaryData { topic_id, partitions };
+        ReadShareGroupStateSummaryRequest { group_id: group(), topics: vec![topic] }
+    };
+    vec![
+        case(1..=2, share_fetch, &[Group]),
+        case(1..=2, share_ack, &[Group]),
+        case(0..=0, begin, &[Cluster]),
+        case(0..=0, read, &[Cluster]),
+        case(0..=1, write, &[Cluster]),
+        case(0..=0, end, &[Cluster]),
+        case(0..=1, summary, &[Cluster]),
     ]
 }
 

@@ -1,0 +1,53 @@
+//! DeleteShareGroupState (86, KIP-932), versions 0: a group's coordinator ends the state of share partitions. One that has none is deleted already.
+//! Errors by partition: INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITION, NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS,
+//! COORDINATOR_NOT_AVAILABLE.
+
+use super::access::Access;
+use super::share_state::{self, Answered};
+use super::{Context, Endpoint, Reply, Ticket};
+use crate::access::acl::Operation;
+use crate::share::StateRequest;
+use common::kafka::messages::delete_share_group_state::{DeleteStateResult, PartitionResult};
+use common::kafka::messages::{DeleteShareGroupStateRequest, DeleteShareGroupStateResponse};
+use std::ops::RangeInclusive;
+
+/// See the top of the file.
+pub struct DeleteShareGroupState;
+
+impl Endpoint for DeleteShareGroupState {
+    type Request = DeleteShareGroupStateRequest;
+    const VERSIONS: RangeInclusive<i16> = 0..=0;
+    const ACCESS: Access<Self::Request> = Access::Cluster(Operation::ClusterAction, |request, code| {
+        let (error_code, error_message) = share_state::refused(code);
+        let partition =
+            |partition: i32| PartitionResult { partition, error_code, error_message: error_message.clone() };
+        let result = |topic: &common::kafka::messages::delete_share_group_state::DeleteStateData| DeleteStateResult {
+            topic_id: topic.topic_id,
+            partitions: topic.partitions.iter().map(|one| partition(one.partition)).collect(),
+        };
+        DeleteShareGroupStateResponse { results: request.topics.iter().map(result).collect() }
+    });
+    // Nothing that comes behind it on its connection is about what it says before it is answered.
+    const LETS_PASS: bool = true;
+
+    fn handle(ctx: &Context<'_>, request: DeleteShareGroupStateRequest) -> Reply<DeleteShareGroupStateResponse> {
+        let mut asked = Vec::new();
+        for topic in &request.topics {
+            for one in &topic.partitions {
+                asked.push((topic.topic_id, one.partition, StateRequest::Delete));
+            }
+        }
+        let ticket: Ticket<DeleteShareGroupStateRequest> = ctx.ticket();
+        share_state::ask(ctx, &request.group_id, asked, move |answers| {
+            let topics = share_state::by_topic(answers, answer).into_iter();
+            let results = topics.map(|(topic_id, partitions)| DeleteStateResult { topic_id, partitions }).collect();
+            ticket.answer(&DeleteShareGroupStateResponse { results });
+        });
+        Reply::Parked
+    }
+}
+
+fn answer((_, partition, result): Answered) -> PartitionResult {
+    let (error_code, error_message) = share_state::told(&result);
+    PartitionResult { partition, error_code, error_message }
+}

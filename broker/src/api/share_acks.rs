@@ -1,0 +1,60 @@
+//! What ShareFetch and ShareAcknowledge have in common: what a member says became of records, partition by partition.
+
+use super::Context;
+use crate::access::acl::Operation;
+use crate::share::ShareKey;
+use crate::share::partition::{AckBatch, AckType};
+use crate::share::session::{Member, Place};
+use common::kafka::error::ErrorCode;
+
+/// The longest member id: a UUID as text.
+const MEMBER_ID_CHARS: usize = 36;
+/// From this version on locks can be renewed.
+const RENEWS_FROM: i16 = 2;
+
+/// One partition's part: first and last offset and what is said of them.
+pub(super) struct Ack {
+    pub(super) place: Place,
+    pub(super) batches: Vec<(i64, i64, Vec<i8>)>,
+    pub(super) version: i16,
+}
+
+/// As Kafka counts: in the units of a Java string.
+pub(super) fn is_member_id(name: &str) -> bool {
+    !name.is_empty() && name.encode_utf16().count() <= MEMBER_ID_CHARS
+}
+
+/// Has what is said taken; `then` hears at once or when it is written.
+pub(super) fn acknowledge(
+    ctx: &Context<'_>,
+    member: &Member,
+    ack: Ack,
+    renews: bool,
+    then: Box<dyn FnOnce(ErrorCode) + Send>,
+) {
+    let name = ctx.broker.image.read().topic_name(ack.place.0).map(str::to_owned);
+    let Some(name) = name else { return then(ErrorCode::UnknownTopicId) };
+    let Some(batches) = batches(&ack, renews) else { return then(ErrorCode::InvalidRequest) };
+    if !ctx.may_topic(Operation::Read, &name) {
+        return then(ErrorCode::TopicAuthorizationFailed);
+    }
+    if ctx.broker.image.read().partition(&name, ack.place.1).is_none() {
+        return then(ErrorCode::UnknownTopicOrPartition);
+    }
+    if batches.is_empty() {
+        return then(ErrorCode::None);
+    }
+    let key = ShareKey { group: member.0.clone(), topic_id: ack.place.0, partition: ack.place.1 };
+    let acked = move |result: Result<(), ErrorCode>| then(result.err().unwrap_or(ErrorCode::None));
+    ctx.broker.share_acknowledge((&key, &member.1), &batches, Box::new(acked), ctx.now);
+}
+
+/// `None` if it is said in a way that the version does not know.
+fn batches(ack: &Ack, renews: bool) -> Option<Vec<AckBatch>> {
+    let is_said = |kind: AckType| kind != AckType::Renew || (renews && ack.version >= RENEWS_FROM);
+    let one = |(first, last, types): &(i64, i64, Vec<i8>)| {
+        let types = types.iter().map(|code| AckType::from_code(*code).filter(|kind| is_said(*kind)));
+        Some(AckBatch { first: *first, last: *last, types: types.collect::<Option<Vec<_>>>()? })
+    };
+    ack.batches.iter().map(one).collect()
+}
