@@ -31,6 +31,10 @@ const fn compaction(name: &'static str, breaks: &'static str) -> Mutant {
     Mutant { name, breaks, plan: Plan::compaction }
 }
 
+const fn share(name: &'static str, breaks: &'static str) -> Mutant {
+    Mutant { name, breaks, plan: Plan::shares }
+}
+
 const fn groups(name: &'static str, breaks: &'static str) -> Mutant {
     Mutant { name, breaks, plan: Plan::groups }
 }
@@ -59,6 +63,8 @@ pub const ALL: &[Mutant] = &[
     kafka("producers-not-kept", "a log forgets its producers"),
     groups("generation-stays", "a group that shares its partitions out anew keeps its generation"),
     groups("given-before-released", "a partition is given to a member while another has it (KIP-848)"),
+    share("share-locked-twice", "a record is given to a member of a share group while another has it (KIP-932)"),
+    share("share-answered-before-written", "an acknowledgement is answered before it is written"),
     txn("txn-epoch-not-checked", "a transaction's coordinator obeys producers that were fenced"),
     txn("stable-is-high-watermark", "consumers of committed records see those of open transactions"),
     txn("aborted-not-told", "consumers of committed records are not told which were aborted"),
@@ -113,6 +119,7 @@ pub fn checker(violation: &str) -> &'static str {
     const WORDS: &[(&str, &str)] = &[
         ("panic:", "an assertion of the server"),
         ("finds fault with", "peers trust each other"),
+        ("shared ", "share_records"),
         ("is torn", "txns_whole"),
         ("of a transaction is there twice", "txns_whole"),
         ("committed records of", "committed_reads"),

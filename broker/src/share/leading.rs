@@ -17,6 +17,7 @@ use crate::partition::{self, Asker, FetchParams, FetchPart, Isolation, OffsetQue
 use crate::share_settings::ShareSettings;
 use common::kafka::error::ErrorCode;
 use common::kafka::records::Records;
+use common::mutants;
 use common::time::{Millis, Now};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -472,7 +473,8 @@ impl Broker {
             fetch_offset,
             log_start_offset: -1,
             max_bytes,
-            current_leader_epoch: Some(held.leader_epoch),
+            // A leader that is given another epoch goes on; of one that was not the leader in between news came.
+            current_leader_epoch: None,
             last_fetched_epoch: None,
         };
         let (topic, topic_id, partition) = (held.topic.clone(), held.key.topic_id, held.key.partition);
@@ -584,7 +586,7 @@ impl Broker {
         self.wake_share(&held.key, now);
     }
 
-    /// This broker leads a partition no longer, or in a new epoch.
+    /// This broker leads a partition no longer, or again.
     pub(crate) fn on_share_leadership(self: &Arc<Self>, topic: &str, partition: i32, now: Now) {
         for held in self.shares.of_place(topic, partition) {
             self.close_share(&held, ErrorCode::NotLeaderOrFollower, now);
@@ -612,6 +614,10 @@ impl Broker {
             }
         };
         let result = match outcome {
+            Ok(Some(change)) if mutants::is_on("share-answered-before-written") => {
+                state.queue.push(Queued { number: Some(change.number), batches: change.batches, then: None });
+                Ok(())
+            }
             Ok(Some(change)) => {
                 let write = self.queue_change(&held, &mut state, change, Some(then));
                 drop(state);

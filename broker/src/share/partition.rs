@@ -5,6 +5,7 @@
 use super::batches::combine;
 use super::coordinator::{StateReply, StateWrite};
 use super::{DeliveryState, StateBatch};
+use common::mutants;
 use common::time::Millis;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -333,7 +334,8 @@ impl SharePartition {
         if let Some((first, run)) = self.runs.range(..=at).next_back()
             && run.last >= at
         {
-            let free = run.is_free().then_some((run.delivery_count, run.last - first + 1));
+            let is_free = run.is_free() || (mutants::is_on("share-locked-twice") && !run.is_done());
+            let free = is_free.then_some((run.delivery_count, run.last - first + 1));
             return (run.last.min(last), free);
         }
         let next = self.runs.range(at..).next().map_or(i64::MAX, |(first, _)| *first);

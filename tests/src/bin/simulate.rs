@@ -17,7 +17,7 @@ const TWICE_EVERY: u64 = 20;
 /// Runs that leaving out faults may take.
 const MINIMIZE_RUNS: usize = 300;
 
-const USAGE: &str = "there are --seeds N --first-seed S --jobs N --coordinators --only FAULT,FAULT,... --minimize --story \
+const USAGE: &str = "there are --seeds N --first-seed S --jobs N --coordinators --shares --only FAULT,FAULT,... --minimize --story \
                      --events --log FILTER";
 
 struct Options {
@@ -28,11 +28,16 @@ struct Options {
     detail: Detail,
     only: Option<BTreeSet<usize>>,
     has_coordinators_alone: bool,
+    has_shares: bool,
 }
 
 impl Options {
     fn plan(&self, seed: u64) -> Plan {
-        let plan = if self.has_coordinators_alone { Plan::coordinators() } else { Plan::of_seed(seed) };
+        let plan = match (self.has_coordinators_alone, self.has_shares) {
+            (true, _) => Plan::coordinators(),
+            (false, true) => Plan::shares(),
+            (false, false) => Plan::of_seed(seed),
+        };
         Plan { detail: self.detail, only: self.only.clone(), ..plan }
     }
 
@@ -41,6 +46,9 @@ impl Options {
         let mut extra = String::new();
         if self.has_coordinators_alone {
             extra += " --coordinators";
+        }
+        if self.has_shares {
+            extra += " --shares";
         }
         if let Some(only) = only {
             let numbers: Vec<String> = only.iter().map(usize::to_string).collect();
@@ -60,6 +68,7 @@ fn options() -> Result<Options, String> {
         detail: Detail::Hash,
         only: None,
         has_coordinators_alone: false,
+        has_shares: false,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -72,6 +81,7 @@ fn options() -> Result<Options, String> {
             "--first-seed" => options.first_seed = number(words.next())?,
             "--jobs" => options.jobs = number(words.next())?.max(1),
             "--coordinators" => options.has_coordinators_alone = true,
+            "--shares" => options.has_shares = true,
             "--only" => {
                 let list = words.next().ok_or("--only needs numbers of faults")?;
                 let numbers = list.split(',').filter(|number| !number.is_empty()).map(str::parse);

@@ -4,6 +4,7 @@ use super::{brokers, coordinators};
 use crate::sim::workload::kafka::Topics;
 use crate::sim::world::{Host, World};
 use broker::group::OFFSETS_TOPIC;
+use broker::share::SHARE_STATE_TOPIC;
 use broker::txn::TRANSACTION_TOPIC;
 use common::id::TopicPartition;
 
@@ -16,7 +17,7 @@ fn states(world: &World, topics: &Topics) -> Option<Vec<(TopicPartition, String)
         let data = tree.node(&path).and_then(|node| node.data()).map(String::from_utf8_lossy);
         (partition, data.unwrap_or_default().into_owned())
     };
-    let own = [OFFSETS_TOPIC, TRANSACTION_TOPIC].into_iter().flat_map(|topic| {
+    let own = [OFFSETS_TOPIC, TRANSACTION_TOPIC, SHARE_STATE_TOPIC].into_iter().flat_map(|topic| {
         let states = (0..).map(move |number| state(TopicPartition::new(topic.to_owned(), number)));
         states.take_while(|(_, state)| !state.is_empty())
     });

@@ -15,6 +15,7 @@ pub mod one_owner;
 pub mod records_stay;
 pub mod registers;
 pub mod replicas_as_asked;
+pub mod share_records;
 pub mod trees_agree;
 pub mod txn_cycles;
 pub mod txns_end;

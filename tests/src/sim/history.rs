@@ -136,6 +136,14 @@ pub struct History {
     pub upserts: Vec<String>,
     /// What each consumer of the compacted topic has read, by its number; 0 read when all was over.
     pub compacted: BTreeMap<u64, BTreeMap<TopicPartition, BTreeMap<i64, String>>>,
+    /// What members of a share group were given.
+    pub share_deliveries: Vec<ShareDelivery>,
+    /// What they said of it.
+    pub share_acks: Vec<ShareAck>,
+    /// Members that ended their sessions, and when: what they had may be anybody's from then on.
+    pub share_ends: Vec<(String, Micros)>,
+    /// Start offsets of the share group that were read.
+    pub share_starts: Vec<OffsetSeen>,
     /// Controller epochs, and the brokers that spoke in them.
     pub controllers: BTreeMap<i32, BTreeSet<i32>>,
 }
@@ -250,6 +258,72 @@ pub struct Held {
     pub from: Micros,
     /// When it gave the partition up, or heard that it is no member any more.
     pub until: Option<Micros>,
+}
+
+/// Records in a row that a member of a share group acquired.
+#[derive(Clone, Debug)]
+pub struct ShareDelivery {
+    /// The member's id.
+    pub member: String,
+    /// The broker that gave them.
+    pub broker: i32,
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// First offset.
+    pub first: i64,
+    /// Last offset.
+    pub last: i64,
+    /// The how manieth delivery this is said to be.
+    pub count: i16,
+    /// When it was asked.
+    pub asked: Micros,
+    /// When the answer came.
+    pub answered: Micros,
+    /// For how long they are the member's.
+    pub lock_ms: u64,
+}
+
+/// What a member of a share group says of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShareWord {
+    /// It is done.
+    Accept,
+    /// It is to be delivered again.
+    Release,
+    /// It is not to be delivered again.
+    Reject,
+}
+
+impl ShareWord {
+    /// As a request says it.
+    pub fn code(self) -> i8 {
+        match self {
+            ShareWord::Accept => 1,
+            ShareWord::Release => 2,
+            ShareWord::Reject => 3,
+        }
+    }
+}
+
+/// What a member of a share group said of records in a row.
+#[derive(Clone, Debug)]
+pub struct ShareAck {
+    /// The member's id.
+    pub member: String,
+    /// Which partition.
+    pub partition: TopicPartition,
+    /// First offset.
+    pub first: i64,
+    /// Last offset.
+    pub last: i64,
+    /// What it said.
+    pub word: ShareWord,
+    /// When; the end of time if it never did.
+    pub asked: Micros,
+    /// When the answer came.
+    pub answered: Option<Micros>,
+    /// What it was; `Refused` if it was never said.
+    pub outcome: CommitOutcome,
 }
 
 /// A committed offset that was read.

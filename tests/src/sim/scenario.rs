@@ -11,11 +11,12 @@ use crate::check::one_leader::OneLeader;
 use crate::check::trees_agree::TreesAgree;
 use crate::check::{
     committed_reads, consumed_once, coordinators, fenced_states, in_sync, newest_stays, offsets_stay, one_controller,
-    one_owner, records_stay, registers, replicas_as_asked, txn_cycles, txns_end, txns_whole, watches, zk_writes_once,
-    zk_writes_stay,
+    one_owner, records_stay, registers, replicas_as_asked, share_records, txn_cycles, txns_end, txns_whole, watches,
+    zk_writes_once, zk_writes_stay,
 };
 use broker::group::OFFSETS_TOPIC;
 use broker::partition::is_internal;
+use broker::share::SHARE_STATE_TOPIC;
 use broker::txn::TRANSACTION_TOPIC;
 use common::Rng;
 use common::id::TopicPartition;
@@ -38,6 +39,8 @@ pub struct Plan {
     pub members: u64,
     /// Members of a consumer group of the new protocol.
     pub new_members: u64,
+    /// Members of a share group.
+    pub sharers: u64,
     /// What they write and read.
     pub topics: Topics,
     /// Clients that write in transactions; from the third on they share transactional ids.
@@ -68,6 +71,7 @@ impl Plan {
             consumers: 0,
             members: 0,
             new_members: 0,
+            sharers: 0,
             transactors: 0,
             compacts: false,
             moves: false,
@@ -85,6 +89,7 @@ impl Plan {
             consumers: 1,
             members: 2,
             new_members: 0,
+            sharers: 0,
             topics: Topics { topics: vec![("a".to_owned(), 2), ("b".to_owned(), 1)], replication_factor: 3 },
             transactors: 0,
             transactional: Topics { topics: vec![("t".to_owned(), 3)], replication_factor: 3 },
@@ -105,6 +110,11 @@ impl Plan {
     /// A whole cluster with groups of both protocols.
     pub fn groups() -> Plan {
         Plan { producers: 1, members: 3, new_members: 3, ..Plan::whole() }
+    }
+
+    /// A whole cluster with a share group.
+    pub fn shares() -> Plan {
+        Plan { producers: 1, members: 0, sharers: 3, ..Plan::whole() }
     }
 
     /// A whole cluster with a compacted topic.
@@ -147,6 +157,9 @@ impl Plan {
             plan.new_members = rng.u64(2..=3);
         }
         plan.moves = plan.brokers > 3;
+        if Rng::with_seed(seed ^ 0x54a7e).u32(..3) == 0 {
+            plan.sharers = 3;
+        }
         if rng.u32(..4) == 0 { plan.with_compaction() } else { plan }
     }
 
@@ -159,6 +172,9 @@ impl Plan {
         }
         if self.compacts {
             all.topics.extend(Plan::compacted().topics);
+        }
+        if self.sharers > 0 {
+            all.topics.push((SHARE_STATE_TOPIC.to_owned(), INTERNAL_PARTITIONS));
         }
         if self.transactors > 0 || self.members > 0 || self.new_members > 0 {
             all.topics.push((OFFSETS_TOPIC.to_owned(), INTERNAL_PARTITIONS));
@@ -174,6 +190,11 @@ impl Plan {
              offsets.topic.num.partitions={INTERNAL_PARTITIONS}\noffsets.topic.replication.factor=3\n\
              transaction.state.log.num.partitions={INTERNAL_PARTITIONS}\ntransaction.state.log.replication.factor=3\n\
              transaction.state.log.min.isr=2\ntransaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n\
+             share.coordinator.state.topic.num.partitions={INTERNAL_PARTITIONS}\n\
+             share.coordinator.state.topic.min.isr=2\nshare.coordinator.snapshot.update.records.per.snapshot=20\n\
+             share.coordinator.state.topic.prune.interval.ms=5000\nshare.coordinator.cold.partition.snapshot.interval.ms=7000\n\
+             group.share.min.record.lock.duration.ms=1000\ngroup.share.record.lock.duration.ms=3000\n\
+             group.share.delivery.count.limit=10\ngroup.share.max.delivery.count.limit=10\n\
              log.segment.bytes=16384\nlog.cleaner.backoff.ms=2000\n\
              log.index.size.max.bytes=4096\nlog.index.interval.bytes=512\nreplica.lag.time.max.ms=3000\n\
              replica.high.watermark.checkpoint.interval.ms=1000\nlog.flush.offset.checkpoint.interval.ms=5000\n\
@@ -239,16 +260,18 @@ struct Watchers {
     ephemerals: Ephemerals,
     leaders: OneLeader,
     logs: LogsMatch,
+    terms: share_records::Terms,
     looks: u64,
 }
 
 impl Watchers {
-    fn look(&mut self, world: &World) -> Result<(), String> {
+    fn look(&mut self, world: &World, shared: &Topics) -> Result<(), String> {
         self.trees.look(world)?;
         self.ephemerals.look(world)?;
         one_controller::check(&world.core.history)?;
         fenced_states::check(world)?;
         self.leaders.look(world)?;
+        self.terms.look(world, shared.partitions());
         self.looks += 1;
         if self.looks.is_multiple_of(LOGS_EVERY) {
             self.logs.look(world)?;
@@ -292,6 +315,9 @@ impl Run {
         for number in 1..=plan.new_members {
             world.add(&format!("n{number}"), kafka(number, Duty::JoinNew));
         }
+        for number in 1..=plan.sharers {
+            world.add(&format!("s{number}"), kafka(number, Duty::Share));
+        }
         if plan.compacts {
             world.add("pc1", compacted_client(plan, 1, Duty::Upsert));
             world.add("kc1", compacted_client(plan, 1, Duty::ConsumeCompacted));
@@ -320,7 +346,9 @@ impl Run {
         while self.world.core.now() < until {
             let next = (self.world.core.now() + LOOK_EVERY).min(until);
             self.world.run_to(next);
-            self.watchers.look(&self.world)?;
+            let none = Topics { topics: Vec::new(), replication_factor: 0 };
+            let shared = if self.plan.sharers > 0 { &self.plan.topics } else { &none };
+            self.watchers.look(&self.world, shared)?;
         }
         Ok(())
     }
@@ -415,6 +443,7 @@ impl Run {
         self.watchers.logs.look(&self.world)?;
         self.check_transactions()?;
         self.check_compaction()?;
+        self.check_shares()?;
         let (topics, bootstrap) = (self.plan.topics.clone(), self.plan.bootstrap());
         let verifier = self.world.add("verifier", Role::Kafka { number: 0, duty: Duty::Verify, topics, bootstrap });
         self.world.start(verifier);
@@ -426,6 +455,21 @@ impl Run {
         // What is missing says more than that something is.
         records_stay::check(&self.world.core.history, &self.plan.idempotent())?;
         read
+    }
+
+    /// The share group comes to the end, and every record was somebody's.
+    fn check_shares(&mut self) -> Result<(), String> {
+        if self.plan.sharers == 0 {
+            return Ok(());
+        }
+        let ends = ends(&self.world);
+        let outcome = self.run_until("the share group has everything", LIVE_WITHIN, |world| has_shared(world, &ends));
+        let history = &self.world.core.history;
+        share_records::check(history, &self.watchers.terms, outcome.is_ok().then_some(&ends))?;
+        outcome.map_err(|problem| {
+            let done: Vec<_> = kafka_clients(&self.world).filter_map(KafkaClient::shared).collect();
+            format!("{problem}: {done:?} of {ends:?}")
+        })
     }
 
     /// What compaction has left holds the newest value of every key.
@@ -563,6 +607,13 @@ fn keeps_up(world: &World, ends: &BTreeMap<TopicPartition, i64>) -> bool {
         let positions = client.positions();
         positions.iter().all(|(partition, (next, _))| next >= ends.get(partition).unwrap_or(&0))
     })
+}
+
+/// True if the share group is done with so much.
+fn has_shared(world: &World, ends: &BTreeMap<TopicPartition, i64>) -> bool {
+    kafka_clients(world)
+        .filter_map(KafkaClient::shared)
+        .all(|done| ends.iter().all(|(partition, end)| done.get(partition).is_some_and(|done| done >= end)))
 }
 
 /// Runs a plan from a seed.

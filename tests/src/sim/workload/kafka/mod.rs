@@ -8,6 +8,8 @@ mod group;
 pub mod member;
 pub mod new_member;
 pub mod producer;
+mod share_keeper;
+pub mod share_member;
 pub mod transactor;
 pub mod wire;
 
@@ -24,6 +26,7 @@ use consumer::{Consumer, Reads};
 use member::Member;
 use new_member::NewMember;
 use producer::Producer;
+use share_member::ShareMember;
 use std::collections::BTreeMap;
 use transactor::Transactor;
 use uuid::Uuid;
@@ -64,6 +67,8 @@ pub enum Duty {
     Join,
     /// Is in a consumer group of the new protocol.
     JoinNew,
+    /// Is in a share group.
+    Share,
     /// Reads everything from the beginning when all is over.
     Verify,
 }
@@ -200,6 +205,7 @@ enum Work {
     Consume(Consumer),
     Join(Member),
     JoinNew(NewMember),
+    Share(ShareMember),
     Transact(Transactor),
     Administer(Administrator),
 }
@@ -223,12 +229,17 @@ impl KafkaClient {
             metadata: None,
             metadata_at: Millis(0),
             // From version 7 on leaders have epochs, without which an idempotent producer is lost; from 10 on topics have ids.
-            metadata_version: ctx.core.rng.i16(if *duty == Duty::JoinNew { 10..=12 } else { 7..=12 }),
+            metadata_version: ctx.core.rng.i16(if [Duty::JoinNew, Duty::Share].contains(duty) {
+                10..=12
+            } else {
+                7..=12
+            }),
         };
         let work = match duty {
             Duty::Produce { is_idempotent } => Work::Produce(Producer::new(&cluster, *is_idempotent, ctx)),
             Duty::Join => Work::Join(Member::new()),
             Duty::JoinNew => Work::JoinNew(NewMember::new(ctx)),
+            Duty::Share => Work::Share(ShareMember::new(&cluster, ctx)),
             Duty::Consume => Work::Consume(Consumer::new(&cluster, Reads::All, ctx)),
             Duty::Verify => Work::Consume(Consumer::new(&cluster, Reads::AllAtLast, ctx)),
             Duty::Upsert => Work::Produce(Producer::new(&cluster, true, ctx)),
@@ -256,6 +267,7 @@ impl KafkaClient {
                     Work::Consume(consumer) => consumer.answered(answer, &mut self.cluster, ctx),
                     Work::Join(member) => member.answered(answer, &mut self.cluster, ctx),
                     Work::JoinNew(member) => member.answered(answer, &mut self.cluster, ctx),
+                    Work::Share(member) => member.answered(answer, &mut self.cluster, ctx),
                     Work::Administer(administrator) => administrator.answered(answer, ctx),
                     Work::Transact(transactor) => transactor.answered(answer, &mut self.cluster, ctx),
                 }
@@ -267,6 +279,7 @@ impl KafkaClient {
             Work::Consume(consumer) => consumer.step(&mut self.cluster, ctx),
             Work::Join(member) => member.step(&mut self.cluster, ctx),
             Work::JoinNew(member) => member.step(&mut self.cluster, ctx),
+            Work::Share(member) => member.step(&mut self.cluster, ctx),
             Work::Administer(administrator) => administrator.step(&mut self.cluster, ctx),
             Work::Transact(transactor) => transactor.step(&mut self.cluster, ctx),
         }
@@ -278,6 +291,7 @@ impl KafkaClient {
             Work::Produce(producer) => producer.is_idle = true,
             Work::Transact(transactor) => transactor.is_idle = true,
             Work::Administer(administrator) => administrator.fall_silent(&self.cluster),
+            Work::Share(member) => member.is_eager = true,
             Work::Consume(_) | Work::Join(_) | Work::JoinNew(_) => {}
         }
     }
@@ -296,8 +310,14 @@ impl KafkaClient {
         match &self.work {
             Work::Produce(producer) => producer.acknowledged(),
             Work::Transact(transactor) => vec![transactor.ended],
+            Work::Share(member) => vec![member.acquired],
             Work::Consume(_) | Work::Join(_) | Work::JoinNew(_) | Work::Administer(_) => Vec::new(),
         }
+    }
+
+    /// Where the share group stands, if it is the member that looks.
+    pub fn shared(&self) -> Option<BTreeMap<TopicPartition, i64>> {
+        if let Work::Share(member) = &self.work { member.done() } else { None }
     }
 
     /// True if it administers and is to do nothing any more, and all that it asked for at last is granted.
