@@ -6,7 +6,7 @@ FIRST_SEED ?= 1
 SIM_JOBS ?= $(shell nproc)
 SIM_FLAGS ?=
 
-.PHONY: help packages build run test verify fix interop sim sim-mutants wounds fuzz chaos bench docker docker-test clean
+.PHONY: help packages build run test verify fix interop sim sim-mutants wounds fuzz chaos bench bench-scale bench-micro docker docker-test clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -60,6 +60,12 @@ fuzz: packages ## damaged bytes for every decoder and for all that is on disk, f
 
 bench: build ## ours and the peers' CPU, throughput and latency in one table
 	@tests/bench/run
+
+bench-scale: build ## how our cost grows with partitions, connections, watchers, znodes, groups, producers; a table and a plot
+	@tests/bench/scale
+
+bench-micro: packages ## the hot paths one by one (criterion): batch check and append, fetch, jute, the tree
+	$(CARGO) bench --locked -p tests --features bench
 
 docker: build ## the two images, with the engine that is running
 	@docker/build

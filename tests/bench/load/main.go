@@ -4,14 +4,19 @@
 //	load conns BOOTSTRAP TOPIC N SEC    N clients, each on connections of its own, one unbatched record of 100 B in flight each
 //	load steady BOOTSTRAP TOPIC RATE SEC  RATE records of 1 KiB a second from four clients: how long each acknowledgement takes
 //	load rate  BOOTSTRAP TOPIC N SEC    N clients, each with 16 KiB batches of 100 B records as fast as they go
+//	load groups BOOTSTRAP TOPIC N SEC   N groups of one member each: prints "ready" when all have what they consume, then only keeps
+//	                                    them for SEC
+//	load idle  BOOTSTRAP TOPIC N SEC    N connections, one small request on each: prints "ready", then only keeps them for SEC
 //
-// All with acks=all and without compression. Times are in milliseconds.
+// All that produce with acks=all and without compression. Times are in milliseconds.
 package main
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"sort"
 	"strconv"
@@ -69,7 +74,7 @@ func number(i int) int {
 
 func main() {
 	if len(os.Args) < 5 {
-		fmt.Fprintln(os.Stderr, "usage: load e2e|conns|steady|rate BOOTSTRAP TOPIC N [SECONDS]")
+		fmt.Fprintln(os.Stderr, "usage: load e2e|conns|steady|rate|groups|idle BOOTSTRAP TOPIC N [SECONDS]")
 		os.Exit(2)
 	}
 	switch os.Args[1] {
@@ -81,8 +86,12 @@ func main() {
 		conns(os.Args[2], os.Args[3], number(4), time.Duration(number(5))*time.Second, 100, 1500)
 	case "steady":
 		steady(os.Args[2], os.Args[3], number(4), time.Duration(number(5))*time.Second)
+	case "groups":
+		hold(number(4), time.Duration(number(5))*time.Second, func(i int) func() { return member(os.Args[2], os.Args[3], i) })
+	case "idle":
+		hold(number(4), time.Duration(number(5))*time.Second, func(int) func() { return idle(os.Args[2]) })
 	default:
-		check(fmt.Errorf("%q is none of e2e, conns, steady, rate", os.Args[1]))
+		check(fmt.Errorf("%q is none of e2e, conns, steady, rate, groups, idle", os.Args[1]))
 	}
 }
 
@@ -220,4 +229,64 @@ func steady(bootstrap, topic string, rate int, length time.Duration) {
 	}
 	done.Wait()
 	quantiles(times, map[string]any{})
+}
+
+// hold starts n of something, thirty at once, says that all are there, and ends them after a while.
+func hold(n int, length time.Duration, start func(int) (end func())) {
+	begin := time.Now()
+	ends := make([]func(), n)
+	var done sync.WaitGroup
+	slots := make(chan struct{}, 30)
+	for i := range ends {
+		slots <- struct{}{}
+		done.Add(1)
+		go func(i int) {
+			defer done.Done()
+			ends[i] = start(i)
+			<-slots
+		}(i)
+	}
+	done.Wait()
+	fmt.Println("ready")
+	took := time.Since(begin)
+	time.Sleep(length)
+	for _, end := range ends {
+		done.Add(1)
+		go func(end func()) {
+			defer done.Done()
+			end()
+		}(end)
+	}
+	done.Wait()
+	check(json.NewEncoder(os.Stdout).Encode(map[string]any{"n": n, "ready_s": took.Seconds()}))
+}
+
+// member joins a group of its own, and reads what the topic has until it has its first record.
+func member(bootstrap, topic string, i int) func() {
+	c, err := kgo.NewClient(kgo.SeedBrokers(split(bootstrap)...), kgo.ConsumerGroup(fmt.Sprintf("group-%d", i)), kgo.ConsumeTopics(topic),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(5*time.Second))
+	check(err)
+	for got := 0; got == 0; {
+		fetches := c.PollFetches(context.Background())
+		for _, err := range fetches.Errors() {
+			check(err.Err)
+		}
+		got = fetches.NumRecords()
+	}
+	go func() {
+		for !c.PollFetches(context.Background()).IsClientClosed() {
+		}
+	}()
+	return c.Close
+}
+
+// idle opens a connection and has one small request, ApiVersions, answered on it.
+func idle(bootstrap string) func() {
+	connection, err := net.Dial("tcp", split(bootstrap)[0])
+	check(err)
+	_, err = connection.Write([]byte{0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 255, 255})
+	check(err)
+	_, err = io.ReadFull(connection, make([]byte, 4))
+	check(err)
+	return func() { check(connection.Close()) }
 }
