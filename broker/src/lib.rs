@@ -35,6 +35,7 @@ mod resources;
 pub mod server;
 pub mod share;
 pub mod share_settings;
+mod share_states;
 mod shutdown;
 mod suspects;
 mod topics_on_demand;

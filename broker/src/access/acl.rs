@@ -123,7 +123,8 @@ impl ResourceType {
         use Operation::*;
         match self {
             ResourceType::Topic => &[Read, Write, Create, Describe, Delete, Alter, DescribeConfigs, AlterConfigs],
-            ResourceType::Group => &[Read, Describe, Delete],
+            // The last two since groups have settings (KIP-848).
+            ResourceType::Group => &[Read, Describe, Delete, DescribeConfigs, AlterConfigs],
             ResourceType::Cluster => {
                 &[Create, ClusterAction, DescribeConfigs, AlterConfigs, IdempotentWrite, Alter, Describe]
             }

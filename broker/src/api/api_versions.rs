@@ -50,17 +50,9 @@ pub fn unsupported_version(correlation_id: i32) -> Frame {
     header::encode_response(correlation_id, 0, &response).expect("version 0 has every field set here")
 }
 
-/// Share groups (KIP-932) are told of when all of them is served: from then on clients use them.
-const TELLS_OF_SHARE_GROUPS: bool = false;
-
-fn is_told(key: i16) -> bool {
-    TELLS_OF_SHARE_GROUPS || !matches!(key, 76..=79 | 83..=87 | 90..=92)
-}
-
 fn served() -> Vec<ApiVersion> {
     TABLE
         .iter()
-        .filter(|row| is_told(row.key))
         .map(|row| ApiVersion { api_key: row.key, min_version: row.advertised_from, max_version: *row.served.end() })
         .collect()
 }

@@ -11,6 +11,7 @@ pub mod alter_configs;
 pub mod alter_partition;
 pub mod alter_partition_reassignments;
 pub mod alter_replica_log_dirs;
+pub mod alter_share_group_offsets;
 pub mod alter_user_scram_credentials;
 pub mod api_versions;
 pub mod consumer_group_describe;
@@ -22,6 +23,7 @@ pub mod create_topics;
 pub mod delete_acls;
 pub mod delete_groups;
 pub mod delete_records;
+pub mod delete_share_group_offsets;
 pub mod delete_share_group_state;
 pub mod delete_topics;
 pub mod describe_acls;
@@ -31,6 +33,7 @@ pub mod describe_configs;
 pub mod describe_groups;
 pub mod describe_log_dirs;
 pub mod describe_producers;
+pub mod describe_share_group_offsets;
 pub mod describe_topic_partitions;
 pub mod describe_transactions;
 pub mod describe_user_scram_credentials;
@@ -64,6 +67,8 @@ pub mod sasl_handshake;
 pub mod share_acknowledge;
 mod share_acks;
 pub mod share_fetch;
+pub mod share_group_describe;
+pub mod share_group_heartbeat;
 mod share_state;
 pub mod stop_replica;
 pub mod sync_group;
@@ -336,6 +341,8 @@ pub const TABLE: &[Row] = &[
     row::<consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
     row::<consumer_group_describe::ConsumerGroupDescribe>(),
     row::<describe_topic_partitions::DescribeTopicPartitions>(),
+    row::<share_group_heartbeat::ShareGroupHeartbeat>(),
+    row::<share_group_describe::ShareGroupDescribe>(),
     row::<share_fetch::ShareFetch>(),
     row::<share_acknowledge::ShareAcknowledge>(),
     row::<initialize_share_group_state::InitializeShareGroupState>(),
@@ -343,6 +350,9 @@ pub const TABLE: &[Row] = &[
     row::<write_share_group_state::WriteShareGroupState>(),
     row::<delete_share_group_state::DeleteShareGroupState>(),
     row::<read_share_group_state_summary::ReadShareGroupStateSummary>(),
+    row::<describe_share_group_offsets::DescribeShareGroupOffsets>(),
+    row::<alter_share_group_offsets::AlterShareGroupOffsets>(),
+    row::<delete_share_group_offsets::DeleteShareGroupOffsets>(),
 ];
 
 /// As which requests count: the names of the table, and fetches once more by who asks.

@@ -66,6 +66,7 @@ pub(crate) fn apply(broker: &Arc<Broker>, request: UpdateMetadataRequest, now: N
     });
     if !change.topics.is_empty() {
         broker.groups.on_topics_changed(&change.topics);
+        broker.on_shared_topics_changed(&change.topics, now);
     }
     if !change.deleted.is_empty() {
         let places = change.deleted.iter().map(|(topic, partition)| (topic.clone(), *partition)).collect();

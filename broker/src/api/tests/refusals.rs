@@ -265,6 +265,23 @@ fn find(version: i16, key_type: i8, key: &str) -> FindCoordinatorRequest {
     }
 }
 
+fn beat_share(_: i16, _: Uuid) -> ShareGroupHeartbeatRequest {
+    ShareGroupHeartbeatRequest {
+        group_id: group(),
+        member_id: "m".to_owned(),
+        subscribed_topic_names: Some(vec![name()]),
+        ..Default::default()
+    }
+}
+
+/// Of all topics, or of one.
+fn share_offsets(of_all: bool) -> DescribeShareGroupOffsetsRequest {
+    use describe_share_group_offsets::{DescribeShareGroupOffsetsRequestGroup, DescribeShareGroupOffsetsRequestTopic};
+    let topic = DescribeShareGroupOffsetsRequestTopic { topic_name: name(), partitions: vec![0] };
+    let asked = DescribeShareGroupOffsetsRequestGroup { group_id: group(), topics: (!of_all).then(|| vec![topic]) };
+    DescribeShareGroupOffsetsRequest { groups: vec![asked] }
+}
+
 /// What is asked of the coordinators of groups.
 fn groups() -> Vec<Case> {
     let join = |_: i16, _: Uuid| {
@@ -325,6 +342,12 @@ fn groups() -> Vec<Case> {
         case(0..=0, delete, &[Group]),
         case(0..=1, beat, &[Group]),
         case(0..=1, |_, _| ConsumerGroupDescribeRequest { group_ids: vec![group()], ..Default::default() }, &[Group]),
+        case(1..=1, beat_share, &[Group]),
+        case(1..=1, |_, _| ShareGroupDescribeRequest { group_ids: vec![group()], ..Default::default() }, &[Group]),
+        case(0..=1, |_, _| share_offsets(true), &[Group]),
+        case(0..=1, |_, _| share_offsets(false), &[Group]),
+        case(0..=0, |_, _| AlterShareGroupOffsetsRequest { group_id: group(), ..Default::default() }, &[Group]),
+        case(0..=0, |_, _| DeleteShareGroupOffsetsRequest { group_id: group(), ..Default::default() }, &[Group]),
     ]
 }
 
@@ -452,9 +475,21 @@ fn alter_quotas() -> AlterClientQuotasRequest {
     AlterClientQuotasRequest { entries: vec![entry], ..Default::default() }
 }
 
+fn users(_: i16, _: Uuid) -> DescribeUserScramCredentialsRequest {
+    let user = describe_user_scram_credentials::UserName { name: USER.to_owned() };
+    DescribeUserScramCredentialsRequest { users: Some(vec![user]) }
+}
+
+fn resource(kind: i8) -> (i8, String) {
+    match kind {
+        2 => (kind, name()),
+        32 => (kind, group()),
+        _ => (kind, "1".to_owned()),
+    }
+}
+
 /// Settings of topics, brokers and users, and access control lists.
 fn settings() -> Vec<Case> {
-    let resource = |kind: i8| (kind, if kind == 2 { name() } else { "1".to_owned() });
     let describe = move |kind: i8| {
         let (resource_type, resource_name) = resource(kind);
         let asked = DescribeConfigsResource { resource_type, resource_name, configuration_keys: None };
@@ -476,9 +511,6 @@ fn settings() -> Vec<Case> {
     let scram = |_: i16, _: Uuid| AlterUserScramCredentialsRequest {
         deletions: vec![alter_user_scram_credentials::ScramCredentialDeletion { name: USER.to_owned(), mechanism: 1 }],
         ..Default::default()
-    };
-    let users = |_: i16, _: Uuid| DescribeUserScramCredentialsRequest {
-        users: Some(vec![describe_user_scram_credentials::UserName { name: USER.to_owned() }]),
     };
     let acls = |_: i16, _: Uuid| DescribeAclsRequest {
         resource_type_filter: 2,
@@ -510,12 +542,15 @@ fn settings() -> Vec<Case> {
     vec![
         case(0..=4, move |_, _| describe(2), &[Topic]),
         case(0..=4, move |_, _| describe(4), &[Cluster]),
+        case(0..=4, move |_, _| describe(32), &[Group]),
         case(0..=4, move |_, _| describe(8), &[Cluster]),
         case(0..=2, move |_, _| alter(2), &[Topic]),
         case(0..=2, move |_, _| alter(4), &[Cluster]),
+        case(0..=2, move |_, _| alter(32), &[Group]),
         case(0..=1, move |_, _| change(2), &[Topic]),
         case(0..=1, move |_, _| change(4), &[Cluster]),
         case(0..=1, move |_, _| change(8), &[Cluster]),
+        case(0..=1, move |_, _| change(32), &[Group]),
         case(0..=1, |_, _| DescribeClientQuotasRequest::default(), &[Cluster]),
         case(0..=1, |_, _| alter_quotas(), &[Cluster]),
         case(0..=0, users, &[Cluster, Cluster]),

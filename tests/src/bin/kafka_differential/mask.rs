@@ -239,6 +239,12 @@ const MEANT: &[Meant] = &[
         why: "the new group protocol is on here",
     },
     Meant {
+        api: "DescribeGroups",
+        cases: &["described"],
+        lines: &[("", "authorized_operations: ")],
+        why: "groups have settings here, as in Kafka 4",
+    },
+    Meant {
         api: "DescribeConfigs",
         cases: &["settings of one"],
         lines: &[("name: \"group.share.partition.max.record.locks\"", "value: Some(\"2")],
