@@ -18,7 +18,7 @@ use crate::leaders::current_leader;
 use crate::outbox::ConnectionId;
 use crate::quota::{Kind, Who};
 use crate::share::leading::{ShareData, ShareOrder, ShareOutcome};
-use crate::share::session::{FINAL_EPOCH, Member, Opened, Place, ShareSessionError};
+use crate::share::session::{FINAL_EPOCH, INITIAL_EPOCH, Member, Opened, Place, ShareSessionError};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::share_fetch::{
     AcquiredRecords, LeaderIdAndEpoch, NodeEndpoint, PartitionData, ShareFetchableTopicResponse,
@@ -66,6 +66,9 @@ impl Endpoint for ShareFetch {
             .flat_map(|topic| &topic.partitions)
             .any(|partition| !partition.acknowledgement_batches.is_empty());
         let opened = open(ctx, &member, &request, acknowledges);
+        if request.share_session_epoch == INITIAL_EPOCH {
+            ctx.broker.end_share_waiting(&member, ctx.now);
+        }
         let opened = match opened {
             Ok(opened) => opened,
             Err(ShareSessionError::LimitReached) => return answer_later(ctx, &request, member),

@@ -3,6 +3,7 @@
 mod alone;
 mod commits;
 mod refusals;
+mod shares;
 
 use super::*;
 use crate::access::acl::{AclEntry, Operation, PatternType, Permission, ResourcePattern, ResourceType};

@@ -207,6 +207,11 @@ impl Shares {
         }
     }
 
+    fn of_member(&self, member: &Member) -> Vec<Arc<Parked>> {
+        let waiting = self.waiting.lock();
+        waiting.fetches.values().filter(|parked| parked.order.member == *member).cloned().collect()
+    }
+
     fn waiting_for(&self, key: &ShareKey) -> Vec<Arc<Parked>> {
         let waiting = self.waiting.lock();
         let ids = waiting.by_key.get(key);
@@ -670,7 +675,7 @@ impl Broker {
             );
         }
         let limits = limits_of(&self.share_settings(&held.key.group));
-        let write = {
+        let (write, is_unused) = {
             let mut state = held.state.lock();
             state.is_writing = false;
             if let Stage::Serving(partition) = &mut state.stage {
@@ -679,7 +684,10 @@ impl Broker {
                 }
             }
             self.schedule_share(held, &mut state);
-            state.begin_writing(held.leader_epoch)
+            let is_idle = matches!(&state.stage, Stage::Serving(partition) if partition.is_idle());
+            let is_unused =
+                is_idle && state.queue.is_empty() && !self.shares.sessions.lock().has_group(&held.key.group);
+            (state.begin_writing(held.leader_epoch), is_unused)
         };
         for then in queued.into_iter().filter_map(|queued| queued.then) {
             then(result);
@@ -687,7 +695,20 @@ impl Broker {
         self.write_share(held, write, now);
         match result {
             Err(code) if ends_it(code) => self.close_share(held, code, now),
+            // Nobody of the group reads here any more; whoever comes finds it as it was written.
+            Ok(()) if is_unused => self.close_share(held, ErrorCode::NotLeaderOrFollower, now),
             _ => self.wake_share(&held.key, now),
+        }
+    }
+
+    /// What a member waits for in a session that is over is not for it: what came now would be locked for nobody.
+    pub(crate) fn end_share_waiting(&self, member: &Member, now: Now) {
+        for parked in self.shares.of_member(member) {
+            let done = parked.done.lock().take();
+            self.shares.unpark(&parked);
+            if let Some(done) = done {
+                done(Vec::new(), now);
+            }
         }
     }
 
@@ -699,6 +720,7 @@ impl Broker {
             (places, !sessions.has_group(&member.0))
         };
         let Some(places) = places else { return false };
+        self.end_share_waiting(member, now);
         let limits = limits_of(&self.share_settings(&member.0));
         for (topic_id, partition) in places {
             let key = ShareKey { group: member.0.clone(), topic_id, partition };

@@ -1,0 +1,256 @@
+//! A share group as the leader of its partition sees it: scripts of requests on the left, answers on the right. The topic has
+//! one partition, the group is `g`, and time stands still.
+
+use super::alone::Alone;
+use common::kafka::batch::{BatchSpec, Record, build};
+use common::kafka::messages::share_acknowledge::{AcknowledgePartition, AcknowledgeTopic};
+use common::kafka::messages::share_fetch::{AcknowledgementBatch, FetchPartition, FetchTopic};
+use common::kafka::messages::*;
+use common::kafka::records::Records;
+use uuid::Uuid;
+
+struct Bench {
+    alone: Alone,
+    topic_id: Uuid,
+    version: i16,
+}
+
+/// `0-4:1` or `0-4:1,1,2,1,1`.
+fn saying(word: &str) -> (i64, i64, Vec<i8>) {
+    let (range, types) = word.split_once(':').unwrap();
+    let (first, last) = range.split_once('-').unwrap();
+    (first.parse().unwrap(), last.parse().unwrap(), types.split(',').map(|code| code.parse().unwrap()).collect())
+}
+
+impl Bench {
+    fn new(settings: &str) -> Bench {
+        let mut alone = Alone::new(&format!(
+            "offsets.topic.num.partitions=1\noffsets.topic.replication.factor=1\n\
+             share.coordinator.state.topic.num.partitions=3\n{settings}"
+        ));
+        let new = create_topics::CreatableTopic {
+            name: "t".to_owned(),
+            num_partitions: 1,
+            replication_factor: 1,
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![new], ..Default::default() };
+        let topic_id = alone.ask("a", 7, &request).unwrap().topics[0].topic_id;
+        Bench { alone, topic_id, version: 2 }
+    }
+
+    fn produce(&mut self, count: i64) -> String {
+        let record = |offset| Record { offset, timestamp: 1, key: None, value: None, headers: Vec::new() };
+        let records: Vec<Record> = (0..count).map(record).collect();
+        let records = Records::from(build(&BatchSpec::default(), &records).unwrap());
+        let data = produce::PartitionProduceData { index: 0, records: Some(records) };
+        let topic =
+            produce::TopicProduceData { name: "t".to_owned(), partition_data: vec![data], ..Default::default() };
+        let request = ProduceRequest { acks: -1, timeout_ms: 1000, topic_data: vec![topic], ..Default::default() };
+        let answer = self.alone.ask("a", 9, &request).unwrap();
+        let one = &answer.responses[0].partition_responses[0];
+        format!("{} @{}", one.error_code, one.base_offset)
+    }
+
+    /// fetch MEMBER EPOCH [new] [max=N] [exact] [renew] [SAYING...]
+    fn fetch(&mut self, words: &[&str]) -> String {
+        let value = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.parse::<i32>().ok());
+        let sayings: Vec<_> = words[3..].iter().filter(|word| word.contains(':')).map(|word| saying(word)).collect();
+        let batch = |(first_offset, last_offset, acknowledge_types)| AcknowledgementBatch {
+            first_offset,
+            last_offset,
+            acknowledge_types,
+        };
+        let renews = words.contains(&"renew");
+        let partition = FetchPartition {
+            acknowledgement_batches: sayings.into_iter().map(batch).collect(),
+            ..FetchPartition::default()
+        };
+        let is_named = words.contains(&"new") || !partition.acknowledgement_batches.is_empty();
+        let topic = FetchTopic { topic_id: self.topic_id, partitions: vec![partition] };
+        let request = ShareFetchRequest {
+            group_id: Some("g".to_owned()),
+            member_id: Some(words[1].to_owned()),
+            share_session_epoch: words[2].parse().unwrap(),
+            max_wait_ms: 0,
+            min_bytes: i32::from(!renews),
+            max_bytes: if renews { 0 } else { 1_000_000 },
+            max_records: if renews { 0 } else { value("max=").unwrap_or(500) },
+            batch_size: 500,
+            share_acquire_mode: i8::from(words.contains(&"exact")),
+            is_renew_ack: renews,
+            topics: if is_named { vec![topic] } else { Vec::new() },
+            ..ShareFetchRequest::default()
+        };
+        let answer = self.alone.ask("a", self.version, &request).unwrap();
+        let mut shown = answer.error_code.to_string();
+        for data in answer.responses.iter().flat_map(|topic| &topic.partitions) {
+            shown += &format!(" | {}/{}", data.error_code, data.acknowledge_error_code);
+            for one in &data.acquired_records {
+                shown += &format!(" {}-{}x{}", one.first_offset, one.last_offset, one.delivery_count);
+            }
+            if !data.records.is_empty() {
+                let batches = common::kafka::batch::batches(data.records.to_bytes().unwrap());
+                shown += &format!(
+                    " in {}",
+                    batches.map(|batch| batch.unwrap().header.base_offset.to_string()).collect::<Vec<_>>().join(",")
+                );
+            }
+        }
+        shown
+    }
+
+    /// ack MEMBER EPOCH [renew] SAYING...
+    fn ack(&mut self, words: &[&str]) -> String {
+        let batch = |(first_offset, last_offset, acknowledge_types)| share_acknowledge::AcknowledgementBatch {
+            first_offset,
+            last_offset,
+            acknowledge_types,
+        };
+        let sayings = words[3..].iter().filter(|word| word.contains(':')).map(|word| batch(saying(word)));
+        let partition = AcknowledgePartition { partition_index: 0, acknowledgement_batches: sayings.collect() };
+        let is_named = !partition.acknowledgement_batches.is_empty();
+        let topic = AcknowledgeTopic { topic_id: self.topic_id, partitions: vec![partition] };
+        let request = ShareAcknowledgeRequest {
+            group_id: Some("g".to_owned()),
+            member_id: Some(words[1].to_owned()),
+            share_session_epoch: words[2].parse().unwrap(),
+            is_renew_ack: words.contains(&"renew"),
+            topics: if is_named { vec![topic] } else { Vec::new() },
+        };
+        let answer = self.alone.ask("a", self.version, &request).unwrap();
+        let codes =
+            answer.responses.iter().flat_map(|topic| &topic.partitions).map(|one| format!(" | {}", one.error_code));
+        format!("{}{}", answer.error_code, codes.collect::<String>())
+    }
+
+    fn summary(&mut self) -> String {
+        let asked = read_share_group_state_summary::PartitionData { partition: 0, leader_epoch: -1 };
+        let topic =
+            read_share_group_state_summary::ReadStateSummaryData { topic_id: self.topic_id, partitions: vec![asked] };
+        let request = ReadShareGroupStateSummaryRequest { group_id: "g".to_owned(), topics: vec![topic] };
+        let answer = self.alone.ask("a", 1, &request).unwrap();
+        let one = &answer.results[0].partitions[0];
+        format!("{} s{} @{} n{}", one.error_code, one.state_epoch, one.start_offset, one.delivery_complete_count)
+    }
+
+    fn begin(&mut self, start_offset: i64) -> String {
+        let key = broker_key(self.topic_id);
+        let find = FindCoordinatorRequest { key_type: 2, coordinator_keys: vec![key], ..Default::default() };
+        self.alone.ask("a", 6, &find).unwrap();
+        let found = self.alone.ask("a", 6, &find).unwrap().coordinators[0].node_id;
+        let data = initialize_share_group_state::PartitionData { partition: 0, state_epoch: 1, start_offset };
+        let topic =
+            initialize_share_group_state::InitializeStateData { topic_id: self.topic_id, partitions: vec![data] };
+        let request = InitializeShareGroupStateRequest { group_id: "g".to_owned(), topics: vec![topic] };
+        let answer = self.alone.ask("a", 0, &request).unwrap();
+        format!("at {found}: {}", answer.results[0].partitions[0].error_code)
+    }
+
+    fn step(&mut self, line: &str) -> String {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        match words[0] {
+            "version" => {
+                self.version = words[1].parse().unwrap();
+                String::new()
+            }
+            "begin" => self.begin(words[1].parse().unwrap()),
+            "produce" => self.produce(words[1].parse().unwrap()),
+            "fetch" => self.fetch(&words),
+            "ack" => self.ack(&words),
+            "summary" => self.summary(),
+            _ => panic!("{line}"),
+        }
+    }
+}
+
+fn broker_key(topic_id: Uuid) -> String {
+    crate::share::ShareKey { group: "g".to_owned(), topic_id, partition: 0 }.text()
+}
+
+fn check(settings: &str, script: &[(&str, &str)]) {
+    let mut bench = Bench::new(settings);
+    for (line, expected) in script {
+        assert_eq!(bench.step(line), *expected, "{line} in {script:?}");
+    }
+}
+
+#[test]
+fn records_are_acquired_and_acknowledged() {
+    for version in ["version 1", "version 2"] {
+        check(
+            "",
+            &[
+                (version, ""),
+                ("begin 0", "at 1: 0"),
+                ("produce 5", "0 @0"),
+                ("produce 5", "0 @5"),
+                ("fetch a 0 new", "0 | 0/0"),
+                // Its state was not loaded when the first one was answered.
+                ("fetch a 1 max=5", "0 | 0/0 0-4x1 in 0"),
+                ("fetch a 1", "123"),
+                ("fetch b 0 new", "0 | 0/0 5-9x1 in 5"),
+                ("fetch a 2 0-1:1 2-4:2,2,1", "0 | 0/0"),
+                ("fetch b 1", "0 | 0/0 2-3x2 in 0"),
+                ("ack a 3 2-3:1", "0 | 121"),
+                ("ack b 2 2-3:1 5-9:3", "0 | 0"),
+                ("ack b 3", "0"),
+                ("ack b 3", "123"),
+                ("ack b 0", "123"),
+                ("ack c 1", "122"),
+                ("summary", "0 s1 @2 n8"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn who_ends_its_session_gives_back_what_it_has() {
+    check(
+        "",
+        &[
+            ("begin -1", "at 1: 0"),
+            // The group begins behind what there is.
+            ("produce 3", "0 @0"),
+            ("fetch a 0 new", "0 | 0/0"),
+            ("summary", "0 s1 @3 n0"),
+            ("produce 4", "0 @3"),
+            ("fetch a 1", "0 | 0/0 3-6x1 in 3"),
+            ("fetch b 0 new", "0 | 0/0"),
+            ("fetch a -1 3-3:1", "0 | 0/0"),
+            ("fetch a -1", "122"),
+            ("fetch b 1", "0 | 0/0 4-6x2 in 3"),
+            ("ack b -1 4-4:3", "0 | 0"),
+            ("ack b -1", "122"),
+            ("fetch c 0 new", "0 | 0/0"),
+            ("fetch c 1", "0 | 0/0 5-6x3 in 3"),
+        ],
+    );
+}
+
+#[test]
+fn requests_that_contradict_themselves_are_refused() {
+    check(
+        "group.share.max.share.sessions=200\n",
+        &[
+            ("begin 0", "at 1: 0"),
+            ("produce 5", "0 @0"),
+            ("fetch a 0 new 0-1:1", "42"),
+            ("fetch a 0 new", "0 | 0/0"),
+            ("fetch a 1 max=2 exact", "0 | 0/0 0-1x1 in 0"),
+            ("fetch a 2 0-1:7", "0 | 0/42 2-4x1 in 0"),
+            ("fetch a 3 1-0:1", "0 | 0/42"),
+            ("fetch a 4 0-1:1,1,1", "0 | 0/42"),
+            ("fetch a 5 0-9:1", "0 | 0/42"),
+            // Renewing is said of the request as a whole, which then reads nothing.
+            ("fetch a 6 0-1:4", "0 | 0/42"),
+            ("fetch a 7 renew 0-1:4", "0 | 0/0"),
+            ("ack a 8 0-1:4", "0 | 42"),
+            ("ack a 9 renew 0-0:4 1-1:1", "0 | 0"),
+            ("version 1", ""),
+            ("ack a 10 0-0:4", "0 | 42"),
+            ("fetch a 11 0-0:1", "0 | 0/0"),
+            ("fetch 0123456789012345678901234567890123456 0 new", "42"),
+        ],
+    );
+}
