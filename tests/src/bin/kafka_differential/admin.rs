@@ -299,7 +299,8 @@ fn describe_configs(pair: &mut Pair) {
     ];
     for each in &resources {
         for (synonyms, documentation) in [(false, false), (true, false), (true, true)] {
-            pair.each("settings of one", |_, version| DescribeConfigsRequest {
+            let case = if each.resource_type == 32 { "settings of a group" } else { "settings of one" };
+            pair.each(case, |_, version| DescribeConfigsRequest {
                 resources: vec![each.clone()],
                 include_synonyms: synonyms && version >= 1,
                 include_documentation: documentation && version >= 3,
