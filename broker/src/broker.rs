@@ -24,12 +24,14 @@ use crate::partition::{Replicas, StorageError};
 use crate::peers::Peers;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
-use crate::resources::{DEFAULT_ENTITY, GROUPS};
+use crate::resources::{CLIENT_METRICS_KIND, DEFAULT_ENTITY, GROUPS};
 use crate::share::leading::Shares;
 use crate::share::persister::Persister;
 use crate::share::{self, ShareStates};
 use crate::shutdown::Stage;
 use crate::suspects::Suspects;
+use crate::telemetry::Telemetry;
+use crate::telemetry::subscription::Subscription;
 use crate::txn::{self, Transactions};
 use crate::txn_peers::Questions;
 use crate::wiring;
@@ -122,6 +124,8 @@ pub struct Broker {
     pub requests: Arc<RequestCounters>,
     /// Connections, counted by listener.
     pub listeners: BTreeMap<String, ListenerCounters>,
+    /// Metrics that clients push.
+    pub telemetry: Telemetry,
     pub(crate) txn_questions: Questions,
     pub(crate) end_questions: EndQuestions,
     pub(crate) persister: Persister,
@@ -172,6 +176,7 @@ impl Broker {
         let (image, stage, config) = (RwLock::default(), Mutex::default(), Arc::new(config));
         let current = RwLock::new(config.clone());
         let producer_ids = ProducerIds::new();
+        let telemetry = Telemetry::new(usize::try_from(config.telemetry_max_bytes).unwrap_or(0), rng.fork());
         Ok(Arc::new(Broker {
             config,
             current,
@@ -190,6 +195,7 @@ impl Broker {
             quotas,
             requests,
             listeners,
+            telemetry,
             txn_questions: Questions::default(),
             end_questions: EndQuestions::default(),
             persister: Persister::default(),
@@ -309,6 +315,11 @@ impl Broker {
         Ok(settings.get(mechanism.name()).and_then(|text| ScramCredential::from_text(text)))
     }
 
+    /// Are clients asked for metrics? Only where what they push can be seen.
+    pub(crate) fn takes_telemetry(&self) -> bool {
+        self.config.metrics_http_port.is_some()
+    }
+
     /// Does what is due; when to call again at the latest.
     pub fn tick(self: &Arc<Self>, now: Now) -> Option<Millis> {
         for call in self.peers.expired(now.mono) {
@@ -379,6 +390,12 @@ impl Broker {
             return;
         }
         self.quotas.set(kind, name, settings);
+        if kind == CLIENT_METRICS_KIND {
+            match Subscription::parse(settings) {
+                Ok(subscription) => self.telemetry.set_subscription(name, subscription),
+                Err(problem) => tracing::warn!(name, %problem, "client metrics in ZooKeeper cannot be used"),
+            }
+        }
         if kind == "topics" {
             let config = self.topic_log_config(name, settings);
             self.replicas.set_topic_config(name, config);

@@ -5,6 +5,7 @@ use crate::outbox::ConnectionId;
 use common::kafka::wire::Frame;
 use common::limits::IN_FLIGHT_PER_CONNECTION;
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 
 /// What handlers may know of the connection a request came by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,8 +16,21 @@ pub struct ConnectionInfo {
     pub listener: String,
     /// The client's address without port.
     pub client_host: String,
+    /// The client's port; 0 if it is not known.
+    pub client_port: u16,
     /// Who the client is; `User:ANONYMOUS` on a plaintext listener.
     pub principal: String,
+    /// What the client is made with, once it has said so (KIP-511).
+    pub software: OnceLock<Software>,
+}
+
+/// Name and version of a client's library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Software {
+    /// Such as `librdkafka`.
+    pub name: String,
+    /// Such as `2.10.0`.
+    pub version: String,
 }
 
 /// The answers a connection still owes, in request order.

@@ -38,6 +38,7 @@ pub mod share_settings;
 mod share_states;
 mod shutdown;
 mod suspects;
+pub mod telemetry;
 mod topics_on_demand;
 pub mod txn;
 mod txn_peers;

@@ -1,6 +1,7 @@
 //! What a broker tells Prometheus: gathered from the machines when somebody asks, under the names that the usual exporters
 //! of Kafka (JMX exporter, kafka_exporter) give. Counts nothing itself and changes nothing.
 
+mod clients;
 mod cluster;
 mod groups;
 mod partitions;
@@ -69,6 +70,7 @@ impl Broker {
         partitions::write(self, &held, &mut text);
         cluster::write(self, &mut text);
         groups::write(self, (&held, ends), &mut text);
+        clients::write(self, now.mono, &mut text);
         process::write(process, &mut text);
         text.into_text()
     }

@@ -7,6 +7,7 @@ use crate::cluster::{Entity, Waiter};
 use crate::config::change::{self, ChangeError, Operation};
 use crate::config::describe::{Layers, Texts};
 use crate::gathered::Gathered;
+use crate::telemetry::subscription::Subscription;
 use common::time::Now;
 use common::zk::ZkError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,12 @@ pub(crate) const GROUP: i8 = 32;
 
 /// Kind under which the settings of groups are kept; their names are encoded as those of users.
 pub(crate) const GROUPS: &str = "groups";
+
+/// Where the settings of client metrics are in ZooKeeper: a folder that Kafka has with KRaft alone.
+pub(crate) const CLIENT_METRICS_KIND: &str = "client-metrics";
+
+/// Names of client metrics are no longer, as those of topics: they are names of znodes.
+const CLIENT_METRICS_NAME_BYTES_MAX: usize = 249;
 
 /// What has settings: its type on the wire, and its name.
 pub(crate) type Resource = (i8, String);
@@ -93,11 +100,24 @@ pub(crate) fn entity(broker: &Broker, (kind, name): &Resource) -> Result<Entity,
             Err(ResourceError::InvalidRequest("Default group resources are not allowed.".to_owned()))
         }
         GROUP => Ok((GROUPS.to_owned(), sanitize(name))),
-        CLIENT_METRICS => Err(ResourceError::InvalidRequest(
-            "AlterConfigs is only supported for topics and brokers, but resource type is CLIENT_METRICS".to_owned(),
-        )),
+        CLIENT_METRICS => {
+            check_client_metrics_name(name, "Subscription name can't be empty")?;
+            Ok((CLIENT_METRICS_KIND.to_owned(), sanitize(name)))
+        }
         other => Err(ResourceError::InvalidRequest(format!("Unknown resource type {other}"))),
     }
+}
+
+/// `empty` is what to say of an empty name.
+pub(crate) fn check_client_metrics_name(name: &str, empty: &str) -> Result<(), ResourceError> {
+    if name.is_empty() {
+        return Err(ResourceError::InvalidRequest(empty.to_owned()));
+    }
+    if name.len() > CLIENT_METRICS_NAME_BYTES_MAX {
+        let problem = format!("A name of client metrics has at most {CLIENT_METRICS_NAME_BYTES_MAX} bytes");
+        return Err(ResourceError::InvalidRequest(problem));
+    }
+    Ok(())
 }
 
 /// Only this broker knows its own settings.
@@ -180,6 +200,7 @@ impl Broker {
         let row = match entity.0.as_str() {
             "topics" => change::topic_row,
             GROUPS => change::group_row,
+            CLIENT_METRICS_KIND => change::client_metrics_row,
             _ => change::broker_row,
         };
         let texts = match wanted {
@@ -192,6 +213,7 @@ impl Broker {
         match entity.0.as_str() {
             "topics" => change::check_topic(&layers.current(), &entity.1, &texts)?,
             GROUPS => change::check_group(&self.config, &texts)?,
+            CLIENT_METRICS_KIND => drop(Subscription::parse(&texts)?),
             _ => change::check_broker(&layers, &texts, entity.1 == DEFAULT_ENTITY)?,
         }
         Ok(texts)

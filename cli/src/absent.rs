@@ -13,7 +13,6 @@ enum Why {
 const KRAFT: &str = "it is about KRaft, and a cluster on ZooKeeper has no metadata quorum";
 
 const ABSENT: &[(&str, Why)] = &[
-    ("kafka-client-metrics", Why::NoUse("client metrics resources exist with KRaft only")),
     ("kafka-delegation-tokens", Why::NotYet),
     ("kafka-jmx", Why::NoUse("the servers are no Java processes and have no JMX")),
     ("kafka-metadata-quorum", Why::NoUse(KRAFT)),

@@ -4,7 +4,7 @@
 //! needs one that runs, and knows every entity type.
 
 mod quotas;
-mod resources;
+pub(crate) mod resources;
 mod scram;
 mod specs;
 

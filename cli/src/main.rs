@@ -13,6 +13,7 @@ mod api_versions;
 mod argparse;
 mod broken_pipe;
 mod client;
+mod client_metrics;
 mod client_settings;
 mod clock;
 mod cluster;
@@ -68,6 +69,7 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("kafka-consumer-groups", "list, describe and delete groups, and move their offsets", groups::groups),
     ("kafka-configs", "settings of topics, brokers, users and clients", configs::configs),
     ("kafka-acls", "who may do what", acls::acls),
+    ("kafka-client-metrics", "which clients push which metrics", client_metrics::client_metrics),
     ("kafka-get-offsets", "the offsets of partitions at a time", get_offsets::get_offsets),
     ("kafka-reassign-partitions", "move partitions to other brokers", reassign::reassign),
     ("kafka-leader-election", "elect preferred or unclean leaders", leader_election::leader_election),

@@ -4,14 +4,24 @@
 //! stays open: that is how a newer client learns to step down. Errors: INVALID_REQUEST for a malformed software name.
 
 use super::{Context, Endpoint, Reply, TABLE};
+use crate::connection::Software;
 use common::kafka::error::ErrorCode;
 use common::kafka::header;
-use common::kafka::messages::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse, Request};
+use common::kafka::messages::{
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse, GetTelemetrySubscriptionsRequest, PushTelemetryRequest,
+    Request,
+};
 use common::kafka::wire::Frame;
 use std::ops::RangeInclusive;
 
 /// The endpoint.
 pub struct ApiVersions;
+
+/// Those for the metrics of clients.
+const TELEMETRY: [i16; 2] = [GetTelemetrySubscriptionsRequest::KEY, PushTelemetryRequest::KEY];
+
+/// Longer names of software are not remembered.
+const SOFTWARE_BYTES_MAX: usize = 255;
 
 /// Its key.
 pub const KEY: i16 = ApiVersionsRequest::KEY;
@@ -29,9 +39,16 @@ impl Endpoint for ApiVersions {
                 ..Default::default()
             });
         }
+        if ctx.version >= 3
+            && request.client_software_name.len().max(request.client_software_version.len()) <= SOFTWARE_BYTES_MAX
+        {
+            let (name, version) = (request.client_software_name, request.client_software_version);
+            // Who asks again says the same.
+            let _ = ctx.connection.software.set(Software { name, version });
+        }
         let (supported_features, finalized_features, finalized_features_epoch) = ctx.broker.features.told(ctx.version);
         Reply::Now(ApiVersionsResponse {
-            api_keys: served(),
+            api_keys: served(ctx.broker.takes_telemetry()),
             supported_features,
             finalized_features,
             finalized_features_epoch,
@@ -44,15 +61,17 @@ impl Endpoint for ApiVersions {
 pub fn unsupported_version(correlation_id: i32) -> Frame {
     let response = ApiVersionsResponse {
         error_code: ErrorCode::UnsupportedVersion.code(),
-        api_keys: served().into_iter().filter(|api| api.api_key == KEY).collect(),
+        api_keys: served(false).into_iter().filter(|api| api.api_key == KEY).collect(),
         ..Default::default()
     };
     header::encode_response(correlation_id, 0, &response).expect("version 0 has every field set here")
 }
 
-fn served() -> Vec<ApiVersion> {
+/// What clients push is not asked for where nobody can see it.
+fn served(with_telemetry: bool) -> Vec<ApiVersion> {
     TABLE
         .iter()
+        .filter(|row| with_telemetry || !TELEMETRY.contains(&row.key))
         .map(|row| ApiVersion { api_key: row.key, min_version: row.advertised_from, max_version: *row.served.end() })
         .collect()
 }

@@ -1,5 +1,6 @@
-//! DescribeConfigs (32), versions 0 to 4: settings of topics, brokers, groups and loggers with their sources, synonyms, types and
-//! documentation (KIP-133, 226, 569, 848). UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION, and INVALID_REQUEST for
+//! DescribeConfigs (32), versions 0 to 4: settings of topics, brokers, groups, loggers and clients' metrics with their sources,
+//! synonyms, types and documentation (KIP-133, 226, 569, 714, 848). UNKNOWN_TOPIC_OR_PARTITION, INVALID_TOPIC_EXCEPTION, and
+//! INVALID_REQUEST for
 //! another broker than this. Loggers are those of the rooms, with the level they started with.
 
 use super::access::Rights;
@@ -8,10 +9,13 @@ use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{CLUSTER_NAME, Operation, ResourceType};
 use crate::access::sanitize::sanitize;
 use crate::broker::Broker;
-use crate::cluster::{Entity, Waiter, topic_name};
+use crate::cluster::{Entity, Settings, Waiter, topic_name};
 use crate::config::Kind;
 use crate::config::describe::{Described, Source, Synonym};
-use crate::resources::{BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP, GROUPS, ResourceError, TOPIC, check_broker_id};
+use crate::resources::{
+    BROKER, BROKER_LOGGER, CLIENT_METRICS, CLIENT_METRICS_KIND, GROUP, GROUPS, ResourceError, TOPIC, check_broker_id,
+    check_client_metrics_name,
+};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
@@ -30,12 +34,17 @@ impl Endpoint for DescribeConfigs {
     fn handle(ctx: &Context<'_>, request: DescribeConfigsRequest) -> Reply<DescribeConfigsResponse> {
         let known: BTreeSet<Entity> = {
             let image = ctx.broker.image.read();
-            let topics = request.resources.iter().filter(|one| one.resource_type == TOPIC);
-            let topics = topics.filter(|one| image.topic(&one.resource_name).is_some());
-            let groups =
-                request.resources.iter().filter(|one| one.resource_type == GROUP && !one.resource_name.is_empty());
-            let groups = groups.map(|one| (GROUPS.to_owned(), sanitize(&one.resource_name)));
-            topics.map(|one| ("topics".to_owned(), one.resource_name.clone())).chain(groups).collect()
+            let named = request.resources.iter().map(|one| (one.resource_type, &one.resource_name));
+            named
+                .filter_map(|(kind, name)| match kind {
+                    TOPIC => image.topic(name).map(|_| ("topics".to_owned(), name.clone())),
+                    GROUP if !name.is_empty() => Some((GROUPS.to_owned(), sanitize(name))),
+                    CLIENT_METRICS if check_client_metrics_name(name, "").is_ok() => {
+                        Some((CLIENT_METRICS_KIND.to_owned(), sanitize(name)))
+                    }
+                    _ => None,
+                })
+                .collect()
         };
         if known.is_empty() {
             return Reply::Now(respond((ctx.broker, ctx.rights()), request, ctx.version));
@@ -161,11 +170,28 @@ fn described(broker: &Broker, kind: i8, name: &str) -> Result<Vec<Described>, Fa
             Err(refused(&ResourceError::InvalidRequest("Group name must not be empty".to_owned())))
         }
         GROUP => Ok(broker.setting_layers().group(&broker.cluster.settings(GROUPS, &sanitize(name)))),
-        CLIENT_METRICS => Err(refused(&ResourceError::InvalidRequest(
-            "Config type client-metrics is only supported on KRaft clusters".to_owned(),
-        ))),
+        CLIENT_METRICS => {
+            check_client_metrics_name(name, "Client metrics subscription name must not be empty")
+                .map_err(|error| refused(&error))?;
+            Ok(client_metrics(&broker.cluster.settings(CLIENT_METRICS_KIND, &sanitize(name))))
+        }
         _ => Err(refused(&ResourceError::InvalidRequest(ErrorCode::InvalidRequest.message().to_owned()))),
     }
+}
+
+/// Which metrics clients are to push: what is set, without defaults.
+fn client_metrics(settings: &Settings) -> Vec<Described> {
+    let described = |(name, value): (&String, &String)| Described {
+        name: name.clone(),
+        value: Some(value.clone()),
+        source: Source::ClientMetrics,
+        synonyms: Vec::new(),
+        is_sensitive: false,
+        is_read_only: false,
+        kind: None,
+        doc: None,
+    };
+    settings.iter().map(described).collect()
 }
 
 /// The rooms that log, under the names that `CASTELLAN_LOG` takes.
@@ -201,6 +227,7 @@ fn source(source: Source) -> i8 {
         Source::StaticBroker => 4,
         Source::Default => 5,
         Source::Group => 8,
+        Source::ClientMetrics => 7,
     }
 }
 

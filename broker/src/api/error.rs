@@ -18,6 +18,7 @@ use crate::resources::ResourceError;
 use crate::share::ShareStateError;
 use crate::share::partition::AckError;
 use crate::share::session::ShareSessionError;
+use crate::telemetry::TelemetryError;
 use crate::txn::TxnError;
 use common::kafka::error::ErrorCode;
 use common::kafka::wire::STRING_MAX_BYTES;
@@ -387,6 +388,20 @@ impl From<&ResourceError> for ErrorCode {
             ResourceError::TopicForbidden => ErrorCode::TopicAuthorizationFailed,
             ResourceError::GroupForbidden => ErrorCode::GroupAuthorizationFailed,
             ResourceError::NotWritten(_) => ErrorCode::UnknownServerError,
+        }
+    }
+}
+
+impl From<&TelemetryError> for ErrorCode {
+    fn from(error: &TelemetryError) -> ErrorCode {
+        match error {
+            TelemetryError::InvalidInstance | TelemetryError::Terminated => ErrorCode::InvalidRequest,
+            TelemetryError::TooSoon => ErrorCode::ThrottlingQuotaExceeded,
+            TelemetryError::UnknownSubscription => ErrorCode::UnknownSubscriptionId,
+            TelemetryError::UnknownCompression(_) => ErrorCode::UnsupportedCompressionType,
+            TelemetryError::TooLarge(_) => ErrorCode::TelemetryTooLarge,
+            TelemetryError::Compressed(_) | TelemetryError::Unreadable(_) => ErrorCode::InvalidRecord,
+            TelemetryError::NotTaken => ErrorCode::UnsupportedVersion,
         }
     }
 }

@@ -42,6 +42,7 @@ pub mod end_txn;
 pub mod error;
 pub mod fetch;
 pub mod find_coordinator;
+pub mod get_telemetry_subscriptions;
 pub mod heartbeat;
 pub mod incremental_alter_configs;
 pub mod init_producer_id;
@@ -49,6 +50,7 @@ pub mod initialize_share_group_state;
 pub mod join_group;
 pub mod leader_and_isr;
 pub mod leave_group;
+pub mod list_config_resources;
 pub mod list_groups;
 pub mod list_offsets;
 pub mod list_partition_reassignments;
@@ -60,6 +62,7 @@ pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
+pub mod push_telemetry;
 pub mod read_share_group_state;
 pub mod read_share_group_state_summary;
 pub mod sasl_authenticate;
@@ -340,6 +343,9 @@ pub const TABLE: &[Row] = &[
     row::<allocate_producer_ids::AllocateProducerIds>(),
     row::<consumer_group_heartbeat::ConsumerGroupHeartbeat>(),
     row::<consumer_group_describe::ConsumerGroupDescribe>(),
+    row::<get_telemetry_subscriptions::GetTelemetrySubscriptions>(),
+    row::<push_telemetry::PushTelemetry>(),
+    row::<list_config_resources::ListConfigResources>(),
     row::<describe_topic_partitions::DescribeTopicPartitions>(),
     row::<share_group_heartbeat::ShareGroupHeartbeat>(),
     row::<share_group_describe::ShareGroupDescribe>(),

@@ -83,6 +83,8 @@ impl Place {
             id: ConnectionId(1),
             listener: "PLAINTEXT".into(),
             client_host: "127.0.0.1".into(),
+            client_port: 0,
+            software: Default::default(),
             principal: "User:ANONYMOUS".into(),
         };
         let frame = match dispatch(&self.broker, &info, 0, frame, NOW).0 {
@@ -103,6 +105,10 @@ fn a_text_that_quotes_the_longest_name_is_cut() {
     for len in [2, 200, STRING_MAX_BYTES - 20, STRING_MAX_BYTES] {
         for kind in [2, 4, 8, 16, 99] {
             let name = "ä".repeat(len / 2);
+            if kind == 16 && len <= 200 {
+                // Which can be; ZooKeeper is asked.
+                continue;
+            }
             let check = |version: i16, found: (i16, Option<String>)| {
                 assert_ne!(found.0, ErrorCode::None.code(), "version {version} kind {kind}");
                 let text = found.1.unwrap_or_default();
@@ -117,9 +123,7 @@ fn a_text_that_quotes_the_longest_name_is_cut() {
                 let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
                 let mut results = place.ask(version, &request).unwrap().results;
                 let result = results.remove(0);
-                if kind != 16 {
-                    check(version, (result.error_code, result.error_message));
-                }
+                check(version, (result.error_code, result.error_message));
             }
             for version in 0..=2 {
                 let resource =
@@ -149,6 +153,8 @@ fn a_response_that_cannot_be_written_closes_the_connection() {
         id: ConnectionId(1),
         listener: String::new(),
         client_host: String::new(),
+        client_port: 0,
+        software: Default::default(),
         principal: String::new(),
     };
     let ctx = Context {

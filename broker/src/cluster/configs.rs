@@ -312,6 +312,10 @@ impl Configs {
                         io.store.ask(super::store::Ask::Nobody, request);
                     }
                 }
+                if change.entity.0 == paths::CLIENT_METRICS {
+                    let request = io.store.persistent(&paths::config_type(paths::CLIENT_METRICS), None);
+                    io.store.ask(super::store::Ask::Nobody, request);
+                }
                 let request = io.store.persistent(&path, Some(encode_config(&change.settings)));
                 io.store.ask(ConfigAsk::Create { change: number }, request);
             }

@@ -35,8 +35,12 @@ pub const PRODUCER_ID_BLOCK: &str = "/latest_producer_id_block";
 /// Finalized features.
 pub const FEATURE: &str = "/feature";
 
-/// Kinds of settings: the children of `/config` beside `changes`, in the order Kafka creates them; `groups` are ours.
-pub const CONFIG_TYPES: [&str; 6] = ["topics", "clients", "users", "brokers", "ips", "groups"];
+/// Which metrics clients push. Kafka keeps this with KRaft alone; here its folder is made with the first of them, so that
+/// a cluster without has Kafka's nodes and no others.
+pub const CLIENT_METRICS: &str = "client-metrics";
+
+/// Kinds of settings: the children of `/config` beside `changes`, in the order Kafka creates them; the last two are ours.
+pub const CONFIG_TYPES: [&str; 7] = ["topics", "clients", "users", "brokers", "ips", "groups", CLIENT_METRICS];
 
 /// Nodes that every broker creates at start if they are missing, parents before children. Those Kafka creates first come
 /// first; `/cluster` is created with the cluster's id.

@@ -3,7 +3,7 @@
 
 use super::describe::{Layers, Texts, synonym_names, typed_row};
 use super::group::validate_group;
-use super::setting::{ConfigError, Kind, Setting, Update};
+use super::setting::{self, Check, ConfigError, Importance, Kind, Setting, Update};
 use super::{BrokerConfig, broker_setting, group_setting, listener_base_name, topic_setting, validate_topic};
 use std::collections::BTreeSet;
 use thiserror::Error;
@@ -96,6 +96,18 @@ pub fn check_group(broker: &BrokerConfig, texts: &Texts) -> Result<(), ChangeErr
 /// The row of a broker setting, for [`apply`].
 pub fn broker_row(name: &str) -> Option<&'static Setting> {
     typed_row(name)
+}
+
+/// Settings of client metrics (KIP-714).
+const CLIENT_METRICS: [Setting; 3] = [
+    setting::int("interval.ms", Some("300000"), Check::Any, Importance::Medium),
+    setting::list("match", Some(""), Check::Any, Importance::Medium),
+    setting::list("metrics", Some(""), Check::Any, Importance::Medium),
+];
+
+/// The row of a setting of client metrics, for [`apply`].
+pub fn client_metrics_row(name: &str) -> Option<&'static Setting> {
+    CLIENT_METRICS.iter().find(|row| row.name == name)
 }
 
 /// Whether a topic may have these settings.

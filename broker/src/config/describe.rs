@@ -24,6 +24,8 @@ pub enum Source {
     StaticBroker,
     /// Kafka's default.
     Default,
+    /// Set for clients' metrics, which have no other source.
+    ClientMetrics,
 }
 
 /// One source of a setting's value.

@@ -90,7 +90,7 @@ pub(super) async fn accept(shared: Arc<Shared>, bound: Listening) {
                     });
                     continue;
                 }
-                let info = connection_info(&shared, &bound.name, address.ip().to_string());
+                let info = connection_info(&shared, &bound.name, address);
                 tokio::spawn(socket::serve(shared.clone(), stream, info, place));
             }
             Err(error) => {

@@ -26,6 +26,7 @@ use common::kafka::wire::Frame;
 use common::time::Millis;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -286,11 +287,13 @@ async fn tick(shared: Arc<Shared>) {
     }
 }
 
-fn connection_info(shared: &Shared, listener: &str, client_host: String) -> ConnectionInfo {
+fn connection_info(shared: &Shared, listener: &str, client: SocketAddr) -> ConnectionInfo {
     ConnectionInfo {
         id: ConnectionId(shared.next_connection.fetch_add(1, Ordering::Relaxed)),
         listener: listener.to_owned(),
-        client_host,
+        client_host: client.ip().to_string(),
+        client_port: client.port(),
+        software: OnceLock::new(),
         principal: ANONYMOUS.to_owned(),
     }
 }

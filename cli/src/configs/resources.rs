@@ -12,17 +12,20 @@ const SET: i8 = 0;
 const DELETE: i8 = 1;
 
 /// A type of entities with its number on the wire and the source of what was set for one entity.
-struct Kind {
+pub(crate) struct Kind {
     name: &'static str,
-    number: i8,
+    pub(crate) number: i8,
     dynamic: Option<i8>,
 }
+
+/// Which metrics clients push.
+pub(crate) const CLIENT_METRICS: Kind = Kind { name: "client-metrics", number: 16, dynamic: Some(7) };
 
 const KINDS: [Kind; 4] = [
     Kind { name: "topics", number: 2, dynamic: Some(1) },
     Kind { name: "brokers", number: 4, dynamic: Some(2) },
     Kind { name: "broker-loggers", number: 8, dynamic: None },
-    Kind { name: "client-metrics", number: 16, dynamic: Some(7) },
+    CLIENT_METRICS,
 ];
 /// The source of what was set for all brokers.
 const DYNAMIC_DEFAULT_BROKER: i8 = 3;
@@ -87,7 +90,8 @@ pub(super) fn describe(cluster: &mut Cluster, of: &str, name: Option<&String>, a
     Ok(())
 }
 
-fn every(cluster: &mut Cluster, kind: &Kind) -> anyhow::Result<Vec<String>> {
+/// The names of all entities of a type.
+pub(crate) fn every(cluster: &mut Cluster, kind: &Kind) -> anyhow::Result<Vec<String>> {
     match kind.name {
         "topics" => {
             let request =
@@ -112,7 +116,7 @@ fn every(cluster: &mut Cluster, kind: &Kind) -> anyhow::Result<Vec<String>> {
 }
 
 /// The settings of an entity by name; only those set for it unless all are wanted.
-fn fetch(
+pub(crate) fn fetch(
     cluster: &mut Cluster,
     kind: &Kind,
     name: &str,

@@ -224,6 +224,8 @@ impl BrokerProcess {
             id: DIRECT,
             listener: "PLAINTEXT".to_owned(),
             client_host: "10.0.0.99".to_owned(),
+            client_port: 0,
+            software: Default::default(),
             principal: "User:ANONYMOUS".to_owned(),
         };
         if let Handled::Now(frame) = self.broker.on_request(&info, sequence, frame, ctx.now()) {
@@ -364,6 +366,8 @@ impl BrokerProcess {
             id,
             listener: "PLAINTEXT".to_owned(),
             client_host: format!("10.0.0.{}", from.0),
+            client_port: 0,
+            software: Default::default(),
             principal: "User:ANONYMOUS".to_owned(),
         };
         self.by_conn.insert(conn, id);

@@ -161,6 +161,8 @@ fn ask_over<R: Request>(
         id,
         listener: "PLAINTEXT".to_owned(),
         client_host: "10.0.0.99".to_owned(),
+        client_port: 0,
+        software: Default::default(),
         principal: "User:ANONYMOUS".to_owned(),
     };
     let handled = run.world.act(host, |program, ctx| match program {

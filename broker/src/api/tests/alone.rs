@@ -140,6 +140,8 @@ impl Alone {
             id: ConnectionId(1),
             listener: "PLAINTEXT".into(),
             client_host: "127.0.0.1".into(),
+            client_port: 0,
+            software: Default::default(),
             principal: format!("User:{user}"),
         };
         let handled = dispatch(&self.broker, &info, 0, frame, NOW).0;

@@ -5,8 +5,9 @@ use super::NOW;
 use super::alone::Alone;
 use crate::api::TABLE;
 use ErrorCode::{
-    ClusterAuthorizationFailed as Cluster, GroupAuthorizationFailed as Group, IllegalSaslState as Sasl, None as Fine,
-    TopicAuthorizationFailed as Topic, TransactionalIdAuthorizationFailed as Txn,
+    ClusterAuthorizationFailed as Cluster, GroupAuthorizationFailed as Group, IllegalSaslState as Sasl,
+    InvalidRequest as Invalid, None as Fine, TopicAuthorizationFailed as Topic,
+    TransactionalIdAuthorizationFailed as Txn,
 };
 use bytes::Bytes;
 use common::kafka::batch::{BatchSpec, Record, build};
@@ -83,11 +84,20 @@ fn some_text(text: &str) -> Option<String> {
 #[test]
 fn who_may_do_nothing_is_refused_by_every_api() {
     let (mut alone, topic) = furnished();
-    let cases: Vec<Case> =
-        [clients(), groups(), transactions(), topics(), settings(), brokers(), share_partitions(), lists()]
-            .into_iter()
-            .flatten()
-            .collect();
+    let cases: Vec<Case> = [
+        clients(),
+        groups(),
+        transactions(),
+        topics(),
+        settings(),
+        rarer_settings(),
+        brokers(),
+        share_partitions(),
+        lists(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     let mut asked: BTreeMap<i16, BTreeSet<i16>> = BTreeMap::new();
     let mut wrong = Vec::new();
     for case in cases {
@@ -113,7 +123,7 @@ fn furnished() -> (Alone, Uuid) {
     let mut alone = Alone::new(
         "authorizer.class.name=kafka.security.authorizer.AclAuthorizer\nsuper.users=User:admin\n\
          offsets.topic.num.partitions=1\noffsets.topic.replication.factor=1\ntransaction.state.log.num.partitions=1\n\
-         transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1",
+         transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\nmetrics.http.port=0",
     );
     let new = |name: &str| create_topics::CreatableTopic {
         name: name.to_owned(),
@@ -224,6 +234,9 @@ fn clients() -> Vec<Case> {
         case(12..=13, move |version, topic| metadata(version, true, topic), &[Topic, Fine]),
         case(0..=13, all, &[Fine]),
         case(0..=4, api_versions, &[Fine]),
+        // What one may push of oneself hides nothing.
+        case(0..=0, |_, _| GetTelemetrySubscriptionsRequest::default(), &[Fine]),
+        case(0..=0, |_, _| PushTelemetryRequest::default(), &[Invalid]),
         case(0..=1, |_, _| SaslHandshakeRequest { mechanism: "PLAIN".to_owned() }, &[Sasl]),
         case(0..=2, |_, _| SaslAuthenticateRequest::default(), &[Sasl]),
     ]
@@ -558,6 +571,25 @@ fn settings() -> Vec<Case> {
         case(0..=3, acls, &[Cluster]),
         case(0..=3, grant, &[Cluster]),
         case(0..=3, revoke, &[Cluster]),
+    ]
+}
+
+/// Which metrics clients push.
+fn rarer_settings() -> Vec<Case> {
+    use incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
+    let describe = |resource_type: i8| {
+        let asked = DescribeConfigsResource { resource_type, resource_name: name(), configuration_keys: None };
+        DescribeConfigsRequest { resources: vec![asked], ..Default::default() }
+    };
+    let change = |resource_type: i8, setting: &str| {
+        let config = AlterableConfig { name: setting.to_owned(), value: some_text(""), ..Default::default() };
+        let asked = AlterConfigsResource { resource_type, resource_name: name(), configs: vec![config] };
+        IncrementalAlterConfigsRequest { resources: vec![asked], ..Default::default() }
+    };
+    vec![
+        case(0..=4, move |_, _| describe(16), &[Cluster]),
+        case(0..=1, move |_, _| change(16, "metrics"), &[Cluster]),
+        case(0..=1, |_, _| ListConfigResourcesRequest::default(), &[Cluster]),
     ]
 }
 
