@@ -173,6 +173,7 @@ impl Broker {
         let sessions = usize::try_from(config.group_share_max_share_sessions).unwrap_or(0);
         let requests = Arc::new(RequestCounters::new(api::counted_names().count()));
         let listeners = config.listeners.iter().map(|listener| (listener.name.clone(), Default::default())).collect();
+        let features = Features::new(config.group_share_enable);
         let (image, stage, config) = (RwLock::default(), Mutex::default(), Arc::new(config));
         let current = RwLock::new(config.clone());
         let producer_ids = ProducerIds::new();
@@ -200,7 +201,7 @@ impl Broker {
             end_questions: EndQuestions::default(),
             persister: Persister::default(),
             shares: Shares::new(sessions),
-            features: Features::default(),
+            features,
             stage,
             isolation: Isolation::default(),
             controller_link: ControllerLink::default(),

@@ -25,7 +25,7 @@ const GROUP_VERSION: &str = "group.version";
 const SERVED_GROUPS: i16 = 1;
 /// The feature of share groups.
 const SHARE_VERSION: &str = "share.version";
-/// What this broker serves of that.
+/// What this broker serves of that, unless its settings turn share groups off.
 const SERVED_SHARES: i16 = 1;
 /// ApiVersions with features whose lowest version is 0: before, Java's clients cannot read those (KAFKA-17492).
 const VERSION: i16 = 4;
@@ -44,11 +44,12 @@ enum Peer {
 }
 
 /// What is known of the live brokers.
-#[derive(Default)]
 pub(crate) struct Features(Mutex<State>);
 
 #[derive(Default)]
 struct State {
+    /// share.version that this broker serves.
+    served_shares: i16,
     peers: BTreeMap<BrokerId, Peer>,
     /// transaction.version in force.
     level: i16,
@@ -69,7 +70,7 @@ impl State {
         let level = self.peers.values().map(|peer| said(peer).map_or(0, |(level, ..)| level)).fold(SERVED, i16::min);
         let known: Vec<_> = self.peers.values().filter_map(said).collect();
         let group_level = known.iter().map(|(_, level, _)| *level).fold(SERVED_GROUPS, i16::min);
-        let share_level = known.iter().map(|(.., level)| *level).fold(SERVED_SHARES, i16::min);
+        let share_level = known.iter().map(|(.., level)| *level).fold(self.served_shares, i16::min);
         let is_change = (level, group_level, share_level) != (self.level, self.group_level, self.share_level);
         if !is_change && self.epoch > 0 {
             return false;
@@ -81,6 +82,12 @@ impl State {
 }
 
 impl Features {
+    /// Nothing is known of other brokers; `has_shares` is `group.share.enable`.
+    pub(crate) fn new(has_shares: bool) -> Features {
+        let served_shares = if has_shares { SERVED_SHARES } else { 0 };
+        Features(Mutex::new(State { served_shares, ..State::default() }))
+    }
+
     /// When another broker is to be asked again.
     pub(crate) fn next_deadline(&self) -> Option<Millis> {
         let state = self.0.lock();
@@ -101,7 +108,8 @@ impl Features {
             max_version_level: level,
             min_version_level: level,
         };
-        let served = [(GROUP_VERSION, SERVED_GROUPS), (SHARE_VERSION, SERVED_SHARES), (TRANSACTION_VERSION, SERVED)];
+        let served =
+            [(GROUP_VERSION, SERVED_GROUPS), (SHARE_VERSION, state.served_shares), (TRANSACTION_VERSION, SERVED)];
         let in_force = [
             (GROUP_VERSION, state.group_level),
             (SHARE_VERSION, state.share_level),
@@ -162,7 +170,7 @@ impl Broker {
 
     /// True if share groups are served.
     pub fn serves_share_groups(&self) -> bool {
-        self.config.group_share_enable && self.features.0.lock().share_level > 0
+        self.features.0.lock().share_level > 0
     }
 
     /// Another broker's answer, or none.
@@ -208,7 +216,7 @@ mod tests {
 
     #[test]
     fn the_level_is_what_all_live_brokers_serve() {
-        let mut state = State::default();
+        let mut state = State { served_shares: SERVED_SHARES, ..State::default() };
         let mut at = |wall: i64, peers: &[Peer]| {
             state.peers = (1..).map(BrokerId).zip(peers.iter().copied()).collect();
             state.decide(Now { mono: Millis(0), wall: WallMillis(wall) });

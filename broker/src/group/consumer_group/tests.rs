@@ -36,6 +36,8 @@ impl Topics for Table {
 }
 
 pub(in crate::group) struct Bench {
+    config: BrokerConfig,
+    configs: Arc<GroupConfigs>,
     groups: Groups,
     log: Arc<MemoryJournal>,
     topics: Table,
@@ -57,6 +59,8 @@ impl Bench {
         let configs = Arc::new(GroupConfigs::new(&config));
         let mut bench = Bench {
             groups: Groups::new(GroupSettings::of(&config, configs.clone()), Rng::with_seed(1)),
+            config,
+            configs,
             log: Arc::default(),
             topics: Table(Mutex::new(vec![("t", 4), ("u", 2)])),
             now: Now { mono: Millis(0), wall: WallMillis(1_000_000) },
@@ -150,6 +154,11 @@ impl Bench {
             "release" => {
                 self.is_held = false;
                 self.call(|_, _| {});
+            }
+            "set" => {
+                let (key, value) = words[1].split_once('=').unwrap();
+                let own = [(key.to_owned(), value.to_owned())].into();
+                assert_eq!(self.configs.set(&self.config, "g", &own), []);
             }
             "refuse" => *self.log.refuses.lock() = Some(StoreError::NotEnoughReplicas),
             "accept" => *self.log.refuses.lock() = None,
@@ -392,6 +401,30 @@ fn check(more: &str, script: &[(&str, &[&str])]) {
     for (line, expected) in script {
         assert_eq!(bench.run(line), *expected, "{line}");
     }
+}
+
+#[test]
+fn a_group_has_a_session_timeout_of_its_own() {
+    check(
+        "",
+        &[
+            ("set consumer.session.timeout.ms=50000", &[]),
+            (
+                "beat m=a",
+                &[
+                    "member a t",
+                    "topics t/4",
+                    "epoch 1",
+                    "target a t:0+1+2+3",
+                    "target 1",
+                    "current a 1<0 Stable [t:0+1+2+3]",
+                    "a 1 [t:0+1+2+3]",
+                ],
+            ),
+            ("wait 49999", &[]),
+            ("wait 1", &["current a -", "target a -", "member a -", "topics ", "epoch 2"]),
+        ],
+    );
 }
 
 #[test]
