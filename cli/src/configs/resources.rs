@@ -102,7 +102,10 @@ pub(crate) fn every(cluster: &mut Cluster, kind: &Kind) -> anyhow::Result<Vec<St
         }
         "client-metrics" => {
             use common::kafka::messages::ListConfigResourcesRequest;
-            let request = |_| ListConfigResourcesRequest::default();
+            // Version 0 knows no other type.
+            let request = |version| ListConfigResourcesRequest {
+                resource_types: if version == 0 { Vec::new() } else { vec![kind.number] },
+            };
             let response = cluster.call(Target::Any, request, |response| response.error_code)?;
             check(response.error_code, None)?;
             Ok(response.config_resources.into_iter().map(|resource| resource.resource_name).collect())
