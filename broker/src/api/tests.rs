@@ -3,6 +3,7 @@
 mod alone;
 mod commits;
 mod refusals;
+mod share_groups;
 mod shares;
 
 use super::*;
