@@ -1,4 +1,4 @@
-//! Settings of topics, brokers, loggers and client metrics: described and changed one by one (KIP-339). Knows no quota.
+//! Settings of topics, brokers, loggers, client metrics and groups: described and changed one by one (KIP-339). Knows no quota.
 
 use super::{IllegalArgument, InvalidConfiguration};
 use crate::client::check;
@@ -21,11 +21,12 @@ pub(crate) struct Kind {
 /// Which metrics clients push.
 pub(crate) const CLIENT_METRICS: Kind = Kind { name: "client-metrics", number: 16, dynamic: Some(7) };
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
     Kind { name: "topics", number: 2, dynamic: Some(1) },
     Kind { name: "brokers", number: 4, dynamic: Some(2) },
     Kind { name: "broker-loggers", number: 8, dynamic: None },
     CLIENT_METRICS,
+    Kind { name: "groups", number: 32, dynamic: Some(8) },
 ];
 /// The source of what was set for all brokers.
 const DYNAMIC_DEFAULT_BROKER: i8 = 3;
@@ -100,7 +101,7 @@ pub(crate) fn every(cluster: &mut Cluster, kind: &Kind) -> anyhow::Result<Vec<St
             let names = metadata.topics.into_iter().filter_map(|topic| topic.name).collect();
             Ok(hash_order(names, 16, |name: &String| hash(name)))
         }
-        "client-metrics" => {
+        "client-metrics" | "groups" => {
             use common::kafka::messages::ListConfigResourcesRequest;
             // Version 0 knows no other type.
             let request = |version| ListConfigResourcesRequest {
