@@ -74,40 +74,40 @@ impl Broker {
         group: &str,
         asked: Vec<(Uuid, i32, i32, i64)>,
         then: Then,
-        now: Now,
+        _: Now,
     ) {
         let request = |(topic, partition, state_epoch, start_offset)| {
             (topic, partition, StateRequest::Initialize { state_epoch, start_offset })
         };
-        self.ask_share_state(group, asked.into_iter().map(request).collect(), then, now);
+        self.ask_share_state(group, asked.into_iter().map(request).collect(), then);
     }
 
     /// A leader takes states over: (topic, partition, leader epoch; -1 only to look).
-    pub fn read_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32, i32)>, then: Then, now: Now) {
+    pub fn read_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32, i32)>, then: Then, _: Now) {
         let request = |(topic, partition, leader_epoch)| (topic, partition, StateRequest::Read { leader_epoch });
-        self.ask_share_state(group, asked.into_iter().map(request).collect(), then, now);
+        self.ask_share_state(group, asked.into_iter().map(request).collect(), then);
     }
 
     /// A leader tells what changed.
-    pub fn write_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32, StateWrite)>, then: Then, now: Now) {
+    pub fn write_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32, StateWrite)>, then: Then, _: Now) {
         let request = |(topic, partition, write)| (topic, partition, StateRequest::Write(write));
-        self.ask_share_state(group, asked.into_iter().map(request).collect(), then, now);
+        self.ask_share_state(group, asked.into_iter().map(request).collect(), then);
     }
 
     /// The group reads partitions no more.
-    pub fn delete_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32)>, then: Then, now: Now) {
+    pub fn delete_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32)>, then: Then, _: Now) {
         let request = |(topic, partition)| (topic, partition, StateRequest::Delete);
-        self.ask_share_state(group, asked.into_iter().map(request).collect(), then, now);
+        self.ask_share_state(group, asked.into_iter().map(request).collect(), then);
     }
 
     /// Where the group stands: a start offset of -1 says that nothing is known.
-    pub fn read_share_state_summary(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32)>, then: Then, now: Now) {
+    pub fn read_share_state_summary(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32)>, then: Then, _: Now) {
         let request = |(topic, partition)| (topic, partition, StateRequest::Summarize);
-        self.ask_share_state(group, asked.into_iter().map(request).collect(), then, now);
+        self.ask_share_state(group, asked.into_iter().map(request).collect(), then);
     }
 
     /// `then` is called later, never before this returns, and with no lock held; so this may be called under any.
-    fn ask_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32, StateRequest)>, then: Then, now: Now) {
+    fn ask_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32, StateRequest)>, then: Then) {
         if asked.is_empty() {
             return self.outbox.run(Box::new(move |now| then(Vec::new(), now)));
         }
@@ -124,7 +124,6 @@ impl Broker {
         let parts: Vec<Part> = asked.into_iter().enumerate().map(part).collect();
         // Whoever asks may hold locks that the coordinator's partition needs, too.
         let broker = self.clone();
-        let _ = now;
         self.outbox.run(Box::new(move |now| broker.send_share_parts(parts, now)));
     }
 
