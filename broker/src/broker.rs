@@ -160,6 +160,7 @@ impl Broker {
         let authorizer = Authorizer::of(&config).map_err(StartError::Access)?;
         let stored = stored_cluster_id(&config, disk.as_ref());
         let replicas = Replicas::new(wiring::partition_settings(&config), disk.clone(), rng.fork(), None, now)?;
+        replicas.keep_deleted_for(u64::try_from(config.castellan_topic_undelete_ms).unwrap_or(0));
         let mut cluster_config = ClusterConfig::new(&config, ports, host_name, stored);
         cluster_config.remembered_session = remembered_session(&config, disk.as_ref());
         cluster_config.disk_past = replicas.disk_past();

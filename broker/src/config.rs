@@ -256,6 +256,7 @@ broker_config! {
     controller_quota_window_num: i32 = "controller.quota.window.num",
     controller_quota_window_size_seconds: i32 = "controller.quota.window.size.seconds",
     password_encoder_secret: Option<String> = "password.encoder.secret",
+    castellan_topic_undelete_ms: i64 = "castellan.topic.undelete.ms",
     telemetry_max_bytes: i32 = "telemetry.max.bytes",
     metrics_http_host: String = "metrics.http.host",
     metrics_http_port: Option<i32> = "metrics.http.port",

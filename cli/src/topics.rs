@@ -1,6 +1,7 @@
 //! `kafka-topics`: creates, lists, describes, changes and deletes topics. Unlike Kafka since 3.0 it still takes
 //! `--zookeeper`, as older tutorials type it, and finds the brokers there.
 
+mod deleted;
 mod describe;
 mod specs;
 
@@ -21,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use uuid::Uuid;
 
-const ACTIONS: [&str; 5] = ["create", "list", "alter", "describe", "delete"];
+const ACTIONS: [&str; 7] = ["create", "list", "alter", "describe", "delete", "undelete", "list-deleted"];
 const REPORTS: [&str; 4] =
     ["under-replicated-partitions", "under-min-isr-partitions", "at-min-isr-partitions", "unavailable-partitions"];
 const INTERNAL: [&str; 2] = ["__consumer_offsets", "__transaction_state"];
@@ -48,6 +49,8 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         Some("alter") => alter(&options, &mut cluster),
         Some("list") => list(&options, &mut cluster),
         Some("describe") => describe::describe(&options, &mut cluster),
+        Some("undelete") => deleted::undelete(&options, &mut cluster),
+        Some("list-deleted") => deleted::list(&mut cluster),
         _ => delete(&options, &mut cluster),
     };
     if let Err(error) = outcome {
@@ -81,7 +84,7 @@ fn check_options(options: &Options, arguments: &[String]) -> anyhow::Result<()> 
             );
         }
     }
-    if !options.has("list") && !options.has("describe") {
+    if !["list", "describe", "list-deleted"].iter().any(|action| options.has(action)) {
         options.require(&["topic"])?;
     }
     if options.has("alter") {

@@ -4,6 +4,7 @@
 //! another broker than this. Loggers are those of the rooms, with the level they started with.
 
 use super::access::Rights;
+use super::deleted_topics::{self, DELETED_TOPICS};
 use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{CLUSTER_NAME, Operation, ResourceType};
@@ -170,6 +171,7 @@ fn described(broker: &Broker, kind: i8, name: &str) -> Result<Vec<Described>, Fa
             Err(refused(&ResourceError::InvalidRequest("Group name must not be empty".to_owned())))
         }
         GROUP => Ok(broker.setting_layers().group(&broker.cluster.settings(GROUPS, &sanitize(name)))),
+        DELETED_TOPICS => deleted_topics::described(broker),
         CLIENT_METRICS => {
             check_client_metrics_name(name, "Client metrics subscription name must not be empty")
                 .map_err(|error| refused(&error))?;

@@ -202,7 +202,8 @@ impl From<&AdminError> for ErrorCode {
             | AdminError::EmptyReplicas(_)
             | AdminError::DuplicateBrokers { .. }
             | AdminError::InconsistentFactor { .. } => ErrorCode::InvalidReplicaAssignment,
-            AdminError::UnknownTopic(_) => ErrorCode::UnknownTopicOrPartition,
+            AdminError::UnknownTopic(_) | AdminError::NotKept(_) => ErrorCode::UnknownTopicOrPartition,
+            AdminError::NothingLeft(_) => ErrorCode::KafkaStorageError,
             AdminError::ReassignmentInProgress(_) => ErrorCode::ReassignmentInProgress,
             AdminError::TimedOut => ErrorCode::RequestTimedOut,
             AdminError::NotController => ErrorCode::NotController,

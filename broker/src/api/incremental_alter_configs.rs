@@ -2,6 +2,7 @@
 //! Answered when ZooKeeper has them; errors as AlterConfigs. Levels of loggers cannot be changed while running:
 //! INVALID_REQUEST.
 
+use super::deleted_topics::{DELETED_TOPICS, undelete};
 use super::{Context, Endpoint, Reply, Ticket, error};
 use crate::config::change::Operation;
 use crate::resources::{BROKER_LOGGER, Outcome, Resource, ResourceError, Wanted, check_request};
@@ -22,6 +23,11 @@ impl Endpoint for IncrementalAlterConfigs {
     const VERSIONS: RangeInclusive<i16> = 0..=1;
 
     fn handle(ctx: &Context<'_>, request: IncrementalAlterConfigsRequest) -> Reply<IncrementalAlterConfigsResponse> {
+        if let [one] = &request.resources[..]
+            && one.resource_type == DELETED_TOPICS
+        {
+            return undelete(ctx, one.clone(), request.validate_only);
+        }
         let all: Vec<Resource> =
             request.resources.iter().map(|one| (one.resource_type, one.resource_name.clone())).collect();
         let checked = |one: AlterConfigsResource| {

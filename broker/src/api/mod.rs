@@ -26,6 +26,7 @@ pub mod delete_records;
 pub mod delete_share_group_offsets;
 pub mod delete_share_group_state;
 pub mod delete_topics;
+mod deleted_topics;
 pub mod describe_acls;
 pub mod describe_client_quotas;
 pub mod describe_cluster;

@@ -5,6 +5,7 @@ mod commits;
 mod refusals;
 mod share_groups;
 mod shares;
+mod undelete;
 
 use super::*;
 use crate::access::acl::{AclEntry, Operation, PatternType, Permission, ResourcePattern, ResourceType};

@@ -12,12 +12,14 @@ pub(super) mod notify;
 pub(super) mod reassign;
 mod reign;
 mod topic_writes;
+mod undelete;
 mod writes;
 
 use super::image::Image;
 use super::json::{
     ProducerIdBlock, decode_controller, decode_controller_epoch, encode_controller, encode_controller_epoch,
 };
+use super::kept::KeptTopic;
 use super::store::{ANY_VERSION, ZkResult, exists, get, multi_outcome, set};
 use super::{Io, Waiter, paths};
 use crate::outbox::PeerError;
@@ -452,6 +454,13 @@ impl Controller {
     ) -> Result<(), NotController> {
         self.reign_mut().ok_or(NotController)?.change_topics(request, done, io);
         Ok(())
+    }
+
+    pub(super) fn deleted_topics(&self) -> Result<Vec<KeptTopic>, NotController> {
+        match &self.role {
+            Role::Reigning(reign) if reign.is_loaded() => Ok(reign.kept.all().cloned().collect()),
+            _ => Err(NotController),
+        }
     }
 
     pub(super) fn alter_partitions(

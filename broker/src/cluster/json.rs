@@ -80,6 +80,8 @@ pub struct BrokerRegistration {
     /// What the broker knows of the past of its disks. `None`: one that does not tell, as Apache Kafka's, and that
     /// heeds no `min.insync.replicas` of the controller's.
     pub past: Option<DiskPast>,
+    /// For so long it keeps its replicas of deleted topics; 0: not at all. A field of Castellan's own.
+    pub undelete_ms: i64,
 }
 
 /// Since which broker epoch the logs of a broker are what they should be; in a registration `None` is the epoch of the
@@ -118,6 +120,8 @@ struct BrokerOut<'a> {
     timestamp: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     log_dirs: Option<BTreeMap<&'static str, i64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undelete_ms: Option<i64>,
 }
 
 impl BrokerRegistration {
@@ -156,6 +160,7 @@ impl BrokerRegistration {
             version: 5,
             timestamp: self.timestamp_ms.to_string(),
             log_dirs: self.past.map(DiskPast::json),
+            undelete_ms: Some(self.undelete_ms).filter(|ms| *ms > 0),
         })
     }
 
@@ -187,6 +192,7 @@ impl BrokerRegistration {
             timestamp_ms: number(json.get("timestamp")).unwrap_or(-1),
             features: parse_features(json.get("features")),
             past: json.get("log_dirs").and_then(DiskPast::parse),
+            undelete_ms: number(json.get("undelete_ms")).unwrap_or(0),
         })
     }
 }

@@ -9,6 +9,7 @@ mod effect;
 mod first_reading;
 pub mod image;
 pub mod json;
+pub mod kept;
 pub mod paths;
 mod registry;
 mod remembered;
@@ -45,6 +46,7 @@ use configs::Configs;
 use controller::Controller;
 use image::{Endpoint, Image};
 use json::{DiskPast, ProducerIdBlock};
+use kept::KeptTopic;
 use parking_lot::Mutex;
 use registry::{Progress, Registry};
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,6 +95,8 @@ pub struct ClusterConfig {
     pub leader_imbalance_percentage: i32,
     /// `leader.imbalance.check.interval.seconds`, in milliseconds.
     pub leader_imbalance_check_interval_ms: u64,
+    /// `castellan.topic.undelete.ms`.
+    pub undelete_ms: i64,
     /// `num.partitions`.
     pub num_partitions: i32,
     /// `default.replication.factor`.
@@ -135,6 +139,7 @@ impl ClusterConfig {
             auto_leader_rebalance: config.auto_leader_rebalance_enable,
             leader_imbalance_percentage: config.leader_imbalance_per_broker_percentage,
             leader_imbalance_check_interval_ms: check_seconds.saturating_mul(1000),
+            undelete_ms: config.castellan_topic_undelete_ms,
             num_partitions: config.num_partitions,
             default_replication_factor: config.default_replication_factor,
         }
@@ -535,6 +540,11 @@ impl Cluster {
         effects: &mut Vec<Effect>,
     ) -> Result<(), NotController> {
         self.with(now, effects, |core, io| core.controller.change_topics(request, done, io))
+    }
+
+    /// Deleted topics that can be brought back. Only the controller knows them.
+    pub fn deleted_topics(&self) -> Result<Vec<KeptTopic>, NotController> {
+        self.inner.lock().core.controller.deleted_topics()
     }
 
     /// A leader asks for another ISR.

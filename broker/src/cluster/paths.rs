@@ -32,6 +32,10 @@ pub const LOG_DIR_EVENTS: &str = "/log_dir_event_notification";
 pub const LOG_DIR_EVENT_PREFIX: &str = "log_dir_event_";
 /// The last block of producer ids given out.
 pub const PRODUCER_ID_BLOCK: &str = "/latest_producer_id_block";
+/// What is ours alone.
+pub const CASTELLAN: &str = "/castellan";
+/// Deleted topics that can be brought back, by id.
+pub const DELETED_TOPICS: &str = "/castellan/deleted_topics";
 /// Finalized features.
 pub const FEATURE: &str = "/feature";
 
@@ -94,6 +98,11 @@ pub fn partition_state(topic: &str, partition: i32) -> String {
 /// `/admin/delete_topics/T`.
 pub fn delete_topic(topic: &str) -> String {
     format!("{DELETE_TOPICS}/{topic}")
+}
+
+/// `/castellan/deleted_topics/ID`.
+pub fn deleted_topic(id: &str) -> String {
+    format!("{DELETED_TOPICS}/{id}")
 }
 
 /// Parent of the settings of one kind: `/config/topics`.

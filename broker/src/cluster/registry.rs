@@ -298,6 +298,7 @@ impl Registry {
 fn registration(io: &Io<'_>, first_epoch: Option<i64>) -> BrokerRegistration {
     let DiskPast { clean_since, kept_since } = io.config.disk_past;
     BrokerRegistration {
+        undelete_ms: io.config.undelete_ms,
         endpoints: io.config.endpoints.clone(),
         rack: io.config.rack.clone(),
         jmx_port: io.config.jmx_port,

@@ -62,6 +62,7 @@ pub(super) fn config(broker: i32) -> ClusterConfig {
         auto_leader_rebalance: true,
         leader_imbalance_percentage: 10,
         leader_imbalance_check_interval_ms: 300_000,
+        undelete_ms: 0,
         num_partitions: 1,
         default_replication_factor: 1,
     }
@@ -562,6 +563,90 @@ fn deletion_waits_for_a_dead_broker() {
     assert!(world.zk.exists("/brokers/topics/t"), "a broker with a replica is dead");
     world.start(1);
     assert!(!world.zk.exists("/brokers/topics/t") && !world.zk.exists("/admin/delete_topics/t"));
+}
+
+/// Brokers that keep deleted topics for a minute.
+fn world_that_keeps(brokers: &[i32]) -> World {
+    let mut world = World::new(&[]);
+    brokers.iter().for_each(|&broker| world.start_with(keeping(broker)));
+    world
+}
+
+/// With the disks that it has always had.
+fn keeping(broker: i32) -> ClusterConfig {
+    let disk_past = DiskPast { clean_since: Some(0), kept_since: Some(0) };
+    ClusterConfig { undelete_ms: 60_000, disk_past, ..config(broker) }
+}
+
+fn undelete(world: &mut World, id: Option<Uuid>) -> Result<Uuid, String> {
+    let mut outcome = world.topics(TopicsAction::Undelete(vec![("t".into(), id)])).try_recv().unwrap();
+    outcome.remove("t").unwrap().map(|topic| topic.id).map_err(|error| error.to_string())
+}
+
+fn delete(world: &mut World) {
+    let outcome = world.topics(TopicsAction::Delete(vec!["t".into()])).try_recv().unwrap();
+    assert!(outcome["t"].is_ok() && !world.zk.exists("/brokers/topics/t"), "{outcome:?}");
+}
+
+#[test]
+fn a_deleted_topic_comes_back_as_it_was() {
+    let mut world = world_that_keeps(&[1, 2, 3]);
+    world.create("t", &[&[1, 2], &[2, 3]]);
+    world.kill(2);
+    world.check("t", 1, 3, 1, &[3]);
+    world.start_with(keeping(2));
+    let id = world.members[&1].image.topic_id("t").unwrap();
+    let node = paths::deleted_topic(&json::encode_id(id));
+    delete(&mut world);
+    assert!(world.zk.exists(&node));
+    assert_eq!(
+        undelete(&mut world, Some(Uuid::from_u128(9))),
+        Err("There is no deleted topic 't' that can be brought back.".into())
+    );
+    // Another controller knows it, too; and another topic of the name is in its way.
+    world.kill(1);
+    world.start_with(keeping(1));
+    world.create("t", &[&[1]]);
+    assert_eq!(undelete(&mut world, None), Err("Topic 't' already exists.".into()));
+    world.pass(1000);
+    delete(&mut world);
+    let other = undelete(&mut world, None).unwrap();
+    assert_ne!(other, id, "the last is the first to come back");
+    delete(&mut world);
+    assert_eq!(undelete(&mut world, Some(id)), Ok(id));
+    world.check("t", 0, 1, 2, &[1]);
+    world.check("t", 1, 3, 2, &[3]);
+    assert_eq!(world.members[&2].image.topic_id("t"), Some(id));
+    assert!(!world.zk.exists(&node));
+    // Who came with an empty disk since then has nothing of it.
+    delete(&mut world);
+    world.kill(1);
+    world.start_with(ClusterConfig { undelete_ms: 60_000, ..config(1) });
+    let nothing = "No replica of the deleted topic 't' has its records any more.";
+    assert_eq!(undelete(&mut world, Some(id)), Err(nothing.into()));
+}
+
+#[test]
+fn a_deleted_topic_is_gone_for_good_when_its_time_is_over() {
+    let mut world = world_that_keeps(&[1, 2]);
+    world.create("t", &[&[1, 2]]);
+    let id = world.members[&1].image.topic_id("t").unwrap();
+    delete(&mut world);
+    world.pass(59_999);
+    let node = paths::deleted_topic(&json::encode_id(id));
+    assert!(world.zk.exists(&node));
+    world.pass(1);
+    assert!(!world.zk.exists(&node));
+    assert_eq!(undelete(&mut world, None), Err("There is no deleted topic 't' that can be brought back.".into()));
+    // Nor can one that nobody keeps.
+    let mut world = World::new(&[2]);
+    world.start_with(keeping(1));
+    world.create("t", &[&[2], &[1]]);
+    world.kill(2);
+    world.start(2);
+    assert_eq!(world.controllers(), [1]);
+    delete(&mut world);
+    assert!(undelete(&mut world, None).is_err());
 }
 
 #[test]

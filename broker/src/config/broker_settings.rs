@@ -36,6 +36,8 @@ pub const BROKER_SETTINGS: &[Setting] = &[
         .doc("Rack of this broker, for spreading replicas and for fetching from the nearest one."),
     int("broker.session.timeout.ms", Some("9000"), Any, Medium)
         .doc("KRaft only: a broker without heartbeats for this long is fenced."),
+    long("castellan.topic.undelete.ms", Some("0"), AtLeast(0), Medium).internal()
+        .doc("For so long a deleted topic can be brought back; 0: its files are deleted as Kafka does. Not a setting of Kafka."),
     class("client.quota.callback.class", None, Any, Low)
         .doc("Class that computes client quotas; Castellan loads no Java classes."),
     int("compression.gzip.level", Some("-1"), GzipLevel, Medium).cluster_wide()

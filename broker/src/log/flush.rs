@@ -133,6 +133,15 @@ impl Log {
         Ok(to)
     }
 
+    /// Renames the directory, as [`Log::delete`] does, to a name from which it may come back. To be closed before.
+    pub fn rename_away(&mut self, to: &Path) -> Result<(), LogError> {
+        self.disk.rename(&self.dir, to).map_err(LogError::io("rename", &self.dir))?;
+        match to.parent() {
+            Some(parent) => self.disk.sync_dir(parent).map_err(LogError::io("sync", parent)),
+            None => Ok(()),
+        }
+    }
+
     /// Moves the log to another directory on the same file system (`-future` directories that become current).
     pub fn rename_dir(&mut self, to: PathBuf) -> Result<(), LogError> {
         self.disk.rename(&self.dir, &to).map_err(LogError::io("rename", &self.dir))?;

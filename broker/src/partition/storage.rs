@@ -1,6 +1,8 @@
 //! The log directories of a broker: what is loaded at the start, where a new partition goes, checkpoints, and the removal
 //! of deleted partitions. Knows files, not leaders.
 
+pub(super) mod kept;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use common::id::TopicPartition;
 use common::time::{Millis, Now};
 use thiserror::Error;
 
+use self::kept::{KeptId, Mark, parse_kept_dir_name};
 use super::moving::{self, COMPLETE_FILE, FutureLog};
 use super::past::{self, DirPast, Kept};
 use super::{Opened, Shared};
@@ -74,6 +77,10 @@ pub(super) struct LogDirs {
     dirs: Vec<LogDir>,
     /// Directories of deleted partitions, and when they may be removed.
     deleted: Vec<(Millis, PathBuf)>,
+    /// `castellan.topic.undelete.ms`: for so long the replicas of a deleted topic can be brought back.
+    undelete_ms: u64,
+    /// Those of them that can be brought back until then.
+    kept: BTreeMap<KeptId, PathBuf>,
     /// What they told of the lives before.
     past: DiskPast,
     /// That was written down.
@@ -114,6 +121,8 @@ impl LogDirs {
         let mut dirs = LogDirs {
             dirs: Vec::new(),
             deleted: Vec::new(),
+            undelete_ms: 0,
+            kept: BTreeMap::new(),
             past: DiskPast::default(),
             is_kept: false,
             is_claimed: false,
@@ -227,6 +236,13 @@ impl LogDirs {
                 self.deleted.push((now.mono, dir));
                 continue;
             }
+            if let Some(id) = parse_kept_dir_name(&entry.name)
+                && let Some(mark) = Mark::read(disk.as_ref(), &dir)
+            {
+                let left_ms = u64::try_from(mark.until_ms.saturating_sub(now.wall.0)).unwrap_or(0);
+                self.keep(id, dir, now.mono + left_ms + shared.settings.delete_delay_ms);
+                continue;
+            }
             if let Some(partition) = parse_future_dir_name(&entry.name) {
                 let start = OpenState { clean_shutdown: checkpointed.clean_shutdown.is_some(), ..NOTHING_KNOWN };
                 let log = Log::open(disk.clone(), dir, config(&partition.topic), start, now)?;
@@ -281,6 +297,31 @@ impl LogDirs {
             dir.partitions = dir.partitions.saturating_sub(1);
         }
         self.deleted.extend(deleted);
+    }
+
+    /// For how long replicas of deleted topics are kept.
+    pub(super) fn undelete_ms(&self) -> u64 {
+        self.undelete_ms
+    }
+
+    /// From now on they are kept for so long.
+    pub(super) fn set_undelete_ms(&mut self, undelete_ms: u64) {
+        self.undelete_ms = undelete_ms;
+    }
+
+    /// This directory can be brought back until it is removed.
+    pub(super) fn keep(&mut self, id: KeptId, dir: PathBuf, until: Millis) {
+        self.deleted.push((until, dir.clone()));
+        self.kept.insert(id, dir);
+    }
+
+    /// The directory of a deleted replica that comes back, if it is here.
+    pub(super) fn take_kept(&mut self, id: KeptId) -> Option<PathBuf> {
+        let dir = self.kept.remove(&id)?;
+        self.deleted.retain(|(_, deleted)| *deleted != dir);
+        let log_dir = dir.parent()?;
+        let is_usable = self.usable().any(|usable| usable == log_dir);
+        is_usable.then_some(dir)
     }
 
     /// A directory failed; false if that was known.
@@ -349,7 +390,9 @@ impl LogDirs {
 
     /// Takes the directories of deleted partitions whose delay is over.
     pub(super) fn take_removable(&mut self, now: Millis) -> Vec<PathBuf> {
-        self.deleted.extract_if(.., |(at, _)| *at <= now).map(|(_, dir)| dir).collect()
+        let due: Vec<PathBuf> = self.deleted.extract_if(.., |(at, _)| *at <= now).map(|(_, dir)| dir).collect();
+        self.kept.retain(|_, dir| !due.contains(dir));
+        due
     }
 
     /// When files of deleted partitions may be removed next.
@@ -405,7 +448,7 @@ pub(super) fn dir_name(topic: &str, partition: i32) -> Option<String> {
 }
 
 /// What is known of a log without checkpoints.
-const NOTHING_KNOWN: OpenState =
+pub(super) const NOTHING_KNOWN: OpenState =
     OpenState { clean_shutdown: false, recovery_point: 0, log_start_offset: 0, compacted_to: 0 };
 
 /// The directory of a log that is to take another's place, `topic-3.<32 hex digits>-future`; the topic is cut so that the

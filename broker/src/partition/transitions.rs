@@ -2,9 +2,11 @@
 //! what is heeded; nothing here decides who should lead.
 
 use super::follower::Key;
+use super::storage::kept::{self, Mark};
 use super::*;
 use crate::log::{OpenState, remove_deleted_dir};
 use common::mutants;
+use common::time::WallMillis;
 
 /// What the controller wants of one partition.
 #[derive(Clone, Debug)]
@@ -203,8 +205,14 @@ impl Partition {
         }
     }
 
-    /// Is deleted: renames its directory, and gives the log directory and the new path.
-    pub(super) fn delete(&self, rng: &mut common::Rng, woken: &mut Woken) -> (PathBuf, Result<PathBuf, StateError>) {
+    /// Is deleted: renames its directory, and gives the log directory and the new path. With `until` it can be brought back
+    /// until then, if its topic has an id, which is given, too.
+    pub(super) fn delete(
+        &self,
+        until: Option<WallMillis>,
+        rng: &mut common::Rng,
+        woken: &mut Woken,
+    ) -> (PathBuf, Result<(PathBuf, Option<Uuid>), StateError>) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         self.dismiss_waiters(state, woken);
@@ -217,7 +225,14 @@ impl Partition {
                 tracing::warn!(topic = &*self.topic, partition = self.index, %error, "files of a move remain");
             }
         }
-        let deleted = state.log.delete(rng).map_err(|error| {
+        let deleted = match (until, state.topic_id) {
+            (Some(until), Some(id)) => {
+                kept::set_aside(state, (&self.topic, self.index), id, until, self.shared.disk.as_ref())
+                    .map(|dir| (dir, Some(id)))
+            }
+            _ => state.log.delete(rng).map(|dir| (dir, None)),
+        };
+        let deleted = deleted.map_err(|error| {
             self.note_failure(state, &error, woken);
             StateError::Storage
         });
@@ -284,6 +299,11 @@ impl Replicas {
         Ok(outcomes)
     }
 
+    /// For so long the replicas of deleted topics are kept (`castellan.topic.undelete.ms`); 0: not at all.
+    pub fn keep_deleted_for(&self, undelete_ms: u64) {
+        self.dirs.lock().set_undelete_ms(undelete_ms);
+    }
+
     /// The partition, with its log made if there is none.
     fn held_or_made(&self, new: &NewState, now: Now, woken: &mut Woken) -> Result<Arc<Partition>, StateError> {
         if let Some(partition) = self.get(&new.topic, new.partition) {
@@ -293,6 +313,11 @@ impl Replicas {
             return Err(StateError::NotAReplica);
         }
         let name = storage::dir_name(&new.topic, new.partition).ok_or(StateError::NoLogName)?;
+        let kept = self.dirs.lock().take_kept((new.topic_id, new.partition));
+        if let Some(kept) = kept {
+            let opened = self.bring_back(new, (&kept, &name), now, woken).ok_or(StateError::Storage)?;
+            return Ok(self.hold(new, opened));
+        }
         let log_dir = {
             let mut dirs = self.dirs.lock();
             // The log may be in the directory that failed: a second, empty one would be elected and lose records.
@@ -302,8 +327,7 @@ impl Replicas {
             dirs.take_place((&new.topic, new.partition)).ok_or(StateError::Storage)?
         };
         let dir = log_dir.join(name);
-        let config = self.configs.read().as_ref().and_then(|configs| configs.get(&*new.topic).cloned());
-        let config = config.unwrap_or_else(|| self.shared.default_log.read().clone());
+        let config = self.config_of(&new.topic);
         let start = OpenState { clean_shutdown: false, recovery_point: 0, log_start_offset: 0, compacted_to: 0 };
         let log = Log::open(self.shared.disk.clone(), dir, config, start, now).map_err(|error| {
             tracing::error!(topic = &*new.topic, partition = new.partition, %error, "cannot make the log");
@@ -314,12 +338,54 @@ impl Replicas {
         })?;
         let topic_id = log.topic_id().unwrap_or_default();
         let opened = Opened { log, log_dir, future: None, topic_id, high_watermark: 0, first_dirty_offset: None };
+        Ok(self.hold(new, opened))
+    }
+
+    fn config_of(&self, topic: &str) -> LogConfig {
+        let own = self.configs.read().as_ref().and_then(|configs| configs.get(topic).cloned());
+        own.unwrap_or_else(|| self.shared.default_log.read().clone())
+    }
+
+    fn hold(&self, new: &NewState, opened: Opened) -> Arc<Partition> {
         let mut topics = self.topics.write();
         let siblings = topics.entry(new.topic.clone()).or_default();
         let (place, counters) = ((new.topic.clone(), new.partition), super::replicas::counters_of(siblings));
         let partition = Arc::new(Partition::new(place, counters, self.shared.clone(), opened));
         siblings.insert(new.partition, partition.clone());
-        Ok(partition)
+        partition
+    }
+
+    /// Opens the log of a deleted replica again, under its old name. `None` if that fails: an empty log in its place could be
+    /// elected.
+    fn bring_back(
+        &self,
+        new: &NewState,
+        (kept, name): (&std::path::Path, &str),
+        now: Now,
+        woken: &mut Woken,
+    ) -> Option<Opened> {
+        let disk = self.shared.disk.as_ref();
+        let log_dir = kept.parent()?.to_owned();
+        let mark = Mark::read(disk, kept);
+        let dir = log_dir.join(name);
+        let start = mark.map_or(storage::NOTHING_KNOWN, |mark| mark.open_state());
+        let log = kept::give_back(disk, kept, &dir)
+            .and_then(|()| Log::open(self.shared.disk.clone(), dir, self.config_of(&new.topic), start, now))
+            .inspect_err(|error| {
+                tracing::error!(topic = &*new.topic, partition = new.partition, %error, "a deleted replica does not come back");
+                if matches!(error, LogError::Io { .. }) {
+                    woken.failed_dirs.insert(log_dir.clone());
+                }
+            })
+            .ok()?;
+        kept::remove_mark(disk, &log);
+        let end = log.log_end_offset();
+        tracing::info!(topic = &*new.topic, partition = new.partition, end, "a deleted replica is back");
+        self.dirs.lock().take_place_in(&log_dir);
+        let high_watermark = mark.map_or(0, |mark| mark.high_watermark).clamp(log.log_start_offset(), end);
+        let first_dirty_offset = mark.and_then(|mark| mark.first_dirty_offset);
+        let topic_id = log.topic_id().unwrap_or_default();
+        Some(Opened { log, log_dir, future: None, topic_id, high_watermark, first_dirty_offset })
     }
 
     fn begin_leading(
@@ -444,11 +510,23 @@ impl Replicas {
             effects.push(Effect::Resigned { topic, partition, leader_epoch });
         }
         let moving_to = partition.future_view().map(|future| future.log_dir);
-        let (log_dir, deleted) = partition.delete(rng, woken);
+        // A replica that only moves to another broker needs no way back.
+        let undelete_ms = self.dirs.lock().undelete_ms();
+        let until_ms = now.wall.0.saturating_add(i64::try_from(undelete_ms).unwrap_or(i64::MAX));
+        let is_kept = undelete_ms > 0 && stop.leader_epoch == EPOCH_DURING_DELETE;
+        let (log_dir, deleted) = partition.delete(is_kept.then_some(WallMillis(until_ms)), rng, woken);
         tracing::debug!(topic = &*stop.topic, partition = stop.partition, "deleted");
-        let at = now.mono + self.shared.settings.delete_delay_ms;
+        let mut at = now.mono + self.shared.settings.delete_delay_ms;
         let mut dirs = self.dirs.lock();
-        dirs.release(&log_dir, deleted.as_ref().ok().map(|path| (at, path.clone())));
+        match &deleted {
+            Ok((path, Some(id))) => {
+                at = at + undelete_ms;
+                dirs.release(&log_dir, None);
+                dirs.keep((*id, stop.partition), path.clone(), at);
+            }
+            Ok((path, None)) => dirs.release(&log_dir, Some((at, path.clone()))),
+            Err(_) => dirs.release(&log_dir, None),
+        }
         if let Some(log_dir) = moving_to {
             dirs.release(&log_dir, None);
         }

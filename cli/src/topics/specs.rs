@@ -9,6 +9,9 @@ pub(super) const SPECS: &[Spec] = &[
     text("bootstrap-server", "server to connect to", "REQUIRED: The Kafka server to connect to."),
     text("zookeeper", "hosts", HIDDEN),
     flag("force", HIDDEN),
+    // Ours alone; Kafka's help does not name them.
+    flag("undelete", HIDDEN),
+    flag("list-deleted", HIDDEN),
     text(
         "command-config",
         "command config property file",

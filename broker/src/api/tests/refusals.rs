@@ -574,7 +574,7 @@ fn settings() -> Vec<Case> {
     ]
 }
 
-/// Which metrics clients push.
+/// Which metrics clients push, and which deleted topics can be brought back.
 fn rarer_settings() -> Vec<Case> {
     use incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
     let describe = |resource_type: i8| {
@@ -590,6 +590,8 @@ fn rarer_settings() -> Vec<Case> {
         case(0..=4, move |_, _| describe(16), &[Cluster]),
         case(0..=1, move |_, _| change(16, "metrics"), &[Cluster]),
         case(0..=1, |_, _| ListConfigResourcesRequest::default(), &[Cluster]),
+        case(0..=4, move |_, _| describe(100), &[Cluster]),
+        case(0..=1, move |_, _| change(100, "undelete"), &[Topic]),
     ]
 }
 

@@ -8,6 +8,7 @@ use crate::cluster::assignment::{Assignment, PlacementError, Start, place};
 use crate::cluster::configs::Settings;
 use crate::cluster::image::{Image, NO_LEADER};
 use crate::cluster::json::{TopicRecord, encode_config, random_id};
+use crate::cluster::kept::KeptTopic;
 use crate::cluster::store::{ANY_VERSION, ZkResult, get, set};
 use crate::cluster::topic_name::{self, TopicNameError};
 use crate::cluster::{Io, Waiter, paths};
@@ -30,6 +31,8 @@ pub enum TopicsAction {
     Delete(Vec<String>),
     /// More partitions.
     Grow(Vec<NewPartitions>),
+    /// Back again: by name, the one of this id if there is one given, else the one that was deleted last.
+    Undelete(Vec<(String, Option<Uuid>)>),
 }
 
 /// A request about topics.
@@ -130,6 +133,12 @@ pub enum AdminError {
     /// No such topic.
     #[error("The topic '{0}' does not exist.")]
     UnknownTopic(String),
+    /// It was never deleted, or is gone for good.
+    #[error("There is no deleted topic '{0}' that can be brought back.")]
+    NotKept(String),
+    /// The brokers that kept it have lost it.
+    #[error("No replica of the deleted topic '{0}' has its records any more.")]
+    NothingLeft(String),
     /// It has more already.
     #[error("Topic currently has {current} partitions, which is higher than the requested {wanted}.")]
     FewerPartitions {
@@ -228,6 +237,8 @@ struct Request {
 struct Creation {
     record: TopicRecord,
     settings: Settings,
+    /// The topic that is brought back.
+    kept: Option<KeptTopic>,
 }
 
 /// Requests about topics that are not yet answered.
@@ -258,6 +269,12 @@ impl Reign {
                 for topic in topics {
                     let outcome = self.delete_topic(number, &topic, io);
                     self.note(number, topic, outcome);
+                }
+            }
+            TopicsAction::Undelete(topics) => {
+                for (name, id) in topics {
+                    let outcome = self.undelete_topic(number, (&name, id), validate_only, io);
+                    self.note(number, name, outcome);
                 }
             }
             TopicsAction::Grow(topics) => {
@@ -314,11 +331,47 @@ impl Reign {
         let record = TopicRecord { topic_id: Some(created.id), partitions: partitions.collect() };
         info!(topic = topic.name, partitions = created.partitions, "creating topic");
         let name = topic.name;
-        self.admin.creating.insert(name.clone(), Creation { record, settings: topic.settings });
+        self.admin.creating.insert(name.clone(), Creation { record, settings: topic.settings, kept: None });
         if let Some(open) = self.admin.open.get_mut(&number) {
             open.writing.insert(name.clone(), created);
         }
         self.write_creation(number, name, false, io);
+        Ok(None)
+    }
+
+    fn undelete_topic(
+        &mut self,
+        number: u64,
+        (name, id): (&str, Option<Uuid>),
+        validate_only: bool,
+        io: &mut Io<'_>,
+    ) -> Result<Option<CreatedTopic>, AdminError> {
+        if self.mirror.topics.contains_key(name) && !self.mirror.deletions.contains(name) {
+            return Err(AdminError::TopicExists(name.to_owned()));
+        }
+        let kept = self.kept_topic(name, id, io)?;
+        let replicas = kept.partitions.iter().map(|(&number, partition)| (number, partition.replicas.clone()));
+        let replicas: BTreeMap<i32, Vec<i32>> = replicas.collect();
+        // Whatever its replicas were when it was deleted, perhaps in the midst of a reassignment.
+        self.check_new_name(name)?;
+        let mut created = CreatedTopic {
+            id: Uuid::nil(),
+            partitions: i32::try_from(replicas.len()).unwrap_or(i32::MAX),
+            replication_factor: replicas.get(&0).map_or(0, |first| i16::try_from(first.len()).unwrap_or(i16::MAX)),
+        };
+        if validate_only {
+            return Ok(Some(created));
+        }
+        created.id = kept.id;
+        let partitions = replicas.into_iter().map(|(number, replicas)| (number, Assignment::new(replicas)));
+        let record = TopicRecord { topic_id: Some(kept.id), partitions: partitions.collect() };
+        info!(topic = name, partitions = created.partitions, "bringing a deleted topic back");
+        let settings = kept.settings.clone();
+        self.admin.creating.insert(name.to_owned(), Creation { record, settings, kept: Some(kept) });
+        if let Some(open) = self.admin.open.get_mut(&number) {
+            open.writing.insert(name.to_owned(), created);
+        }
+        self.write_creation(number, name.to_owned(), false, io);
         Ok(None)
     }
 
@@ -346,7 +399,7 @@ impl Reign {
         reachable.map(|(&id, broker)| (id, broker.registration.rack.as_deref())).collect()
     }
 
-    fn check_new_topic(&self, name: &str, partitions: &BTreeMap<i32, Vec<i32>>) -> Result<(), AdminError> {
+    fn check_new_name(&self, name: &str) -> Result<(), AdminError> {
         topic_name::validate(name)?;
         if self.mirror.deletions.contains(name) {
             return Err(AdminError::MarkedForDeletion(name.to_owned()));
@@ -359,6 +412,11 @@ impl Reign {
         if !colliding.is_empty() {
             return Err(AdminError::Collides { topic: name.to_owned(), others: list(colliding) });
         }
+        Ok(())
+    }
+
+    fn check_new_topic(&self, name: &str, partitions: &BTreeMap<i32, Vec<i32>>) -> Result<(), AdminError> {
+        self.check_new_name(name)?;
         let sizes: BTreeSet<usize> = partitions.values().map(Vec::len).collect();
         if sizes.len() != 1 {
             return Err(AdminError::UnequalReplicas);
@@ -383,7 +441,11 @@ impl Reign {
         let settings =
             if settings_exist { set(path, settings, ANY_VERSION) } else { io.store.persistent(&path, Some(settings)) };
         let create = io.store.persistent(&paths::topic(&topic), Some(creation.record.encode()));
-        let write = self.fenced(vec![settings, create]);
+        let mut changes = vec![settings, create];
+        if let Some(kept) = &creation.kept {
+            changes.extend(self.restoration(kept, io));
+        }
+        let write = self.fenced(changes);
         self.ask(Question::TopicCreation { request, topic }, write, io);
     }
 
@@ -411,9 +473,16 @@ impl Reign {
         let is_new = !self.mirror.topics.contains_key(&topic);
         let added = self.mirror.merge_topic(&topic, creation.record, 0);
         if let (true, Some(mirror)) = (is_new, self.mirror.topics.get_mut(&topic)) {
-            mirror.layout = Layout::Bare;
+            mirror.layout = if creation.kept.is_some() { Layout::HasPartitions } else { Layout::Bare };
         }
-        self.dirty.extend(added);
+        match creation.kept {
+            Some(kept) => {
+                self.kept.forget(kept.id);
+                // Who leads stands in the nodes that were made with the topic's.
+                added.into_iter().for_each(|tp| self.read_state(tp, io));
+            }
+            None => self.dirty.extend(added),
+        }
         // Sets the watch; what it reads is known.
         self.ask(Question::Topic(topic.clone()), get(paths::topic(&topic), true), io);
         let numbers = self.mirror.topics[&topic].partitions.keys().copied().collect();

@@ -11,7 +11,8 @@ use tracing::{info, warn};
 
 /// A topic on its way out.
 ///
-/// Stopping (replicas are told to delete) -> Removing (all have; the znodes go) -> gone from the mirror.
+/// Stopping (replicas are told to delete) -> Removing (all have; the topic is remembered if it can be brought back, then the
+/// znodes go) -> gone from the mirror.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Deletion {
     /// Replicas that were told: partition and broker.
@@ -20,7 +21,9 @@ pub(super) struct Deletion {
     done: BTreeSet<(i32, i32)>,
     /// Replicas that could not be deleted, as on a failed log directory; tried again when their broker is back.
     failed: BTreeSet<(i32, i32)>,
-    is_removing: bool,
+    pub(super) is_removing: bool,
+    /// When the mark in `/admin/delete_topics` was made, and its zxid, once it is asked for.
+    pub(super) marked_at: Option<(i64, i64)>,
 }
 
 impl Deletion {
@@ -92,9 +95,17 @@ impl Reign {
         deletion.told.extend(replicas.iter().filter(|(_, replica)| channels.contains_key(replica)));
         if replicas.is_subset(&deletion.done) {
             deletion.is_removing = true;
-            let request = children(paths::partitions(topic), false);
-            self.ask(Question::DeletionChildren(topic.to_owned()), request, io);
+            match io.config.undelete_ms > 0 {
+                true => self.keep_topic(topic, io),
+                false => self.remove_nodes(topic, io),
+            }
         }
+    }
+
+    /// Asks which nodes there are, to delete them.
+    pub(super) fn remove_nodes(&mut self, topic: &str, io: &mut Io<'_>) {
+        let request = children(paths::partitions(topic), false);
+        self.ask(Question::DeletionChildren(topic.to_owned()), request, io);
     }
 
     pub(super) fn replica_deleted(&mut self, broker: i32, tp: &Tp) {

@@ -256,6 +256,7 @@ mod tests {
 
     fn mirror(live: &[i32], leaving: &[i32]) -> Mirror {
         let registration = BrokerRegistration {
+            undelete_ms: 0,
             endpoints: Vec::new(),
             rack: None,
             jmx_port: -1,

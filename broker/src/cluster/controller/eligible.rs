@@ -135,6 +135,7 @@ mod tests {
         let broker = |&(id, epoch, past): &Live| {
             let past = past.map(|(clean, kept)| DiskPast { clean_since: since(clean), kept_since: since(kept) });
             let registration = BrokerRegistration {
+                undelete_ms: 0,
                 endpoints: Vec::new(),
                 rack: None,
                 jmx_port: -1,

@@ -19,6 +19,7 @@ impl Reign {
         self.ask(Question::Brokers, children(paths::BROKER_IDS, true), io);
         self.ask(Question::Topics, children(paths::TOPICS, true), io);
         self.ask(Question::Deletions, children(paths::DELETE_TOPICS, true), io);
+        self.load_kept(io);
         self.ask(Question::IsrChanges, children(paths::ISR_CHANGES, true), io);
         self.ask(Question::LogDirEvents, children(paths::LOG_DIR_EVENTS, true), io);
         self.watch_and_read(paths::PREFERRED_REPLICA_ELECTION, Question::Preferred, io);

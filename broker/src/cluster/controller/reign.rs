@@ -9,9 +9,11 @@ use super::isr::IsrRequests;
 use super::mirror::{ElectionSettings, Mirror, Tp};
 use super::notify::{Channel, Flight, Message, Teller};
 use super::topic_writes::TopicWrites;
+use super::undelete::Kept;
 use super::writes::{Cause, StateWrite, Writes};
 use super::{ControlledShutdownError, ControllerAsk, ProducerIdsError, What};
 use crate::cluster::json::{PartitionState, ProducerIdBlock};
+use crate::cluster::kept::KeptTopic;
 use crate::cluster::store::{ANY_VERSION, get, multi_outcome, set};
 use crate::cluster::{Effect, Io, Waiter, paths, store};
 use crate::outbox::PeerError;
@@ -60,6 +62,14 @@ pub(super) enum Question {
         topic: String,
     },
     TopicWrite(String),
+    /// The deleted topics that can be brought back, and one of them.
+    KeptTopics,
+    KeptTopic(String),
+    /// When the deletion of a topic was asked for.
+    DeletionTime(String),
+    /// The settings of a topic that is about to be remembered.
+    DeletedSettings(String),
+    TopicKept(Box<KeptTopic>),
     /// The children of a topic's `partitions`, to delete them.
     DeletionChildren(String),
     /// One of the last deletions of a topic; true: the very last.
@@ -113,6 +123,7 @@ pub(super) struct Reign {
     /// Topics found in `/admin/delete_topics` that were not yet looked at.
     pub(super) marked: BTreeSet<String>,
     pub(super) admin: Admin,
+    pub(super) kept: Kept,
     pub(super) elections: super::reassign::Elections,
     shutdowns: Vec<ShutdownWait>,
     producer_ids: BTreeMap<u64, ProducerIdsWait>,
@@ -152,6 +163,7 @@ impl Reign {
             deleting: BTreeMap::new(),
             marked: BTreeSet::new(),
             admin: Admin::default(),
+            kept: Kept::default(),
             elections: Default::default(),
             shutdowns: Vec::new(),
             producer_ids: BTreeMap::new(),
@@ -249,6 +261,11 @@ impl Reign {
             Question::Creation(batch) => self.on_states_created(batch, result, io),
             Question::TopicCreation { request, topic } => self.on_topic_created(request, topic, result, io),
             Question::DeletionMark { request, topic } => self.on_deletion_marked(request, topic, result, io),
+            Question::KeptTopics => self.on_kept_topics(result, io),
+            Question::KeptTopic(path) => self.on_kept_topic(&path, result, io),
+            Question::DeletionTime(topic) => self.on_deletion_time(&topic, result),
+            Question::DeletedSettings(topic) => self.on_deleted_settings(&topic, result, io),
+            Question::TopicKept(kept) => self.on_topic_kept(*kept, result, io),
             Question::TopicWrite(topic) => self.on_topic_written(topic, result, io),
             Question::DeletionChildren(topic) => self.on_deletion_children(topic, result, io),
             Question::Deleted { topic, is_last } => self.on_deleted(topic, is_last, result, io),
@@ -745,11 +762,13 @@ impl Reign {
 
     pub(super) fn next_deadline(&self) -> Option<Millis> {
         let retries = self.channels.values().filter_map(Channel::retry_at);
+        let retries = retries.chain(self.kept.deadline());
         retries.chain(self.admin_deadline()).chain(self.retry_at).chain([self.balance_at]).min()
     }
 
     pub(super) fn tick(&mut self, io: &mut Io<'_>) {
         self.expire_admin(io);
+        self.expire_kept(io);
         if self.retry_at.is_some_and(|at| at <= io.now.mono) {
             self.retry_at = None;
             for tp in std::mem::take(&mut self.postponed) {

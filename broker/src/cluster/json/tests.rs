@@ -27,6 +27,7 @@ fn broker_registrations() {
     check(
         r#"{"features":{},"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"endpoints":["PLAINTEXT://127.0.0.1:29392"],"rack":"r1","jmx_port":-1,"port":29392,"host":"127.0.0.1","version":5,"timestamp":"1795270125486"}"#,
         BrokerRegistration {
+            undelete_ms: 0,
             endpoints: vec![endpoint("PLAINTEXT", "127.0.0.1", 29392, SecurityProtocol::Plaintext)],
             rack: Some("r1".into()),
             jmx_port: -1,
@@ -40,6 +41,7 @@ fn broker_registrations() {
     check(
         r#"{"features":{},"listener_security_protocol_map":{"CLIENT":"SASL_SSL","REPLICATION":"SSL"},"endpoints":["CLIENT://h:1","REPLICATION://[::1]:2"],"jmx_port":9999,"port":-1,"host":null,"version":5,"timestamp":"1"}"#,
         BrokerRegistration {
+            undelete_ms: 0,
             endpoints: vec![
                 endpoint("CLIENT", "h", 1, SecurityProtocol::SaslSsl),
                 endpoint("REPLICATION", "::1", 2, SecurityProtocol::Ssl),
@@ -57,6 +59,7 @@ fn broker_registrations() {
     check(
         of_ours,
         BrokerRegistration {
+            undelete_ms: 0,
             endpoints: Vec::new(),
             rack: None,
             jmx_port: -1,

@@ -64,7 +64,7 @@ impl FakeZk {
         events
     }
 
-    pub(super) fn exists(&self, path: &str) -> bool {
+    pub(crate) fn exists(&self, path: &str) -> bool {
         self.nodes.contains_key(path)
     }
 
