@@ -13,6 +13,7 @@ struct Bench {
     alone: Alone,
     topic_id: Uuid,
     version: i16,
+    sequence: i32,
 }
 
 /// `0-4:1` or `0-4:1,1,2,1,1`.
@@ -36,7 +37,7 @@ impl Bench {
         };
         let request = CreateTopicsRequest { topics: vec![new], ..Default::default() };
         let topic_id = alone.ask("a", 7, &request).unwrap().topics[0].topic_id;
-        Bench { alone, topic_id, version: 2 }
+        Bench { alone, topic_id, version: 2, sequence: 0 }
     }
 
     fn produce(&mut self, count: i64) -> String {
@@ -147,6 +148,50 @@ impl Bench {
         format!("at {found}: {}", answer.results[0].partitions[0].error_code)
     }
 
+    /// A batch in the transaction of producer 7.
+    fn produce_in_transaction(&mut self) -> String {
+        let spec = BatchSpec {
+            is_transactional: true,
+            producer_id: 7,
+            producer_epoch: 0,
+            base_sequence: self.sequence,
+            ..BatchSpec::default()
+        };
+        self.sequence += 2;
+        let record = |offset| Record { offset, timestamp: 1, key: None, value: None, headers: Vec::new() };
+        let records = Records::from(build(&spec, &[record(0), record(1)]).unwrap());
+        let data = produce::PartitionProduceData { index: 0, records: Some(records) };
+        let topic =
+            produce::TopicProduceData { name: "t".to_owned(), partition_data: vec![data], ..Default::default() };
+        let transactional_id = Some("x".to_owned());
+        let request = ProduceRequest { transactional_id, acks: -1, timeout_ms: 1000, topic_data: vec![topic] };
+        let answer = self.alone.ask("a", 9, &request).unwrap();
+        let one = &answer.responses[0].partition_responses[0];
+        format!("{} @{}", one.error_code, one.base_offset)
+    }
+
+    fn end_transaction(&mut self, is_commit: bool) -> String {
+        let topic = write_txn_markers::WritableTxnMarkerTopic { name: "t".to_owned(), partition_indexes: vec![0] };
+        let marker = write_txn_markers::WritableTxnMarker {
+            producer_id: 7,
+            transaction_result: is_commit,
+            topics: vec![topic],
+            ..Default::default()
+        };
+        let answer = self.alone.ask("a", 1, &WriteTxnMarkersRequest { markers: vec![marker] }).unwrap();
+        answer.markers[0].topics[0].partitions[0].error_code.to_string()
+    }
+
+    /// Sets a setting of the group.
+    fn set(&mut self, name: &str, value: &str) -> String {
+        use incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
+        let config = AlterableConfig { name: name.to_owned(), value: Some(value.to_owned()), ..Default::default() };
+        let (resource_type, resource_name) = (32, "g".to_owned());
+        let asked = AlterConfigsResource { resource_type, resource_name, configs: vec![config] };
+        let request = IncrementalAlterConfigsRequest { resources: vec![asked], ..Default::default() };
+        self.alone.ask("a", 1, &request).unwrap().responses[0].error_code.to_string()
+    }
+
     fn step(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[0] {
@@ -159,6 +204,10 @@ impl Bench {
             "fetch" => self.fetch(&words),
             "ack" => self.ack(&words),
             "summary" => self.summary(),
+            "produce-in-transaction" => self.produce_in_transaction(),
+            "commit" => self.end_transaction(true),
+            "abort" => self.end_transaction(false),
+            "set" => self.set(words[1], words[2]),
             _ => panic!("{line}"),
         }
     }
@@ -253,4 +302,36 @@ fn requests_that_contradict_themselves_are_refused() {
             ("fetch 0123456789012345678901234567890123456 0 new", "42"),
         ],
     );
+}
+
+#[test]
+fn groups_may_read_what_is_committed() {
+    let script = [
+        ("begin 0", "at 1: 0"),
+        ("produce 2", "0 @0"),
+        ("produce-in-transaction", "0 @2"),
+        ("commit", "0"),
+        ("produce-in-transaction", "0 @5"),
+        ("abort", "0"),
+        ("produce-in-transaction", "0 @8"),
+        ("produce 1", "0 @10"),
+    ];
+    let settings = "transaction.partition.verification.enable=false\n";
+    let mut all = script.to_vec();
+    all.extend([("fetch a 0 new", "0 | 0/0"), ("fetch a 1", "0 | 0/0 0-10x1 in 0,2,4,5,7,8,10")]);
+    check(settings, &all);
+    let mut committed = script.to_vec();
+    committed.extend([
+        ("set share.isolation.level read_committed", "0"),
+        ("fetch a 0 new", "0 | 0/0"),
+        // The markers are records that clients pass over, as in Kafka.
+        ("fetch a 1", "0 | 0/0 0-4x1 7-7x1 in 0,2,4,5,7"),
+        ("fetch a 2", "0"),
+        ("abort", "0"),
+        ("fetch a 3", "0 | 0/0 10-11x1 in 10,11"),
+        ("fetch a 4 0-11:1", "0 | 0/121"),
+        ("fetch a 5 0-4:1 7-7:0 10-11:1", "0 | 0/0"),
+        ("summary", "0 s1 @0 n12"),
+    ]);
+    check(settings, &committed);
 }
