@@ -6,11 +6,13 @@
 //! Errors: FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH, FETCH_SESSION_TOPIC_ID_ERROR; by partition
 //! UNKNOWN_TOPIC_OR_PARTITION, UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH,
 //! UNKNOWN_LEADER_EPOCH, OFFSET_OUT_OF_RANGE, KAFKA_STORAGE_ERROR, CORRUPT_MESSAGE, UNSUPPORTED_COMPRESSION_TYPE (zstd
-//! before version 10). A preferred read replica (KIP-392) is never named; replicas do serve consumers that ask them.
+//! before version 10). A consumer that says its rack is sent to an in-sync replica there (KIP-392) if
+//! `replica.selector.class` says so; replicas serve consumers that ask them whatever it says.
 
 use super::{Context, Endpoint, Reply};
 use crate::access::acl::Operation;
 use crate::broker::Broker;
+use crate::cluster::image::BrokerImage;
 use crate::leaders::{CurrentLeader, current_leader};
 use crate::outbox::ConnectionId;
 use crate::partition::fetch_session::{FetchKey, SessionRequest, Target, TopicKey, Wanted};
@@ -32,6 +34,8 @@ use uuid::Uuid;
 const SESSIONS_FROM: i16 = 7;
 const ZSTD_FROM: i16 = 10;
 const FROM_FOLLOWERS_FROM: i16 = 11;
+/// The one selector of Kafka's that is not the leader alone.
+const RACK_AWARE: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
 /// Replica id of a debugging tool (`kafka-replica-verification`), which any replica answers.
 const DEBUGGER: i32 = -2;
 const TOPIC_IDS_FROM: i16 = 13;
@@ -126,6 +130,7 @@ fn order(ctx: &Context<'_>, request: FetchRequest) -> FetchOrder {
         only_leader: replica.is_some()
             || ctx.version < FROM_FOLLOWERS_FROM
             || (request.rack_id.is_empty() && asker != DEBUGGER),
+        nearer: if replica.is_none() { nearer(ctx, &request.rack_id) } else { Arc::default() },
         isolation,
         max_wait_ms: u64::try_from(request.max_wait_ms).unwrap_or(0),
         min_bytes: request.min_bytes.min(max_bytes),
@@ -141,6 +146,23 @@ fn order(ctx: &Context<'_>, request: FetchRequest) -> FetchOrder {
         forgotten: forgotten(ctx.version, request.forgotten_topics_data),
     };
     FetchOrder { params, session }
+}
+
+/// The brokers of a consumer's rack that have its listener; none if it is this broker's rack, too, or if all read from leaders.
+fn nearer(ctx: &Context<'_>, rack: &str) -> Arc<[i32]> {
+    let config = &ctx.broker.config;
+    if rack.is_empty()
+        || ctx.version < FROM_FOLLOWERS_FROM
+        || config.replica_selector_class.as_deref() != Some(RACK_AWARE)
+    {
+        return Arc::default();
+    }
+    let image = ctx.broker.image.read();
+    let is_there = |broker: &BrokerImage| {
+        broker.rack.as_deref() == Some(rack) && broker.endpoint(&ctx.connection.listener).is_some()
+    };
+    let there: Vec<i32> = image.brokers().filter(|(_, broker)| is_there(broker)).map(|(id, _)| id.0).collect();
+    if there.contains(&config.broker_id) { Arc::default() } else { there.into() }
 }
 
 fn targets(ctx: &Context<'_>, topics: Vec<FetchTopic>) -> Vec<Target> {
@@ -297,6 +319,7 @@ fn read(partition_index: i32, data: FetchData) -> PartitionData {
         diverging_epoch: data
             .diverging
             .map_or_else(EpochEndOffset::default, |(epoch, end_offset)| EpochEndOffset { epoch, end_offset }),
+        preferred_read_replica: data.preferred_replica.unwrap_or(-1),
         records: Some(data.records),
         ..PartitionData::default()
     }

@@ -195,6 +195,15 @@ impl InSync {
         &self.followers
     }
 
+    /// Of some brokers the follower in sync that has an offset and most beyond it. As Kafka: who is not in sync may stay
+    /// behind, and a consumer would be sent to it again and again.
+    pub fn nearest(&self, brokers: &[i32], offset: i64) -> Option<i32> {
+        let has_it = |follower: &Follower| follower.start_offset <= offset && offset <= follower.end_offset;
+        let in_sync = brokers.iter().filter(|id| self.committed().contains(id));
+        let candidates = in_sync.filter_map(|id| self.followers.get(id).filter(|it| has_it(it)).map(|it| (it, *id)));
+        candidates.max_by_key(|(follower, id)| (follower.end_offset, follower.last_caught_up, *id)).map(|(_, id)| id)
+    }
+
     /// `min.insync.replicas`, or what the controller holds this leader to if that is more; at most the number of replicas.
     pub fn effective_min(&self, configured: i32) -> usize {
         usize::try_from(configured).unwrap_or(0).max(self.eligible_min).min(self.followers.len() + 1)

@@ -243,6 +243,12 @@ impl Partition {
                 None => ReadError::NotLeaderOrFollower,
             });
         }
+        if self.is_leader(state)
+            && let Some(replica) = state.in_sync.nearest(&params.nearer, wanted.fetch_offset)
+        {
+            let preferred_replica = Some(replica);
+            return Ok(FetchData { preferred_replica, ..state.nothing_read() });
+        }
         let leader_end = state.log.log_end_offset();
         let max_bytes = max_bytes.min(usize::try_from(wanted.max_bytes).unwrap_or(0));
         let mut data = match state.read(params.isolation, wanted, max_bytes, at_least_one) {
@@ -577,6 +583,16 @@ impl State {
         }
     }
 
+    /// Where the log stands, without records.
+    fn nothing_read(&self) -> FetchData {
+        FetchData {
+            high_watermark: self.high_watermark,
+            last_stable_offset: self.log.last_stable_offset(self.high_watermark),
+            log_start_offset: self.log.log_start_offset(),
+            ..FetchData::default()
+        }
+    }
+
     /// Reads whole batches from `wanted.fetch_offset` on, or finds that the fetcher's log is not a part of this one.
     fn read(
         &self,
@@ -585,12 +601,7 @@ impl State {
         max_bytes: usize,
         at_least_one: bool,
     ) -> Result<FetchData, LogReadError> {
-        let mut data = FetchData {
-            high_watermark: self.high_watermark,
-            last_stable_offset: self.log.last_stable_offset(self.high_watermark),
-            log_start_offset: self.log.log_start_offset(),
-            ..FetchData::default()
-        };
+        let mut data = self.nothing_read();
         if let Some(epoch) = wanted.last_fetched_epoch {
             let known = self.log.end_offset_for_epoch(epoch);
             let Some((known, end)) = known.filter(|_| wanted.fetch_offset >= data.log_start_offset) else {

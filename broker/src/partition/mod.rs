@@ -214,7 +214,7 @@ pub enum Isolation {
 }
 
 /// The parts of a fetch request that hold for all its partitions.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct FetchParams {
     /// Broker id of a following replica; `None` for a consumer.
     pub replica: Option<i32>,
@@ -222,6 +222,9 @@ pub struct FetchParams {
     pub replica_epoch: i64,
     /// Only the leader may answer; a consumer that knows KIP-392 may also read from a follower.
     pub only_leader: bool,
+    /// The brokers that a consumer would rather read from than from the leader, if one of them is in sync and has the
+    /// asked offset (KIP-392); none if the leader is as near as any.
+    pub nearer: Arc<[i32]>,
     /// What may be read.
     pub isolation: Isolation,
     /// Longest time to wait for `min_bytes`.
@@ -258,6 +261,8 @@ pub struct FetchData {
     pub aborted: Option<Vec<AbortedTxn>>,
     /// The fetcher's log differs from ours: our largest epoch not above its last one, and where it ends.
     pub diverging: Option<(i32, i64)>,
+    /// Nothing was read: the consumer is to read from this replica.
+    pub preferred_replica: Option<i32>,
 }
 
 /// The outcome of one partition of a fetch.

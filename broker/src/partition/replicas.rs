@@ -426,7 +426,8 @@ impl Replicas {
         let outcomes = read_all(&params, targets.iter().map(Option::as_ref), true, now, &mut woken);
         self.settle(woken, now, effects);
         let bytes: usize = outcomes.iter().flatten().map(|data| data.records.len()).sum();
-        let must_answer = outcomes.iter().any(|outcome| outcome.as_ref().map_or(true, |data| data.diverging.is_some()));
+        let is_news = |data: &FetchData| data.diverging.is_some() || data.preferred_replica.is_some();
+        let must_answer = outcomes.iter().any(|outcome| outcome.as_ref().map_or(true, is_news));
         let is_enough = bytes >= usize::try_from(params.min_bytes).unwrap_or(0);
         if params.max_wait_ms == 0 || outcomes.is_empty() || must_answer || is_enough {
             self.count_served(&params, targets.iter().map(Option::as_ref), &outcomes, now);

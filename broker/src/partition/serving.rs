@@ -138,7 +138,7 @@ fn summary(outcome: &Result<FetchData, PieceError>) -> Summary {
             records_bytes: data.records.len(),
             high_watermark: data.high_watermark,
             log_start_offset: data.log_start_offset,
-            must_tell: data.diverging.is_some(),
+            must_tell: data.diverging.is_some() || data.preferred_replica.is_some(),
             is_error: false,
         },
         Err(_) => Summary { high_watermark: -1, log_start_offset: -1, is_error: true, ..Summary::default() },

@@ -462,6 +462,7 @@ fn order(from: i32, ask: &FetchAsk) -> FetchOrder {
         replica: Some(from),
         replica_epoch: -1,
         only_leader: true,
+        nearer: Arc::default(),
         isolation: Isolation::LogEnd,
         max_wait_ms: 500,
         min_bytes: 1,
@@ -697,8 +698,14 @@ fn deleted_records_are_acknowledged_when_all_replicas_deleted_them() {
 }
 
 fn consume(world: &mut World, offset: i64, min_bytes: i32) -> Arc<Mutex<Option<FetchResult>>> {
+    consume_near(world, offset, min_bytes, &[])
+}
+
+fn consume_near(world: &mut World, offset: i64, min_bytes: i32, near: &[i32]) -> Arc<Mutex<Option<FetchResult>>> {
     let mut order = order(1, &FetchAsk { session_epoch: -1, ..FetchAsk::default() });
-    order.params = FetchParams { replica: None, isolation: Isolation::HighWatermark, min_bytes, ..order.params };
+    let nearer = near.into();
+    order.params =
+        FetchParams { replica: None, nearer, isolation: Isolation::HighWatermark, min_bytes, ..order.params };
     let wanted = Wanted {
         fetch_offset: offset,
         log_start_offset: -1,
@@ -745,6 +752,38 @@ fn a_consumer_waits_for_committed_bytes() {
     let fenced = consume(&mut world, 2, 1);
     world.elect(2);
     assert_eq!(read_bytes(&fenced), Some(Err(ReadError::NotLeaderOrFollower.into())));
+}
+
+/// KIP-392: to a replica that is in sync and has the offset, without records and at once; else the leader serves itself.
+#[test]
+fn a_consumer_is_sent_to_a_replica_near_it() {
+    let mut world = World::new(&[1, 2, 3], 1);
+    world.ack(1, &["a", "b"]);
+    world.pass(1000);
+    let sent_to = |world: &mut World, offset: i64, near: &[i32]| {
+        let told = consume_near(world, offset, 1, near);
+        let told = told.lock();
+        let reply = told.as_ref()?.as_ref().ok()?;
+        let data = reply.pieces[0].outcome.as_ref().ok()?;
+        assert_eq!(data.preferred_replica.is_some(), data.records.len() == 0, "offset {offset}, near {near:?}");
+        assert_eq!(data.high_watermark, 2);
+        data.preferred_replica
+    };
+    let cases: [(i64, &[i32], Option<i32>); 6] = [
+        (0, &[], None),
+        (0, &[2], Some(2)),
+        (1, &[2, 3, 7], Some(3)),
+        (2, &[3], Some(3)),
+        (3, &[2, 3], None),
+        (0, &[7], None),
+    ];
+    for (offset, near, expected) in cases {
+        assert_eq!(sent_to(&mut world, offset, near), expected, "offset {offset}, near {near:?}");
+    }
+    (world.isr, world.leaving) = (vec![1, 2], Some(3));
+    world.elect(1);
+    world.pass(1000);
+    assert_eq!(sent_to(&mut world, 0, &[3]), None, "it has all, and is not in sync");
 }
 
 #[test]

@@ -466,6 +466,7 @@ impl Broker {
     ) -> Result<partition::FetchData, ReadError> {
         let max_bytes = i32::try_from(max_bytes).unwrap_or(i32::MAX);
         let params = FetchParams {
+            nearer: Arc::default(),
             replica: None,
             replica_epoch: -1,
             only_leader: true,
