@@ -46,8 +46,8 @@ impl Endpoint for ShareAcknowledge {
         };
         let member: Member = (group, name);
         let session = ctx.broker.shares.sessions.lock().acknowledge(&member, request.share_session_epoch);
-        let ends_session = match session {
-            Ok(ends) => ends,
+        let ended = match session {
+            Ok(ended) => ended,
             Err(error) => return refuse(error.into()),
         };
         let mut acks = Vec::new();
@@ -64,7 +64,7 @@ impl Endpoint for ShareAcknowledge {
         let answer =
             Answer { broker: ctx.broker.clone(), listener: ctx.connection.listener.clone(), member: member.clone() };
         let ticket: Ticket<ShareAcknowledgeRequest> = ctx.ticket();
-        let finish = move |codes: Codes| answer.finish(ticket, codes, ends_session);
+        let finish = move |codes: Codes| answer.finish(ticket, codes, ended);
         // One more than there are, so that there is one.
         let gathered = Gathered::new(Codes::new(), acks.len() + 1, finish);
         for (slot, ack) in acks.into_iter().enumerate() {
@@ -92,7 +92,7 @@ struct Answer {
 }
 
 impl Answer {
-    fn finish(self, ticket: Ticket<ShareAcknowledgeRequest>, codes: Codes, ends_session: bool) {
+    fn finish(self, ticket: Ticket<ShareAcknowledgeRequest>, codes: Codes, ended: Option<u64>) {
         let mut nodes = BTreeMap::new();
         let mut responses: Vec<ShareAcknowledgeTopicResponse> = Vec::new();
         for ((topic_id, index), code) in codes.into_values() {
@@ -108,11 +108,11 @@ impl Answer {
             node_endpoints: nodes.into_values().collect(),
             ..ShareAcknowledgeResponse::default()
         });
-        if ends_session {
+        if let Some(number) = ended {
             // In its own turn: whoever calls this may be in the middle of a machine's.
             let broker = self.broker.clone();
             self.broker.outbox.run(Box::new(move |now| {
-                broker.end_share_session(&self.member, now);
+                broker.end_share_session((&self.member, number), now);
             }));
         }
     }

@@ -18,7 +18,7 @@ use crate::leaders::current_leader;
 use crate::outbox::ConnectionId;
 use crate::quota::{Kind, Who};
 use crate::share::leading::{ShareData, ShareOrder, ShareOutcome};
-use crate::share::session::{FINAL_EPOCH, INITIAL_EPOCH, Member, Opened, Place, ShareSessionError};
+use crate::share::session::{INITIAL_EPOCH, Member, Opened, Place, ShareSessionError};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::share_fetch::{
     AcquiredRecords, LeaderIdAndEpoch, NodeEndpoint, PartitionData, ShareFetchableTopicResponse,
@@ -75,7 +75,7 @@ impl Endpoint for ShareFetch {
             Err(error) => return refuse(error.into()),
         };
         let acks = if acknowledges { acks(ctx, &request) } else { Vec::new() };
-        let answer = Answer::new(ctx, member, &opened, request.share_session_epoch == FINAL_EPOCH);
+        let answer = Answer::new(ctx, member, &opened);
         let ticket: Ticket<ShareFetchRequest> = ctx.ticket();
         let finish = move |parts: Parts| answer.finish(ticket, parts);
         let gathered = Gathered::new(Parts { now: Some(ctx.now), ..Parts::default() }, acks.len() + 1, finish);
@@ -83,15 +83,13 @@ impl Endpoint for ShareFetch {
         for ack in acks {
             let (place, gathered) = (ack.place, gathered.clone());
             let then = move |code: ErrorCode| {
-                gathered.put(|parts| {
-                    parts.acks.insert(place, code);
-                });
+                gathered.put(|parts| parts.acknowledged(place, code));
             };
             share_acks::acknowledge(ctx, &member, ack, renews, Box::new(then));
         }
         let places = match opened {
             Opened::Reads { places, .. } if !renews => places,
-            Opened::Reads { .. } | Opened::Ends => Vec::new(),
+            Opened::Reads { .. } | Opened::Ends(_) => Vec::new(),
         };
         let limits =
             [request.max_wait_ms, request.min_bytes, request.max_bytes, request.max_records, request.batch_size];
@@ -107,6 +105,16 @@ struct Parts {
     outcomes: Vec<ShareOutcome>,
     acks: BTreeMap<Place, ErrorCode>,
     now: Option<Now>,
+}
+
+impl Parts {
+    /// A partition may be named more than once: the first error counts.
+    fn acknowledged(&mut self, place: Place, code: ErrorCode) {
+        let known = self.acks.entry(place).or_insert(code);
+        if *known == ErrorCode::None {
+            *known = code;
+        }
+    }
 }
 
 fn open(
@@ -229,11 +237,16 @@ struct Answer {
     client_id: String,
     member: Member,
     continues: Option<i32>,
-    ends_session: bool,
+    /// The number of the session that ends with it.
+    ended: Option<u64>,
 }
 
 impl Answer {
-    fn new(ctx: &Context<'_>, member: Member, opened: &Opened, ends_session: bool) -> Answer {
+    fn new(ctx: &Context<'_>, member: Member, opened: &Opened) -> Answer {
+        let (continues, ended) = match opened {
+            Opened::Reads { continues, .. } => (*continues, None),
+            Opened::Ends(number) => (None, Some(*number)),
+        };
         Answer {
             broker: ctx.broker.clone(),
             listener: ctx.connection.listener.clone(),
@@ -241,8 +254,8 @@ impl Answer {
             principal: ctx.connection.principal.clone(),
             client_id: ctx.client_id.unwrap_or_default().to_owned(),
             member,
-            continues: if let Opened::Reads { continues, .. } = opened { *continues } else { None },
-            ends_session,
+            continues,
+            ended,
         }
     }
 
@@ -253,11 +266,11 @@ impl Answer {
             self.count(&mut response, now.mono);
         }
         ticket.answer(&response);
-        if self.ends_session {
+        if let Some(number) = self.ended {
             // In its own turn: whoever calls this may be in the middle of a machine's.
             let broker = self.broker.clone();
             self.broker.outbox.run(Box::new(move |now| {
-                broker.end_share_session(&self.member, now);
+                broker.end_share_session((&self.member, number), now);
             }));
         }
     }

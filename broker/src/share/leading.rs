@@ -174,6 +174,14 @@ impl Shares {
         }
     }
 
+    /// The share partitions of a group.
+    fn of_group(&self, group: &str) -> Vec<Arc<Held>> {
+        let from = ShareKey { group: group.to_owned(), topic_id: Uuid::nil(), partition: i32::MIN };
+        let table = self.table.lock();
+        let of_group = table.held.range(from..).take_while(|(key, _)| key.group == group);
+        of_group.map(|(_, held)| held.clone()).collect()
+    }
+
     /// The share partitions of a partition.
     fn of_place(&self, topic: &str, partition: i32) -> Vec<Arc<Held>> {
         let table = self.table.lock();
@@ -242,9 +250,17 @@ fn of_persister(code: ErrorCode) -> ErrorCode {
     }
 }
 
-/// True if the share partition must be begun with anew.
+/// True if the share partition must be begun with anew, as its coordinator says: it knows it no longer, or otherwise.
 fn ends_it(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::GroupIdNotFound | ErrorCode::UnknownTopicOrPartition)
+    matches!(
+        code,
+        ErrorCode::FencedLeaderEpoch
+            | ErrorCode::FencedStateEpoch
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::GroupIdNotFound
+            | ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::InvalidRequest
+    )
 }
 
 impl Broker {
@@ -553,6 +569,7 @@ impl Broker {
         };
         self.write_share(held, write, now);
         self.wake_share(&held.key, now);
+        self.close_if_unused(held, now);
     }
 
     /// Where the group begins of which nothing is known.
@@ -589,6 +606,25 @@ impl Broker {
         for then in queue.into_iter().filter_map(|queued| queued.then) {
             then(Err(code));
         }
+        self.wake_share(&held.key, now);
+    }
+
+    /// If nobody of the group reads here any more and nothing is under way, whoever comes finds it as it was written. Kept, it
+    /// would hide what becomes of the group meanwhile: other offsets, or its end and another one of its name.
+    fn close_if_unused(self: &Arc<Self>, held: &Arc<Held>, now: Now) {
+        {
+            let mut state = held.state.lock();
+            let is_idle = matches!(&state.stage, Stage::Serving(partition) if partition.is_idle());
+            if !is_idle || state.is_writing || !state.queue.is_empty() {
+                return;
+            }
+            // A session is opened before anything is acquired in it: who comes later finds it closed.
+            if self.shares.sessions.lock().has_group(&held.key.group) {
+                return;
+            }
+            state.stage = Stage::Closed(ErrorCode::NotLeaderOrFollower);
+        }
+        self.shares.forget(held);
         self.wake_share(&held.key, now);
     }
 
@@ -653,7 +689,7 @@ impl Broker {
         let (broker, of) = (self.clone(), held.clone());
         let then = move |outcomes: Vec<Outcome>, now: Now| {
             let result = outcomes.into_iter().next().map_or(Err(ErrorCode::UnknownServerError), |(.., result)| result);
-            broker.on_share_written(&of, queued, result.map(drop).map_err(of_persister), now);
+            broker.on_share_written(&of, queued, result.map(drop), now);
         };
         let asked = vec![(held.key.topic_id, held.key.partition, write)];
         self.write_share_state(&held.key.group, asked, Box::new(then), now);
@@ -675,8 +711,10 @@ impl Broker {
                 "the state of a share partition cannot be written"
             );
         }
+        let is_over = result.is_err_and(ends_it);
+        let result = result.map_err(of_persister);
         let limits = limits_of(&self.share_settings(&held.key.group));
-        let (write, is_unused) = {
+        let write = {
             let mut state = held.state.lock();
             state.is_writing = false;
             if let Stage::Serving(partition) = &mut state.stage {
@@ -685,20 +723,18 @@ impl Broker {
                 }
             }
             self.schedule_share(held, &mut state);
-            let is_idle = matches!(&state.stage, Stage::Serving(partition) if partition.is_idle());
-            let is_unused =
-                is_idle && state.queue.is_empty() && !self.shares.sessions.lock().has_group(&held.key.group);
-            (state.begin_writing(held.leader_epoch), is_unused)
+            state.begin_writing(held.leader_epoch)
         };
         for then in queued.into_iter().filter_map(|queued| queued.then) {
             then(result);
         }
         self.write_share(held, write, now);
         match result {
-            Err(code) if ends_it(code) => self.close_share(held, code, now),
-            // Nobody of the group reads here any more; whoever comes finds it as it was written.
-            Ok(()) if is_unused => self.close_share(held, ErrorCode::NotLeaderOrFollower, now),
-            _ => self.wake_share(&held.key, now),
+            Err(code) if is_over => self.close_share(held, code, now),
+            _ => {
+                self.wake_share(&held.key, now);
+                self.close_if_unused(held, now);
+            }
         }
     }
 
@@ -713,39 +749,31 @@ impl Broker {
         }
     }
 
-    /// A member has left, or its session has ended: what it had is given to others.
-    pub(crate) fn end_share_session(self: &Arc<Self>, member: &Member, now: Now) -> bool {
-        let (places, is_last) = {
-            let mut sessions = self.shares.sessions.lock();
-            let places = sessions.remove(member);
-            (places, !sessions.has_group(&member.0))
-        };
-        let Some(places) = places else { return false };
+    /// A member has left, or its session of this number has ended: what it had is given to others.
+    pub(crate) fn end_share_session(self: &Arc<Self>, (member, number): (&Member, u64), now: Now) {
+        if !self.shares.sessions.lock().remove(member, number) {
+            return;
+        }
         self.end_share_waiting(member, now);
         let limits = limits_of(&self.share_settings(&member.0));
-        for (topic_id, partition) in places {
-            let key = ShareKey { group: member.0.clone(), topic_id, partition };
-            let Some(held) = self.shares.get(&key) else { continue };
-            let (write, is_unused) = {
+        // Not only those that the session names at its end: it may have named others before, and who left earlier, too.
+        for held in self.shares.of_group(&member.0) {
+            let write = {
                 let mut state = held.state.lock();
                 let Stage::Serving(partition) = &mut state.stage else { continue };
                 let change = partition.release(&member.1, &limits);
-                let is_unused = is_last && partition.is_idle() && state.queue.is_empty() && !state.is_writing;
-                (change.and_then(|change| self.queue_change(&held, &mut state, change, None)), is_unused)
+                change.and_then(|change| self.queue_change(&held, &mut state, change, None))
             };
             self.write_share(&held, write, now);
-            if is_unused {
-                self.close_share(&held, ErrorCode::NotLeaderOrFollower, now);
-            }
+            self.close_if_unused(&held, now);
         }
-        true
     }
 
     /// A client's connection is closed, and the sessions that it brought end.
     pub fn on_connection_closed(self: &Arc<Self>, connection: ConnectionId, now: Now) {
-        let members = self.shares.sessions.lock().of_connection(connection);
-        for member in members {
-            self.end_share_session(&member, now);
+        let sessions = self.shares.sessions.lock().of_connection(connection);
+        for (member, number) in sessions {
+            self.end_share_session((&member, number), now);
         }
     }
 

@@ -41,6 +41,8 @@ pub type Member = (String, String);
 
 #[derive(Debug)]
 struct Session {
+    /// Tells it from those that the member had before.
+    number: u64,
     epoch: i32,
     /// In the order in which they were named, and whether each is to be told of even if there is nothing to tell.
     places: BTreeMap<u64, (Place, bool)>,
@@ -69,6 +71,7 @@ impl Session {
 #[derive(Debug)]
 pub struct ShareSessions {
     most: usize,
+    last_number: u64,
     sessions: BTreeMap<Member, Session>,
 }
 
@@ -82,14 +85,14 @@ pub enum Opened {
         /// The session goes on from before.
         continues: Option<i32>,
     },
-    /// It ends the session, and reads nothing.
-    Ends,
+    /// It ends the session of this number, and reads nothing.
+    Ends(u64),
 }
 
 impl ShareSessions {
     /// At most `most` (`group.share.max.share.sessions`).
     pub fn new(most: usize) -> ShareSessions {
-        ShareSessions { most, sessions: BTreeMap::new() }
+        ShareSessions { most, last_number: 0, sessions: BTreeMap::new() }
     }
 
     /// How many there are.
@@ -117,15 +120,19 @@ impl ShareSessions {
         (acknowledges, connection): (bool, ConnectionId),
     ) -> Result<Opened, ShareSessionError> {
         match epoch {
-            FINAL_EPOCH if self.sessions.contains_key(member) => Ok(Opened::Ends),
-            FINAL_EPOCH => Err(ShareSessionError::NotFound),
+            FINAL_EPOCH => {
+                let session = self.sessions.get(member).ok_or(ShareSessionError::NotFound)?;
+                Ok(Opened::Ends(session.number))
+            }
             INITIAL_EPOCH if acknowledges => Err(ShareSessionError::AcknowledgesAtFirst),
             INITIAL_EPOCH => {
                 self.sessions.remove(member);
                 if self.sessions.len() >= self.most {
                     return Err(ShareSessionError::LimitReached);
                 }
+                self.last_number += 1;
                 let mut session = Session {
+                    number: self.last_number,
                     epoch: next_epoch(INITIAL_EPOCH),
                     places: BTreeMap::new(),
                     order: BTreeMap::new(),
@@ -151,20 +158,20 @@ impl ShareSessions {
         }
     }
 
-    /// Takes the session part of a ShareAcknowledge; true if the session ends.
-    pub fn acknowledge(&mut self, member: &Member, epoch: i32) -> Result<bool, ShareSessionError> {
+    /// Takes the session part of a ShareAcknowledge; the session's number if it ends.
+    pub fn acknowledge(&mut self, member: &Member, epoch: i32) -> Result<Option<u64>, ShareSessionError> {
         if epoch == INITIAL_EPOCH {
             return Err(ShareSessionError::InvalidEpoch);
         }
         let session = self.sessions.get_mut(member).ok_or(ShareSessionError::NotFound)?;
         if epoch == FINAL_EPOCH {
-            return Ok(true);
+            return Ok(Some(session.number));
         }
         if session.epoch != epoch {
             return Err(ShareSessionError::InvalidEpoch);
         }
         session.epoch = next_epoch(epoch);
-        Ok(false)
+        Ok(None)
     }
 
     /// A fetch is answered: which of the partitions are told of. `answers` says of each if it has records, and if it is an
@@ -196,16 +203,17 @@ impl ShareSessions {
         Ok(told)
     }
 
-    /// The session ends: the partitions that it had.
-    pub fn remove(&mut self, member: &Member) -> Option<Vec<Place>> {
-        let session = self.sessions.remove(member)?;
-        Some(session.places.into_values().map(|(place, _)| place).collect())
+    /// The session of this number ends, and not another one that the member has begun since; true if it was there.
+    pub fn remove(&mut self, member: &Member, number: u64) -> bool {
+        let is_there = self.sessions.get(member).is_some_and(|session| session.number == number);
+        is_there && self.sessions.remove(member).is_some()
     }
 
-    /// The members whose sessions came by a connection.
-    pub fn of_connection(&self, connection: ConnectionId) -> Vec<Member> {
+    /// The members whose sessions came by a connection, and the sessions' numbers.
+    pub fn of_connection(&self, connection: ConnectionId) -> Vec<(Member, u64)> {
         let is_its = |session: &Session| session.connection == connection;
-        self.sessions.iter().filter(|(_, session)| is_its(session)).map(|(member, _)| member.clone()).collect()
+        let its = self.sessions.iter().filter(|(_, session)| is_its(session));
+        its.map(|(member, session)| (member.clone(), session.number)).collect()
     }
 }
 
@@ -244,20 +252,21 @@ mod tests {
             ("b", 0, &[], &[], false, reads(&[], None)),
             ("c", 0, &[], &[], false, Err(LimitReached)),
             ("a", 0, &[7], &[], false, reads(&[7], None)),
-            ("a", FINAL_EPOCH, &[], &[], true, Ok(Opened::Ends)),
+            ("a", FINAL_EPOCH, &[], &[], true, Ok(Opened::Ends(3))),
         ] {
             let asked = (places(wanted), places(forgotten));
             let came = sessions.open(&member(name), epoch, asked, (acknowledges, CONNECTION));
             assert_eq!(came, expected, "{name} {epoch}");
         }
         assert_eq!(sessions.acknowledge(&member("a"), 0), Err(InvalidEpoch));
-        assert_eq!(sessions.acknowledge(&member("a"), 1), Ok(false));
+        assert_eq!(sessions.acknowledge(&member("a"), 1), Ok(None));
         assert_eq!(sessions.acknowledge(&member("a"), 1), Err(InvalidEpoch));
-        assert_eq!(sessions.acknowledge(&member("a"), FINAL_EPOCH), Ok(true));
+        assert_eq!(sessions.acknowledge(&member("a"), FINAL_EPOCH), Ok(Some(3)));
         assert_eq!(sessions.acknowledge(&member("c"), 1), Err(NotFound));
         assert_eq!(sessions.of_connection(CONNECTION).len(), 2);
-        assert_eq!(sessions.remove(&member("a")), Some(places(&[7])));
-        assert_eq!(sessions.remove(&member("a")), None);
+        for (number, expected) in [(1, false), (3, true), (3, false)] {
+            assert_eq!(sessions.remove(&member("a"), number), expected, "{number}");
+        }
         assert!(sessions.has_group("g") && !sessions.has_group("f") && !sessions.has_group("h"));
     }
 

@@ -52,6 +52,8 @@ pub(super) struct Alone {
     wishes: Arc<Wishes>,
     pub(super) zk: FakeZk,
     session: i64,
+    /// What is to be done later waits until somebody settles it.
+    pub(super) is_slow: bool,
     _dir: tempfile::TempDir,
 }
 
@@ -66,7 +68,7 @@ impl Alone {
             Collaborators { disk: Arc::new(StdDisk), outbox: wishes.clone(), rng: common::Rng::with_seed(1) };
         let ports = BTreeMap::from([("PLAINTEXT".to_owned(), 9092)]);
         let broker = Broker::start(config, (&ports, "h"), collaborators, NOW).unwrap();
-        let mut alone = Alone { broker, wishes, zk: FakeZk::default(), session: 0, _dir: dir };
+        let mut alone = Alone { broker, wishes, zk: FakeZk::default(), session: 0, is_slow: false, _dir: dir };
         alone.broker.begin(NOW);
         alone.settle();
         assert!(alone.broker.cluster.is_controller());
@@ -145,7 +147,9 @@ impl Alone {
             principal: format!("User:{user}"),
         };
         let handled = dispatch(&self.broker, &info, 0, frame, NOW).0;
-        self.settle();
+        if !self.is_slow {
+            self.settle();
+        }
         let frame = match handled {
             Handled::Now(frame) => frame,
             Handled::Parked { .. } => self.wishes.answers.lock().pop_front().expect("nobody else is needed")?,

@@ -1,7 +1,12 @@
 //! A share group as the leader of its partition sees it: scripts of requests on the left, answers on the right. The topic has
 //! one partition, the group is `g`, and time stands still.
 
+use super::NOW;
 use super::alone::Alone;
+use crate::outbox::ConnectionId;
+use crate::share::ShareKey;
+use crate::share::leading::ShareOrder;
+use crate::share::partition::{AckBatch, AckType};
 use common::kafka::batch::{BatchSpec, Record, build};
 use common::kafka::messages::share_acknowledge::{AcknowledgePartition, AcknowledgeTopic};
 use common::kafka::messages::share_fetch::{AcknowledgementBatch, FetchPartition, FetchTopic};
@@ -53,22 +58,23 @@ impl Bench {
         format!("{} @{}", one.error_code, one.base_offset)
     }
 
-    /// fetch MEMBER EPOCH [new] [max=N] [exact] [renew] [SAYING...]
+    /// fetch MEMBER EPOCH [new] [old] [max=N] [exact] [renew] [SAYING...] [/ SAYING...]
     fn fetch(&mut self, words: &[&str]) -> String {
         let value = |name: &str| words.iter().find_map(|word| word.strip_prefix(name)?.parse::<i32>().ok());
-        let sayings: Vec<_> = words[3..].iter().filter(|word| word.contains(':')).map(|word| saying(word)).collect();
         let batch = |(first_offset, last_offset, acknowledge_types)| AcknowledgementBatch {
             first_offset,
             last_offset,
             acknowledge_types,
         };
         let renews = words.contains(&"renew");
-        let partition = FetchPartition {
-            acknowledgement_batches: sayings.into_iter().map(batch).collect(),
-            ..FetchPartition::default()
+        let partition = |words: &[&str]| {
+            let sayings = words.iter().filter(|word| word.contains(':')).map(|word| batch(saying(word)));
+            FetchPartition { acknowledgement_batches: sayings.collect(), ..FetchPartition::default() }
         };
-        let is_named = words.contains(&"new") || !partition.acknowledgement_batches.is_empty();
-        let topic = FetchTopic { topic_id: self.topic_id, partitions: vec![partition] };
+        let partitions: Vec<_> = words[3..].split(|word| *word == "/").map(partition).collect();
+        let is_named = words.contains(&"new") || !partitions[0].acknowledgement_batches.is_empty();
+        let old = share_fetch::ForgottenTopic { topic_id: self.topic_id, partitions: vec![0] };
+        let topic = FetchTopic { topic_id: self.topic_id, partitions };
         let request = ShareFetchRequest {
             group_id: Some("g".to_owned()),
             member_id: Some(words[1].to_owned()),
@@ -81,7 +87,7 @@ impl Bench {
             share_acquire_mode: i8::from(words.contains(&"exact")),
             is_renew_ack: renews,
             topics: if is_named { vec![topic] } else { Vec::new() },
-            ..ShareFetchRequest::default()
+            forgotten_topics_data: if words.contains(&"old") { vec![old] } else { Vec::new() },
         };
         let answer = self.alone.ask("a", self.version, &request).unwrap();
         let mut shown = answer.error_code.to_string();
@@ -135,12 +141,23 @@ impl Bench {
         format!("{} s{} @{} n{}", one.error_code, one.state_epoch, one.start_offset, one.delivery_complete_count)
     }
 
-    fn begin(&mut self, start_offset: i64) -> String {
+    fn delete(&mut self) -> String {
+        let partitions = vec![delete_share_group_state::PartitionData { partition: 0 }];
+        let topic = delete_share_group_state::DeleteStateData { topic_id: self.topic_id, partitions };
+        let request = DeleteShareGroupStateRequest { group_id: "g".to_owned(), topics: vec![topic] };
+        let answer = self.alone.ask("a", 0, &request).unwrap();
+        answer.results[0].partitions[0].error_code.to_string()
+    }
+
+    /// begin START [STATE EPOCH]
+    fn begin(&mut self, words: &[&str]) -> String {
+        let start_offset = words[1].parse().unwrap();
+        let state_epoch = words.get(2).map_or(1, |epoch| epoch.parse().unwrap());
         let key = broker_key(self.topic_id);
         let find = FindCoordinatorRequest { key_type: 2, coordinator_keys: vec![key], ..Default::default() };
         self.alone.ask("a", 6, &find).unwrap();
         let found = self.alone.ask("a", 6, &find).unwrap().coordinators[0].node_id;
-        let data = initialize_share_group_state::PartitionData { partition: 0, state_epoch: 1, start_offset };
+        let data = initialize_share_group_state::PartitionData { partition: 0, state_epoch, start_offset };
         let topic =
             initialize_share_group_state::InitializeStateData { topic_id: self.topic_id, partitions: vec![data] };
         let request = InitializeShareGroupStateRequest { group_id: "g".to_owned(), topics: vec![topic] };
@@ -199,7 +216,16 @@ impl Bench {
                 self.version = words[1].parse().unwrap();
                 String::new()
             }
-            "begin" => self.begin(words[1].parse().unwrap()),
+            "slow" => {
+                self.alone.is_slow = true;
+                String::new()
+            }
+            "settle" => {
+                self.alone.is_slow = false;
+                self.alone.settle();
+                String::new()
+            }
+            "begin" => self.begin(&words),
             "produce" => self.produce(words[1].parse().unwrap()),
             "fetch" => self.fetch(&words),
             "ack" => self.ack(&words),
@@ -208,13 +234,18 @@ impl Bench {
             "commit" => self.end_transaction(true),
             "abort" => self.end_transaction(false),
             "set" => self.set(words[1], words[2]),
+            "delete" => self.delete(),
             _ => panic!("{line}"),
         }
     }
 }
 
 fn broker_key(topic_id: Uuid) -> String {
-    crate::share::ShareKey { group: "g".to_owned(), topic_id, partition: 0 }.text()
+    key(topic_id).text()
+}
+
+fn key(topic_id: Uuid) -> ShareKey {
+    ShareKey { group: "g".to_owned(), topic_id, partition: 0 }
 }
 
 fn check(settings: &str, script: &[(&str, &str)]) {
@@ -273,6 +304,138 @@ fn who_ends_its_session_gives_back_what_it_has() {
             ("ack b -1", "122"),
             ("fetch c 0 new", "0 | 0/0"),
             ("fetch c 1", "0 | 0/0 5-6x3 in 3"),
+        ],
+    );
+}
+
+#[test]
+fn a_group_without_members_finds_what_was_set_meanwhile() {
+    // The session that ends last never named the partition, or names it no longer, or it is not loaded yet.
+    for ends in [
+        &[("ack a 2 0-4:1", "0 | 0"), ("ack a -1", "0"), ("ack b -1", "0")][..],
+        &[("ack b -1", "0"), ("fetch a 2 old 0-4:1", "0 | 0/0"), ("ack a -1", "0")],
+        // What it still has when it names the partition no longer is given back, too.
+        &[("fetch a 2 old", "0"), ("ack a -1", "0"), ("ack b -1", "0")],
+    ] {
+        let mut script = vec![
+            ("begin 0", "at 1: 0"),
+            ("produce 5", "0 @0"),
+            ("fetch a 0 new", "0 | 0/0"),
+            ("fetch a 1", "0 | 0/0 0-4x1 in 0"),
+            ("fetch b 0", "0"),
+        ];
+        script.extend(ends);
+        script.extend([
+            ("begin 0 2", "at 1: 0"),
+            ("fetch c 0 new", "0 | 0/0"),
+            ("fetch c 1", "0 | 0/0 0-4x1 in 0"),
+            ("summary", "0 s2 @0 n0"),
+        ]);
+        check("", &script);
+    }
+}
+
+#[test]
+fn the_end_of_a_session_leaves_the_next_one_alone() {
+    for end in ["ack a -1", "fetch a -1"] {
+        check(
+            "",
+            &[
+                ("begin 0", "at 1: 0"),
+                ("produce 5", "0 @0"),
+                ("fetch a 0 new", "0 | 0/0"),
+                ("slow", ""),
+                (end, "0"),
+                ("fetch a 0 new", "0 | 0/0 0-4x1 in 0"),
+                ("settle", ""),
+                ("fetch a 1 0-4:1", "0 | 0/0"),
+                ("summary", "0 s1 @0 n5"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn who_comes_while_the_last_one_goes_keeps_what_it_acquires() {
+    let mut bench = Bench::new("");
+    let check = |bench: &mut Bench, script: &[(&str, &str)]| {
+        script.iter().for_each(|(line, expected)| assert_eq!(bench.step(line), *expected, "{line}"));
+    };
+    check(
+        &mut bench,
+        &[
+            ("begin 0", "at 1: 0"),
+            ("produce 5", "0 @0"),
+            ("fetch a 0 new", "0 | 0/0"),
+            ("fetch a 1", "0 | 0/0 0-4x1 in 0"),
+        ],
+    );
+    let (broker, topic_id) = (bench.alone.broker.clone(), bench.topic_id);
+    let member = |name: &str| ("g".to_owned(), name.to_owned());
+    assert!(broker.shares.sessions.lock().remove(&member("a"), 1));
+    let (asked, order) = (
+        broker.clone(),
+        ShareOrder {
+            member: member("c"),
+            targets: vec![(topic_id, 0, "t".into())],
+            max_wait_ms: 0,
+            min_bytes: 1,
+            max_bytes: 1000,
+            max_records: 500,
+            batch_size: 500,
+            is_exact: false,
+        },
+    );
+    // Another member comes at the moment at which the first one's last word is written.
+    let then = Box::new(move |result| {
+        assert_eq!(result, Ok(()));
+        let places = (vec![(topic_id, 0)], Vec::new());
+        asked.shares.sessions.lock().open(&order.member, 0, places, (false, ConnectionId(2))).unwrap();
+        asked.share_fetch(
+            order,
+            Box::new(|outcomes, _| {
+                let acquired = outcomes.iter().map(|one| one.result.as_ref().unwrap().acquired.len());
+                assert_eq!(acquired.sum::<usize>(), 1);
+            }),
+            NOW,
+        );
+    });
+    let acks = [AckBatch { first: 0, last: 4, types: vec![AckType::Release] }];
+    broker.share_acknowledge((&key(topic_id), "a"), &acks, then, NOW);
+    bench.alone.settle();
+    check(&mut bench, &[("fetch d 0 new", "0 | 0/0"), ("fetch d 1", "0"), ("ack c 1 0-4:1", "0 | 0")]);
+}
+
+#[test]
+fn a_share_partition_that_its_coordinator_does_not_know_begins_anew() {
+    check(
+        "",
+        &[
+            ("begin 0", "at 1: 0"),
+            ("produce 5", "0 @0"),
+            ("fetch a 0 new", "0 | 0/0"),
+            ("fetch a 1", "0 | 0/0 0-4x1 in 0"),
+            ("delete", "0"),
+            ("ack a 2 0-4:1", "0 | -1"),
+            ("begin 3", "at 1: 0"),
+            ("fetch a 3", "0"),
+            ("fetch a 4", "0 | 0/0 3-4x1 in 0"),
+        ],
+    );
+}
+
+#[test]
+fn of_acknowledgements_of_one_partition_the_first_error_counts() {
+    check(
+        "",
+        &[
+            ("begin 0", "at 1: 0"),
+            ("produce 5", "0 @0"),
+            ("fetch a 0 new", "0 | 0/0"),
+            ("fetch a 1", "0 | 0/0 0-4x1 in 0"),
+            ("fetch a 2 7-9:1 / 0-1:1", "0 | 0/42"),
+            ("fetch a 3 2-2:1 / 7-9:1", "0 | 0/42"),
+            ("fetch a 4 3-3:1 / 4-4:1", "0 | 0/0"),
         ],
     );
 }
