@@ -1,7 +1,8 @@
 //! AlterShareGroupOffsets (91), version 0: KIP-932. Has a share group without members begin anew at given offsets; a group
 //! that is not there is made. Answered when the share coordinator has the offsets and the group has recorded so.
 //! NON_EMPTY_GROUP, GROUP_ID_NOT_FOUND (a group of another kind), UNSUPPORTED_VERSION where share groups are off;
-//! UNKNOWN_TOPIC_OR_PARTITION and TOPIC_AUTHORIZATION_FAILED for single partitions.
+//! UNKNOWN_TOPIC_OR_PARTITION and TOPIC_AUTHORIZATION_FAILED for single partitions, and INVALID_REQUEST for an offset below 0,
+//! which Kafka takes.
 
 use super::access::Access;
 use super::error::text;
@@ -11,7 +12,8 @@ use crate::group::{Alteration, Refusal};
 use crate::share_states::Outcomes;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::alter_share_group_offsets::{
-    AlterShareGroupOffsetsRequestTopic, AlterShareGroupOffsetsResponsePartition, AlterShareGroupOffsetsResponseTopic,
+    AlterShareGroupOffsetsRequestPartition, AlterShareGroupOffsetsRequestTopic,
+    AlterShareGroupOffsetsResponsePartition, AlterShareGroupOffsetsResponseTopic,
 };
 use common::kafka::messages::{AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse};
 use std::collections::BTreeMap;
@@ -33,15 +35,23 @@ impl Endpoint for AlterShareGroupOffsets {
         }
         let mut responses = Vec::new();
         let mut wanted: Vec<(String, Vec<(i32, i64)>)> = Vec::new();
-        for topic in request.topics {
+        for mut topic in request.topics {
             let id = ctx.broker.image.read().topic_id(&topic.topic_name);
             if !ctx.may_topic(Operation::Read, &topic.topic_name) {
                 responses.push(failed(topic, id, ErrorCode::TopicAuthorizationFailed));
             } else if id.is_none() {
                 responses.push(failed(topic, None, ErrorCode::UnknownTopicOrPartition));
             } else {
-                let partitions = topic.partitions.iter().map(|one| (one.partition_index, one.start_offset));
-                wanted.push((topic.topic_name, partitions.collect()));
+                let (taken, below) = topic.partitions.into_iter().partition(|one| one.start_offset >= 0);
+                topic.partitions = below;
+                let taken: Vec<AlterShareGroupOffsetsRequestPartition> = taken;
+                if !taken.is_empty() {
+                    let partitions = taken.iter().map(|one| (one.partition_index, one.start_offset));
+                    wanted.push((topic.topic_name.clone(), partitions.collect()));
+                }
+                if !topic.partitions.is_empty() {
+                    responses.push(failed(topic, id, ErrorCode::InvalidRequest));
+                }
             }
         }
         let ticket: Ticket<AlterShareGroupOffsetsRequest> = ctx.ticket();

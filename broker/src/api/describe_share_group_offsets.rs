@@ -165,7 +165,9 @@ fn described(outcomes: Vec<Outcome>, names: &BTreeMap<Uuid, String>, ends: &EndO
                 Some(end) => Partition {
                     start_offset: state.start_offset,
                     leader_epoch: state.leader_epoch,
-                    lag: end - state.start_offset - i64::from(state.delivery_complete_count),
+                    lag: end
+                        .saturating_sub(state.start_offset)
+                        .saturating_sub(i64::from(state.delivery_complete_count)),
                     ..unknown(number, ErrorCode::None)
                 },
                 None => unknown(number, ErrorCode::LeaderNotAvailable),

@@ -145,6 +145,8 @@ fn a_group_begins_is_moved_and_ends() {
         ("alter t 0 0", "0 [0]"),
         ("alter t 2 0", "0 [3]"),
         ("alter none 0 0", "0 [3]"),
+        ("alter t 0 -1", "0 [42]"),
+        ("alter t 0 -2147483648", "0 [42]"),
         ("offsets t", "0 t-0 0 @0 lag 0"),
         ("delete-offsets none", r#"0 Some((3, Some("This server does not host this topic-partition.")))"#),
         ("delete-offsets t", "0 Some((0, None))"),
