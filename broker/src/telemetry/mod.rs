@@ -255,7 +255,8 @@ impl Telemetry {
     fn read(&self, compression: Compression, metrics: &[u8]) -> Result<Pushed, TelemetryError> {
         let bytes = compression.decompress(metrics, self.max_bytes.saturating_mul(EXPANSION_MAX))?;
         let mut pushed = Pushed::default();
-        otlp::read(bytes.into(), &mut |point| pushed.add(point))?;
+        let passed_over = otlp::read(bytes.into(), &mut |point| pushed.add(point))?;
+        pushed.pass_over(passed_over);
         Ok(pushed)
     }
 

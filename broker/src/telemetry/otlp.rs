@@ -46,6 +46,8 @@ pub struct Point {
 const TEXT_BYTES_MAX: usize = 256;
 /// Of one point; more are left out.
 const LABELS_MAX: usize = 32;
+/// Of one message. A small one can hold millions that cost all the labels of their resource each.
+pub(super) const POINTS_MAX: usize = 5_000;
 
 /// What a field holds.
 enum Value {
@@ -108,22 +110,29 @@ fn nested(message: &Bytes, wanted: u32, mut each: impl FnMut(Bytes) -> Result<()
     Ok(())
 }
 
-/// Reads all points of a message.
-pub(super) fn read(message: Bytes, each: &mut impl FnMut(Point)) -> Result<(), OtlpError> {
+/// Reads the points of a message; how many there were beyond [`POINTS_MAX`], which are not looked at.
+pub(super) fn read(message: Bytes, each: &mut impl FnMut(Point)) -> Result<usize, OtlpError> {
+    let mut count = 0;
     nested(&message, 1, |of_resource| {
         let mut labels = Vec::new();
         nested(&of_resource, 1, |resource| nested(&resource, 1, |pair| label(pair, &mut labels)))?;
-        nested(&of_resource, 2, |scope| nested(&scope, 2, |metric| read_metric(&metric, &labels, each)))
-    })
+        nested(&of_resource, 2, |scope| nested(&scope, 2, |metric| read_metric(&metric, &labels, &mut count, each)))
+    })?;
+    Ok(count.saturating_sub(POINTS_MAX))
 }
 
-fn read_metric(metric: &Bytes, labels: &[(String, String)], each: &mut impl FnMut(Point)) -> Result<(), OtlpError> {
+fn read_metric(
+    metric: &Bytes,
+    labels: &[(String, String)],
+    count: &mut usize,
+    each: &mut impl FnMut(Point),
+) -> Result<(), OtlpError> {
     let mut name = String::new();
     nested(metric, 1, |bytes| {
         name = text(&bytes)?;
         Ok(())
     })?;
-    nested(metric, 5, |gauge| points(&gauge, (&name, Temporality::Gauge, false), labels, each))?;
+    nested(metric, 5, |gauge| points(&gauge, (&name, Temporality::Gauge, false), labels, count, each))?;
     nested(metric, 7, |sum| {
         let (mut temporality, mut is_monotonic) = (Temporality::Cumulative, false);
         for field in Fields(sum.clone()) {
@@ -133,7 +142,7 @@ fn read_metric(metric: &Bytes, labels: &[(String, String)], each: &mut impl FnMu
                 _ => {}
             }
         }
-        points(&sum, (&name, temporality, is_monotonic), labels, each)
+        points(&sum, (&name, temporality, is_monotonic), labels, count, each)
     })
 }
 
@@ -141,9 +150,14 @@ fn points(
     message: &Bytes,
     (name, temporality, is_monotonic): (&str, Temporality, bool),
     of_resource: &[(String, String)],
+    count: &mut usize,
     each: &mut impl FnMut(Point),
 ) -> Result<(), OtlpError> {
     nested(message, 1, |point| {
+        *count += 1;
+        if *count > POINTS_MAX {
+            return Ok(());
+        }
         let mut value = None;
         let mut labels = of_resource.to_vec();
         for field in Fields(point) {

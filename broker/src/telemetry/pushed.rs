@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 /// Series of one client; more are dropped. A Java consumer of a few topics has some two hundred.
 const SERIES_MAX: usize = 4_000;
+/// Bytes of memory of one client; what does not fit is dropped. The room for all clients is for many of them.
+const BYTES_MAX: usize = 1 << 20;
 /// What a series costs beside its texts: the nodes of the map, and the lengths.
 const SERIES_BYTES: usize = 160;
 const LABEL_BYTES: usize = 48;
@@ -45,16 +47,22 @@ impl Pushed {
         }
         OURS.iter().for_each(|name| drop(labels.remove(*name)));
         let key: Key = (metric_name(&point.name), labels.into_iter().collect());
-        if self.series.len() >= SERIES_MAX && !self.series.contains_key(&key) {
+        let bytes = cost(&key);
+        let is_full = self.series.len() >= SERIES_MAX || self.bytes + bytes > BYTES_MAX;
+        if is_full && !self.series.contains_key(&key) {
             self.dropped += 1;
             return;
         }
-        let bytes = cost(&key);
         let is_delta = point.temporality == Temporality::Delta;
         let is_counter = point.is_monotonic && point.temporality != Temporality::Gauge;
         if self.series.insert(key, Series { is_counter, value: point.value, is_delta }).is_none() {
             self.bytes += bytes;
         }
+    }
+
+    /// So many points were not even looked at.
+    pub(super) fn pass_over(&mut self, points: usize) {
+        self.dropped += u64::try_from(points).unwrap_or(u64::MAX);
     }
 
     /// Adds what came since the last push to what there was then.

@@ -249,6 +249,23 @@ fn memory_is_bounded_by_client_and_in_all() {
     assert_eq!((state.instances.len(), state.deadlines.len()), (INSTANCES_MAX, INSTANCES_MAX));
 }
 
+#[test]
+fn a_message_costs_no_more_than_it_may() {
+    let points: Vec<_> = (0..otlp::POINTS_MAX + 7).map(|number| point(&number.to_string(), 1.0)).collect();
+    let labels: Vec<_> = (0..31).map(|number| pair(1, &format!("l{number}"), &"v".repeat(256))).collect();
+    let resource = field(1, &labels.concat());
+    let metrics = field(1, &[resource, field(2, &gauge("a.x", &points))].concat());
+    let mut read = 0;
+    assert_eq!(otlp::read(Bytes::from(metrics.clone()), &mut |_| read += 1), Ok(7));
+    assert_eq!(read, otlp::POINTS_MAX);
+    let telemetry = Telemetry::new(1 << 20, Rng::with_seed(7));
+    let told = telemetry.subscribe(Uuid::nil(), client(), Millis(0)).unwrap();
+    telemetry.push(push_of(&told, metrics), client(), Millis(0)).unwrap();
+    let bytes = telemetry.state.lock().pushed_bytes;
+    assert!((1 << 19..=1 << 20).contains(&bytes), "{bytes}");
+    assert_eq!(kept(&telemetry, 0).len() as u64 + telemetry.dropped.get(), otlp::POINTS_MAX as u64 + 7);
+}
+
 proptest::proptest! {
     #[test]
     fn no_bytes_upset_the_reader(
