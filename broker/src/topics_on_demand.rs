@@ -86,6 +86,8 @@ pub(crate) fn new_topic(config: &BrokerConfig, name: &str) -> NewTopic {
                 ("cleanup.policy", "delete".to_owned()),
                 ("compression.type", "producer".to_owned()),
                 ("min.insync.replicas", share_state_min_isr(config).to_string()),
+                // What goes is what snapshots have overtaken, whatever is set for all other topics.
+                ("retention.bytes", "-1".to_owned()),
                 ("retention.ms", "-1".to_owned()),
                 ("segment.bytes", config.share_coordinator_state_topic_segment_bytes.to_string()),
             ]),
@@ -113,4 +115,20 @@ fn share_state_min_isr(config: &BrokerConfig) -> i16 {
     let wanted = config.share_coordinator_state_topic_min_isr;
     let is_set = config.properties.get("share.coordinator.state.topic.min.isr").is_some();
     if is_set { wanted } else { wanted.min(share_state_replication_factor(config)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::properties::Properties;
+
+    #[test]
+    fn what_is_set_for_all_topics_takes_no_state_of_share_groups_away() {
+        let text = "broker.id=1\nzookeeper.connect=h:1\nlog.dirs=/d\nlog.retention.bytes=1\nlog.retention.ms=1";
+        let (config, _) = BrokerConfig::parse(&Properties::parse(text, "test")).unwrap();
+        let settings = new_topic(&config, topic_name::SHARE_GROUP_STATE).settings;
+        for name in ["retention.bytes", "retention.ms"] {
+            assert_eq!(settings.get(name).map(String::as_str), Some("-1"), "{name}");
+        }
+    }
 }
