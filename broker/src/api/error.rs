@@ -126,7 +126,7 @@ impl From<ShareSessionError> for ErrorCode {
             ShareSessionError::NotFound => ErrorCode::ShareSessionNotFound,
             ShareSessionError::InvalidEpoch => ErrorCode::InvalidShareSessionEpoch,
             ShareSessionError::LimitReached => ErrorCode::ShareSessionLimitReached,
-            ShareSessionError::AcknowledgesAtFirst => ErrorCode::InvalidRequest,
+            ShareSessionError::AcknowledgesAtFirst | ShareSessionError::TooManyPartitions => ErrorCode::InvalidRequest,
         }
     }
 }

@@ -32,6 +32,8 @@ use std::sync::Arc;
 /// `share.acquire.mode=record_limit`.
 const RECORD_LIMIT: i8 = 1;
 const RENEWS_FROM: i16 = 2;
+/// A session names at most as many partitions as there are, and so many more: members hear of deleted and new ones by and by.
+const PLACES_SLACK: usize = 1000;
 
 /// See the top of the file.
 pub struct ShareFetch;
@@ -131,9 +133,16 @@ fn open(
         .forgotten_topics_data
         .iter()
         .flat_map(|topic| topic.partitions.iter().map(|partition| (topic.topic_id, *partition)));
-    let places = (wanted.collect(), forgotten.collect());
+    let places: (Vec<Place>, Vec<Place>) = (wanted.collect(), forgotten.collect());
+    let most_places = match places.0.is_empty() {
+        true => usize::MAX,
+        false => {
+            let image = ctx.broker.image.read();
+            image.topics().map(|(_, topic)| topic.partitions.len()).sum::<usize>() + PLACES_SLACK
+        }
+    };
     let mut sessions = ctx.broker.shares.sessions.lock();
-    sessions.open(member, request.share_session_epoch, places, (acknowledges, ctx.connection.id))
+    sessions.open(member, request.share_session_epoch, places, (acknowledges, ctx.connection.id, most_places))
 }
 
 /// Who cannot have a session waits as if it read something, so that it does not ask all the time.

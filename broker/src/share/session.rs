@@ -28,6 +28,9 @@ pub enum ShareSessionError {
     /// There are as many as there may be.
     #[error("the limit of share sessions has been reached")]
     LimitReached,
+    /// It would read more partitions than a session may.
+    #[error("a share session of more partitions than there are")]
+    TooManyPartitions,
     /// A request that begins a session cannot acknowledge anything.
     #[error("the first request of a share session acknowledges")]
     AcknowledgesAtFirst,
@@ -111,13 +114,13 @@ impl ShareSessions {
         self.sessions.range(from..).next().is_some_and(|((of, _), _)| of == group)
     }
 
-    /// Takes the session part of a ShareFetch.
+    /// Takes the session part of a ShareFetch; a session grows to `most_places` at most.
     pub fn open(
         &mut self,
         member: &Member,
         epoch: i32,
         (wanted, forgotten): (Vec<Place>, Vec<Place>),
-        (acknowledges, connection): (bool, ConnectionId),
+        (acknowledges, connection, most_places): (bool, ConnectionId, usize),
     ) -> Result<Opened, ShareSessionError> {
         match epoch {
             FINAL_EPOCH => {
@@ -126,6 +129,9 @@ impl ShareSessions {
             }
             INITIAL_EPOCH if acknowledges => Err(ShareSessionError::AcknowledgesAtFirst),
             INITIAL_EPOCH => {
+                if wanted.len() > most_places {
+                    return Err(ShareSessionError::TooManyPartitions);
+                }
                 self.sessions.remove(member);
                 if self.sessions.len() >= self.most {
                     return Err(ShareSessionError::LimitReached);
@@ -148,6 +154,11 @@ impl ShareSessions {
                 let session = self.sessions.get_mut(member).ok_or(ShareSessionError::NotFound)?;
                 if session.epoch != epoch {
                     return Err(ShareSessionError::InvalidEpoch);
+                }
+                let is_more = wanted.iter().any(|place| !session.order.contains_key(place));
+                let kept = session.order.len().saturating_sub(forgotten.len());
+                if is_more && kept + wanted.len() > most_places {
+                    return Err(ShareSessionError::TooManyPartitions);
                 }
                 wanted.into_iter().for_each(|place| session.add(place, true));
                 forgotten.iter().for_each(|place| session.forget(place));
@@ -220,7 +231,7 @@ impl ShareSessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ShareSessionError::{AcknowledgesAtFirst, InvalidEpoch, LimitReached, NotFound};
+    use ShareSessionError::{AcknowledgesAtFirst, InvalidEpoch, LimitReached, NotFound, TooManyPartitions};
 
     const CONNECTION: ConnectionId = ConnectionId(1);
 
@@ -248,14 +259,16 @@ mod tests {
             ("a", 0, &[1, 0], &[], false, reads(&[1, 0], None)),
             ("a", 1, &[2], &[1], true, reads(&[0, 2], Some(2))),
             ("a", 1, &[], &[], false, Err(InvalidEpoch)),
+            ("a", 2, &[3, 4], &[], false, Err(TooManyPartitions)),
             ("a", 2, &[], &[], false, reads(&[0, 2], Some(3))),
             ("b", 0, &[], &[], false, reads(&[], None)),
             ("c", 0, &[], &[], false, Err(LimitReached)),
+            ("c", 0, &[0, 1, 2, 3], &[], false, Err(TooManyPartitions)),
             ("a", 0, &[7], &[], false, reads(&[7], None)),
             ("a", FINAL_EPOCH, &[], &[], true, Ok(Opened::Ends(3))),
         ] {
             let asked = (places(wanted), places(forgotten));
-            let came = sessions.open(&member(name), epoch, asked, (acknowledges, CONNECTION));
+            let came = sessions.open(&member(name), epoch, asked, (acknowledges, CONNECTION, 3));
             assert_eq!(came, expected, "{name} {epoch}");
         }
         assert_eq!(sessions.acknowledge(&member("a"), 0), Err(InvalidEpoch));
@@ -275,7 +288,7 @@ mod tests {
         let mut sessions = ShareSessions::new(2);
         let a = member("a");
         let open = |sessions: &mut ShareSessions, epoch, wanted: &[i32]| {
-            sessions.open(&a, epoch, (places(wanted), Vec::new()), (false, CONNECTION)).unwrap()
+            sessions.open(&a, epoch, (places(wanted), Vec::new()), (false, CONNECTION, 3)).unwrap()
         };
         open(&mut sessions, 0, &[0, 1]);
         let nothing = [(place(0), false, false), (place(1), false, false)];

@@ -390,7 +390,7 @@ fn who_comes_while_the_last_one_goes_keeps_what_it_acquires() {
     let then = Box::new(move |result| {
         assert_eq!(result, Ok(()));
         let places = (vec![(topic_id, 0)], Vec::new());
-        asked.shares.sessions.lock().open(&order.member, 0, places, (false, ConnectionId(2))).unwrap();
+        asked.shares.sessions.lock().open(&order.member, 0, places, (false, ConnectionId(2), 1)).unwrap();
         asked.share_fetch(
             order,
             Box::new(|outcomes, _| {
