@@ -8,6 +8,7 @@ use super::log_batches::LogBatches;
 use super::partition::{AckBatch, Acquired, Ask, Change, Limits, SharePartition};
 use super::persister::Outcome;
 use super::session::{Member, Place, ShareSessions};
+use super::waiting::{Parked, Waiting};
 use super::{ShareKey, StateBatch};
 use crate::broker::Broker;
 use crate::config::ShareOffsetReset;
@@ -61,7 +62,7 @@ pub(crate) struct Shares {
     pub(crate) sessions: Mutex<ShareSessions>,
     table: Mutex<Table>,
     timers: Mutex<BTreeSet<(Millis, ShareKey)>>,
-    waiting: Mutex<Waiting>,
+    pub(super) waiting: Mutex<Waiting>,
 }
 
 #[derive(Default)]
@@ -72,8 +73,8 @@ struct Table {
 }
 
 /// A share partition.
-struct Held {
-    key: ShareKey,
+pub(super) struct Held {
+    pub(super) key: ShareKey,
     topic: Arc<str>,
     leader_epoch: i32,
     state: Mutex<HeldState>,
@@ -115,25 +116,6 @@ impl HeldState {
         let batches: Vec<StateBatch> = queue.iter().flat_map(|queued| queued.batches.iter().copied()).collect();
         Some((partition.write(leader_epoch, combine(&[], &batches, -1)), queue))
     }
-}
-
-#[derive(Default)]
-struct Waiting {
-    last_id: u64,
-    fetches: BTreeMap<u64, Arc<Parked>>,
-    deadlines: BTreeSet<(Millis, u64)>,
-    by_key: BTreeMap<ShareKey, BTreeSet<u64>>,
-}
-
-/// A fetch that waits.
-struct Parked {
-    id: u64,
-    deadline: Millis,
-    member: Arc<str>,
-    order: ShareOrder,
-    targets: Vec<Result<Arc<Held>, ErrorCode>>,
-    /// Taken by who answers. Held while the fetch is tried, so that nobody else tries it.
-    done: Mutex<Option<Fetched>>,
 }
 
 impl Shares {
@@ -187,43 +169,6 @@ impl Shares {
         let table = self.table.lock();
         let keys = table.places.get(&(Arc::from(topic), partition));
         keys.into_iter().flatten().filter_map(|key| table.held.get(key).cloned()).collect()
-    }
-
-    fn park(&self, parked: Parked) -> Arc<Parked> {
-        let mut waiting = self.waiting.lock();
-        waiting.last_id += 1;
-        let parked = Arc::new(Parked { id: waiting.last_id, ..parked });
-        waiting.deadlines.insert((parked.deadline, parked.id));
-        for held in parked.targets.iter().flatten() {
-            waiting.by_key.entry(held.key.clone()).or_default().insert(parked.id);
-        }
-        waiting.fetches.insert(parked.id, parked.clone());
-        parked
-    }
-
-    fn unpark(&self, parked: &Parked) {
-        let mut waiting = self.waiting.lock();
-        waiting.fetches.remove(&parked.id);
-        waiting.deadlines.remove(&(parked.deadline, parked.id));
-        for held in parked.targets.iter().flatten() {
-            if let Some(ids) = waiting.by_key.get_mut(&held.key) {
-                ids.remove(&parked.id);
-                if ids.is_empty() {
-                    waiting.by_key.remove(&held.key);
-                }
-            }
-        }
-    }
-
-    fn of_member(&self, member: &Member) -> Vec<Arc<Parked>> {
-        let waiting = self.waiting.lock();
-        waiting.fetches.values().filter(|parked| parked.order.member == *member).cloned().collect()
-    }
-
-    fn waiting_for(&self, key: &ShareKey) -> Vec<Arc<Parked>> {
-        let waiting = self.waiting.lock();
-        let ids = waiting.by_key.get(key);
-        ids.into_iter().flatten().filter_map(|id| waiting.fetches.get(id).cloned()).collect()
     }
 }
 
@@ -290,14 +235,6 @@ impl Broker {
         if !self.try_share_fetch(&parked, is_last, now) {
             self.outbox.wake_at(deadline);
         }
-    }
-
-    /// Waits as a fetch that reads nothing.
-    pub(crate) fn share_wait(&self, order: ShareOrder, done: Fetched, now: Now) {
-        let deadline = now.mono + order.max_wait_ms;
-        let member = Arc::from(order.member.1.as_str());
-        self.shares.park(Parked { id: 0, deadline, member, order, targets: Vec::new(), done: Mutex::new(Some(done)) });
-        self.outbox.wake_at(deadline);
     }
 
     /// How long a member has a record.
@@ -734,17 +671,6 @@ impl Broker {
             _ => {
                 self.wake_share(&held.key, now);
                 self.close_if_unused(held, now);
-            }
-        }
-    }
-
-    /// What a member waits for in a session that is over is not for it: what came now would be locked for nobody.
-    pub(crate) fn end_share_waiting(&self, member: &Member, now: Now) {
-        for parked in self.shares.of_member(member) {
-            let done = parked.done.lock().take();
-            self.shares.unpark(&parked);
-            if let Some(done) = done {
-                done(Vec::new(), now);
             }
         }
     }

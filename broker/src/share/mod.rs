@@ -12,6 +12,7 @@ pub mod persister;
 mod persister_wire;
 pub mod records;
 pub mod session;
+mod waiting;
 
 pub use coordinator::{ShareStateError, ShareStates, StateReply, StateRequest};
 
