@@ -765,7 +765,7 @@ fn a_consumer_is_sent_to_a_replica_near_it() {
         let told = told.lock();
         let reply = told.as_ref()?.as_ref().ok()?;
         let data = reply.pieces[0].outcome.as_ref().ok()?;
-        assert_eq!(data.preferred_replica.is_some(), data.records.len() == 0, "offset {offset}, near {near:?}");
+        assert_eq!(data.preferred_replica.is_some(), data.records.is_empty(), "offset {offset}, near {near:?}");
         assert_eq!(data.high_watermark, 2);
         data.preferred_replica
     };
