@@ -1,7 +1,7 @@
 """kazoo changes an ensemble while another client writes: arguments are the coordinator's program and a folder. Grows from
 three to five, replaces a killed server by one that takes over its number's place, loses a disk, and shrinks to three.
 No write may fail, and the znode and the watch must tell of each change."""
-import os, random, shutil, signal, socket, subprocess, sys, threading, time
+import os, random, shutil, signal, socket, subprocess, sys, threading, time, traceback
 from kazoo.client import KazooClient
 from kazoo.exceptions import BadVersionError, NewConfigNoQuorumError, NoAuthError
 
@@ -76,6 +76,8 @@ def hosts(*servers):
 def run():
     for n in (0, 1, 2):
         start(n + 1, (1, 2, 3))
+    # Who has not found the others yet is no part of a majority, and that is looked at before the rights, as by ZooKeeper.
+    wait(lambda: all(mode(n) for n in (1, 2, 3)), "three serve")
     admin = KazooClient(hosts=hosts(1, 2, 3), timeout=10)
     admin.start(30)
     try:
@@ -156,10 +158,16 @@ def run():
         client.close()
 
 
+failure = None
 try:
     run()
-finally:
-    for process in processes.values():
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+except BaseException:
+    failure = traceback.format_exc()
+for process in processes.values():
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+if failure:
+    # The clients' threads may still look for a server, and would keep the process.
+    print(failure, file=sys.stderr, flush=True)
+    os._exit(1)
