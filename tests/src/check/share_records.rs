@@ -54,6 +54,16 @@ impl Terms {
     }
 }
 
+impl Terms {
+    /// Another broker led by then, and this one had not heard of it: it hands out what it knew, and what its members say of
+    /// that is refused. Kafka's former leaders do the same; locks are not written down.
+    fn is_superseded(&self, partition: &TopicPartition, broker: i32, at: Micros) -> bool {
+        let seen = self.0.get(partition).into_iter().flatten().filter(|term| term.from <= at);
+        let newest = seen.clone().filter(|term| term.broker == broker).map(|term| term.epoch).max();
+        newest.is_some_and(|newest| seen.clone().any(|term| term.epoch > newest))
+    }
+}
+
 /// Looks at all that was noted. `ends` is where each partition ends, if the group has come to the end.
 pub fn check(history: &History, terms: &Terms, ends: Option<&BTreeMap<TopicPartition, i64>>) -> Result<(), String> {
     let mut partitions: BTreeMap<&TopicPartition, (Vec<&ShareDelivery>, Vec<&ShareAck>)> = BTreeMap::new();
@@ -64,7 +74,7 @@ pub fn check(history: &History, terms: &Terms, ends: Option<&BTreeMap<TopicParti
         partitions.entry(&ack.partition).or_default().1.push(ack);
     }
     for (partition, (deliveries, acks)) in &partitions {
-        delivered_after_done(partition, deliveries, acks)?;
+        delivered_after_done(terms, partition, deliveries, acks)?;
         locked_twice((history, terms), partition, deliveries, acks)?;
         if let Some(end) = ends.and_then(|ends| ends.get(*partition)) {
             left_out(partition, *end, deliveries, acks)?;
@@ -73,8 +83,9 @@ pub fn check(history: &History, terms: &Terms, ends: Option<&BTreeMap<TopicParti
     starts(history)
 }
 
-/// What it was done with when this was asked cannot be delivered.
+/// What it was done with when this was asked cannot be delivered by the leader.
 fn delivered_after_done(
+    terms: &Terms,
     partition: &TopicPartition,
     deliveries: &[&ShareDelivery],
     acks: &[&ShareAck],
@@ -91,6 +102,9 @@ fn delivered_after_done(
         }
     }
     for delivery in deliveries {
+        if terms.is_superseded(partition, delivery.broker, delivery.answered) {
+            continue;
+        }
         for (offset, ack) in done.range(delivery.first..=delivery.last) {
             if ack.answered.is_some_and(|answered| answered < delivery.asked) {
                 return Err(format!(
@@ -256,6 +270,21 @@ mod tests {
         for (offsets, is_right) in [([seen(0, 1, 5), seen(2, 3, 5)], true), ([seen(0, 1, 5), seen(2, 3, 4)], false)] {
             let history = History { share_starts: offsets.to_vec(), ..History::default() };
             assert_eq!(check(&history, &Terms::default(), None).is_ok(), is_right);
+        }
+    }
+
+    #[test]
+    fn who_led_until_lately_may_hand_out_what_is_done() {
+        for (since, is_right) in [(1_000_000, true), (3_000_000, false)] {
+            let mut terms = Terms::default();
+            terms.leads(&partition(), Term { broker: 1, life: 1, epoch: 1, from: 0, to: 9_000_000 });
+            terms.leads(&partition(), Term { broker: 2, life: 1, epoch: 2, from: since, to: 9_000_000 });
+            let history = History {
+                share_deliveries: vec![delivery("a 0-9 0-10"), delivery("b 5-5 2000-2010")],
+                share_acks: vec![ack("a 0-9 15-18 accept")],
+                ..History::default()
+            };
+            assert_eq!(check(&history, &terms, None).is_ok(), is_right, "another leads since {since}");
         }
     }
 }
