@@ -124,7 +124,8 @@ fn cluster(pair: &mut Pair) {
                 pause();
             }
         });
-        pair.each("a coordinator", |_, version| FindCoordinatorRequest {
+        let what = if kind == 2 { "a coordinator of share groups" } else { "a coordinator" };
+        pair.each(what, |_, version| FindCoordinatorRequest {
             key: if version < 4 { key.into() } else { String::new() },
             key_type: kind,
             coordinator_keys: if version < 4 { vec![] } else { vec![key.into(), "another".into()] },
@@ -299,7 +300,11 @@ fn describe_configs(pair: &mut Pair) {
     ];
     for each in &resources {
         for (synonyms, documentation) in [(false, false), (true, false), (true, true)] {
-            let case = if each.resource_type == 32 { "settings of a group" } else { "settings of one" };
+            let case = match each.resource_type {
+                16 => "settings of client metrics",
+                32 => "settings of a group",
+                _ => "settings of one",
+            };
             pair.each(case, |_, version| DescribeConfigsRequest {
                 resources: vec![each.clone()],
                 include_synonyms: synonyms && version >= 1,
@@ -359,8 +364,11 @@ const CHANGES: [Change<'_>; 33] = [
 fn alter_configs(pair: &mut Pair) {
     for validate_only in [true, false] {
         for (kind, name, configs) in &CHANGES {
-            let what =
-                if configs.iter().any(|(operation, ..)| *operation > 3) { "no such operation" } else { "one change" };
+            let what = match kind {
+                16 => "client metrics",
+                _ if configs.iter().any(|(operation, ..)| *operation > 3) => "no such operation",
+                _ => "one change",
+            };
             pair.each(what, |_, _| IncrementalAlterConfigsRequest {
                 resources: vec![incremental_alter_configs::AlterConfigsResource {
                     resource_type: *kind,
@@ -376,7 +384,8 @@ fn alter_configs(pair: &mut Pair) {
                 }],
                 validate_only,
             });
-            pair.each("all settings of one replaced", |_, _| AlterConfigsRequest {
+            let what = if *kind == 16 { "client metrics" } else { "all settings of one replaced" };
+            pair.each(what, |_, _| AlterConfigsRequest {
                 resources: vec![alter_configs::AlterConfigsResource {
                     resource_type: *kind,
                     resource_name: (*name).into(),

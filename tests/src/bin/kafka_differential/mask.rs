@@ -221,9 +221,42 @@ const MEANT: &[Meant] = &[
         why: "an unknown id, not a lack of rights",
     },
     Meant {
+        api: "AlterConfigs",
+        cases: &["client metrics"],
+        lines: &[("", "error_code: 42,"), ("", "error_code: 0,"), ("", "error_message: ")],
+        why: "clients push metrics here, as to Kafka with KRaft",
+    },
+    Meant {
+        api: "DescribeConfigs",
+        cases: &["settings of client metrics"],
+        lines: &[("", "error_code: 42,"), ("", "error_code: 0,"), ("", "error_message: ")],
+        why: "clients push metrics here, as to Kafka with KRaft",
+    },
+    Meant {
+        api: "IncrementalAlterConfigs",
+        cases: &["client metrics"],
+        lines: &[("", "error_code: 42,"), ("", "error_code: 0,"), ("", "error_message: ")],
+        why: "clients push metrics here, as to Kafka with KRaft",
+    },
+    Meant {
+        api: "ListOffsets",
+        cases: &["each topic"],
+        lines: &[("name: \"append-time\"", "offset: ")],
+        why: "which records have the largest time follows from which were appended within one millisecond",
+    },
+    Meant {
+        api: "FindCoordinator",
+        cases: &["a coordinator of share groups"],
+        lines: &[("", "error_code: 15,"), ("", "error_code: 42,")],
+        why: "share groups are served here: a key that is none of theirs is not valid",
+    },
+    Meant {
         api: "DescribeConfigs",
         cases: &["settings of a group"],
         lines: &[
+            ("", "error_code: 42,"),
+            ("", "error_code: 0,"),
+            ("", "error_message: "),
             ("", "configs: "),
             ("", "DescribeConfigsResourceResult {"),
             ("", "name: "),
