@@ -392,6 +392,7 @@ impl Broker {
                     authorizer.set(resource, entries);
                 }
             }
+            Effect::FeatureLevels(levels) => self.on_feature_levels(levels, now),
             Effect::RememberSession(text) => self.remember_session(&text),
             Effect::ClusterId(id) => {
                 if let Err(error) = self.replicas.claim(&id) {

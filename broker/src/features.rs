@@ -2,9 +2,11 @@
 //! serves it, which each broker asks of each other with ApiVersions. So a cluster that has Apache Kafka 3.9 brokers stays
 //! with the older protocol, without a setting; never is it in force while a live broker has not answered. And
 //! group.version 1 (KIP-848) and share.version 1 (KIP-932) unless a live broker has said that it does not serve it: members
-//! of such groups give up for good when they hear no, which a broker that is only slow to answer must not cause.
+//! of such groups give up for good when they hear no, which a broker that is only slow to answer must not cause. An operator
+//! may hold each of them down (KIP-584): the levels that are set stand in ZooKeeper, and no broker goes beyond.
 
 use crate::broker::Broker;
+use crate::cluster::Levels;
 use crate::outbox::Channel;
 use crate::peers::PeerCall;
 use common::id::BrokerId;
@@ -15,18 +17,20 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The feature's name.
-const TRANSACTION_VERSION: &str = "transaction.version";
-/// What this broker serves of it.
-const SERVED: i16 = 2;
-/// The feature of the new consumer group protocol.
-const GROUP_VERSION: &str = "group.version";
-/// What this broker serves of that.
-const SERVED_GROUPS: i16 = 1;
-/// The feature of share groups.
-const SHARE_VERSION: &str = "share.version";
-/// What this broker serves of that, unless its settings turn share groups off.
-const SERVED_SHARES: i16 = 1;
+/// The features, by name, in the order in which [`PerFeature`] holds what is known of each.
+const NAMES: [&str; 3] = ["transaction.version", "group.version", "share.version"];
+/// The second transaction protocol, and records that keep what it needs.
+const TRANSACTION: usize = 0;
+/// The new consumer group protocol.
+const GROUP: usize = 1;
+/// Share groups.
+const SHARE: usize = 2;
+/// What this broker serves, unless its settings turn share groups off.
+const SERVED: PerFeature = [2, 1, 1];
+
+/// A level of each feature.
+type PerFeature = [i16; 3];
+
 /// ApiVersions with features whose lowest version is 0: before, Java's clients cannot read those (KAFKA-17492).
 const VERSION: i16 = 4;
 /// How long another broker may take to answer, and the pause before it is asked again.
@@ -39,8 +43,7 @@ enum Peer {
     /// To be asked at this moment.
     AskAt(Millis),
     Asked,
-    /// transaction.version, group.version and share.version.
-    Serves(i16, i16, i16),
+    Serves(PerFeature),
 }
 
 /// What is known of the live brokers.
@@ -48,44 +51,116 @@ pub(crate) struct Features(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// share.version that this broker serves.
-    served_shares: i16,
+    /// What this broker serves.
+    served: PerFeature,
     peers: BTreeMap<BrokerId, Peer>,
-    /// transaction.version in force.
-    level: i16,
-    /// group.version in force.
-    group_level: i16,
-    /// share.version in force.
-    share_level: i16,
+    /// What an operator has set.
+    set: Levels,
+    in_force: PerFeature,
     /// When one of them changed, milliseconds since the epoch: of what several brokers say the latest counts for a client.
     epoch: i64,
 }
 
+/// A level that an operator wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// Of which feature.
+    pub(crate) feature: String,
+    /// The level.
+    pub(crate) level: i16,
+    /// May it be lower than the one in force? `None`: a kind of change that is not known.
+    pub(crate) is_downgrade: Option<bool>,
+}
+
 impl State {
-    /// The versions that all serve. True if one changed.
+    /// The levels that all serve, and no more than is set. True if one changed.
     fn decide(&mut self, now: Now) -> bool {
-        let said = |peer: &Peer| {
-            if let Peer::Serves(txns, groups, shares) = peer { Some((*txns, *groups, *shares)) } else { None }
-        };
-        let level = self.peers.values().map(|peer| said(peer).map_or(0, |(level, ..)| level)).fold(SERVED, i16::min);
-        let known: Vec<_> = self.peers.values().filter_map(said).collect();
-        let group_level = known.iter().map(|(_, level, _)| *level).fold(SERVED_GROUPS, i16::min);
-        let share_level = known.iter().map(|(.., level)| *level).fold(self.served_shares, i16::min);
-        let is_change = (level, group_level, share_level) != (self.level, self.group_level, self.share_level);
+        let mut levels = self.served;
+        for peer in self.peers.values() {
+            match peer {
+                Peer::Serves(served) => {
+                    for (level, served) in levels.iter_mut().zip(served) {
+                        *level = (*level).min(*served);
+                    }
+                }
+                Peer::AskAt(_) | Peer::Asked => levels[TRANSACTION] = 0,
+            }
+        }
+        for (level, name) in levels.iter_mut().zip(NAMES) {
+            *level = self.set.get(name).map_or(*level, |set| (*level).min(*set).max(0));
+        }
+        let is_change = levels != self.in_force;
         if !is_change && self.epoch > 0 {
             return false;
         }
         self.epoch = now.wall.0.max(self.epoch + 1);
-        (self.level, self.group_level, self.share_level) = (level, group_level, share_level);
+        self.in_force = levels;
         is_change
+    }
+
+    /// Why this level cannot be, in Kafka 4.3's words.
+    fn refusal(&self, wish: &Wish, me: BrokerId) -> Option<String> {
+        let Some(is_downgrade) = wish.is_downgrade else {
+            return Some("The controller does not support the given upgrade type.".to_owned());
+        };
+        if wish.level < 0 {
+            return Some("A feature version cannot be less than 0.".to_owned());
+        }
+        let at = NAMES.iter().position(|name| *name == wish.feature);
+        let unsupported = |who: String, max: i16| {
+            (wish.level > max || at.is_none()).then(|| match max {
+                0 => format!("{who} does not support this feature."),
+                max => format!("{who} only supports versions 0-{max}"),
+            })
+        };
+        let of = |served: &PerFeature| at.map_or(0, |at| served[at]);
+        if let Some(refusal) = unsupported(format!("Local controller {}", me.0), of(&self.served)) {
+            return Some(refusal);
+        }
+        for (id, peer) in &self.peers {
+            let refusal = match peer {
+                Peer::Serves(served) => unsupported(format!("Broker {}", id.0), of(served)),
+                _ if wish.level > 0 => Some(format!("Broker {} has not said yet what it supports.", id.0)),
+                _ => None,
+            };
+            if refusal.is_some() {
+                return refusal;
+            }
+        }
+        match of(&self.in_force) {
+            current if wish.level < current && !is_downgrade => Some(
+                "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe \
+                 downgrade."
+                    .to_owned(),
+            ),
+            current if wish.level > current && is_downgrade => Some("Can't downgrade to a newer version.".to_owned()),
+            _ => None,
+        }
     }
 }
 
 impl Features {
     /// Nothing is known of other brokers; `has_shares` is `group.share.enable`.
     pub(crate) fn new(has_shares: bool) -> Features {
-        let served_shares = if has_shares { SERVED_SHARES } else { 0 };
-        Features(Mutex::new(State { served_shares, ..State::default() }))
+        let mut served = SERVED;
+        if !has_shares {
+            served[SHARE] = 0;
+        }
+        Features(Mutex::new(State { served, ..State::default() }))
+    }
+
+    /// Can these levels be set? If not, which cannot and why.
+    pub(crate) fn check(&self, wishes: &[Wish], me: BrokerId) -> Result<Levels, String> {
+        let state = self.0.lock();
+        let mut levels = Levels::new();
+        for wish in wishes {
+            if let Some(refusal) = state.refusal(wish, me) {
+                let Wish { feature, level, .. } = wish;
+                return Err(format!("Invalid update version {level} for feature {feature}. {refusal}"));
+            }
+            levels.insert(wish.feature.clone(), wish.level);
+        }
+        Ok(levels)
     }
 
     /// When another broker is to be asked again.
@@ -108,16 +183,17 @@ impl Features {
             max_version_level: level,
             min_version_level: level,
         };
-        let served =
-            [(GROUP_VERSION, SERVED_GROUPS), (SHARE_VERSION, state.served_shares), (TRANSACTION_VERSION, SERVED)];
-        let in_force = [
-            (GROUP_VERSION, state.group_level),
-            (SHARE_VERSION, state.share_level),
-            (TRANSACTION_VERSION, state.level),
-        ];
-        let served = served.into_iter().filter(|(_, level)| *level > 0 && version >= VERSION).map(supported).collect();
-        let in_force = in_force.into_iter().filter(|(_, level)| *level > 0);
-        (served, in_force.map(finalized).collect(), state.epoch)
+        let of = |levels: PerFeature| {
+            let mut levels: Vec<(&str, i16)> = NAMES.into_iter().zip(levels).filter(|(_, level)| *level > 0).collect();
+            levels.sort_unstable();
+            levels.into_iter()
+        };
+        let served = of(state.served).filter(|_| version >= VERSION).map(supported).collect();
+        (served, of(state.in_force).map(finalized).collect(), state.epoch)
+    }
+
+    fn in_force(&self) -> PerFeature {
+        self.0.lock().in_force
     }
 }
 
@@ -165,12 +241,12 @@ impl Broker {
     /// True if groups of the new consumer protocol are served.
     pub(crate) fn serves_consumer_protocol(&self) -> bool {
         let is_on = self.config.group_coordinator_rebalance_protocols.iter().any(|name| name == "consumer");
-        is_on && self.features.0.lock().group_level > 0
+        is_on && self.features.in_force()[GROUP] > 0
     }
 
     /// True if share groups are served.
     pub fn serves_share_groups(&self) -> bool {
-        self.features.0.lock().share_level > 0
+        self.features.in_force()[SHARE] > 0
     }
 
     /// Another broker's answer, or none.
@@ -187,25 +263,31 @@ impl Broker {
                 Some(response) => {
                     let features = &response.supported_features;
                     let served = |name| features.iter().find(|key| key.name == name).map_or(0, |key| key.max_version);
-                    Peer::Serves(served(TRANSACTION_VERSION), served(GROUP_VERSION), served(SHARE_VERSION))
+                    Peer::Serves(NAMES.map(served))
                 }
             };
         }
         self.decide_features(now);
     }
 
+    /// The levels that an operator has set are these from now on.
+    pub(crate) fn on_feature_levels(&self, levels: Levels, now: Now) {
+        self.features.0.lock().set = levels;
+        self.decide_features(now);
+    }
+
     fn decide_features(&self, now: Now) {
-        let (level, group_level, share_level) = {
+        let levels = {
             let mut state = self.features.0.lock();
             if !state.decide(now) {
                 return;
             }
-            (state.level, state.group_level, state.share_level)
+            state.in_force
         };
-        tracing::info!(level, "transaction.version");
-        tracing::info!(level = group_level, "group.version");
-        tracing::info!(level = share_level, "share.version");
-        self.transactions.set_version(level);
+        for (level, name) in levels.into_iter().zip(NAMES) {
+            tracing::info!(level, "{name}");
+        }
+        self.transactions.set_version(levels[TRANSACTION]);
     }
 }
 
@@ -214,26 +296,83 @@ mod tests {
     use super::*;
     use common::time::WallMillis;
 
+    fn at(wall: i64) -> Now {
+        Now { mono: Millis(0), wall: WallMillis(wall) }
+    }
+
+    fn state(peers: &[Peer]) -> State {
+        let peers = (1..).map(BrokerId).zip(peers.iter().copied()).collect();
+        let mut state = State { served: SERVED, peers, ..State::default() };
+        state.decide(at(5));
+        state
+    }
+
     #[test]
     fn the_level_is_what_all_live_brokers_serve() {
-        let mut state = State { served_shares: SERVED_SHARES, ..State::default() };
-        let mut at = |wall: i64, peers: &[Peer]| {
-            state.peers = (1..).map(BrokerId).zip(peers.iter().copied()).collect();
-            state.decide(Now { mono: Millis(0), wall: WallMillis(wall) });
-            assert_eq!(state.share_level, state.group_level.min(SERVED_SHARES), "they go by the same rule");
-            (state.level, state.group_level, state.epoch)
-        };
-        for (wall, peers, expected) in [
-            (5, &[Peer::Asked][..], (0, 1, 5)),
-            (6, &[Peer::Serves(2, 1, 1)], (2, 1, 6)),
-            (7, &[Peer::Serves(2, 1, 1), Peer::Serves(3, 2, 2)], (2, 1, 6)),
-            (7, &[Peer::Serves(2, 1, 1), Peer::AskAt(Millis(1))], (0, 1, 7)),
+        let mut state = state(&[]);
+        for (wall, peers, expected, epoch) in [
+            (5, &[Peer::Asked][..], [0, 1, 1], 6),
+            (7, &[Peer::Serves([2, 1, 1])], [2, 1, 1], 7),
+            (8, &[Peer::Serves([2, 1, 1]), Peer::Serves([3, 2, 2])], [2, 1, 1], 7),
+            (8, &[Peer::Serves([2, 1, 1]), Peer::AskAt(Millis(1))], [0, 1, 1], 8),
             // The clock was set back.
-            (1, &[], (2, 1, 8)),
-            (9, &[Peer::Serves(0, 0, 0)], (0, 0, 9)),
-            (10, &[Peer::Serves(2, 0, 0)], (2, 0, 10)),
+            (1, &[], [2, 1, 1], 9),
+            (10, &[Peer::Serves([0, 0, 0])], [0, 0, 0], 10),
+            (11, &[Peer::Serves([2, 0, 1])], [2, 0, 1], 11),
         ] {
-            assert_eq!(at(wall, peers), expected, "{peers:?}");
+            state.peers = (1..).map(BrokerId).zip(peers.iter().copied()).collect();
+            state.decide(at(wall));
+            assert_eq!((state.in_force, state.epoch), (expected, epoch), "{peers:?}");
         }
+    }
+
+    #[test]
+    fn no_level_is_beyond_what_is_set() {
+        for (set, expected) in [
+            (&[("transaction.version", 1)][..], [1, 1, 1]),
+            (&[("transaction.version", 9), ("share.version", 0), ("metadata.version", 3)], [2, 1, 0]),
+            (&[("group.version", -5)], [2, 0, 1]),
+        ] {
+            let mut state = state(&[Peer::Serves([2, 1, 1])]);
+            state.set = set.iter().map(|(name, level)| ((*name).to_owned(), *level)).collect();
+            assert!(state.decide(at(6)), "{set:?}");
+            assert_eq!(state.in_force, expected, "{set:?}");
+        }
+    }
+
+    #[test]
+    fn levels_that_cannot_be_are_refused() {
+        let (up, down) = (Some(false), Some(true));
+        let unsafe_only = "Can't downgrade the version of this feature without setting the upgrade type to either safe or \
+                           unsafe downgrade.";
+        for (feature, level, is_downgrade, expected) in [
+            ("transaction.version", 2, up, None),
+            ("transaction.version", 2, down, None),
+            ("transaction.version", 1, down, None),
+            ("transaction.version", 0, down, None),
+            ("transaction.version", 1, up, Some(unsafe_only)),
+            ("transaction.version", 3, up, Some("Local controller 7 only supports versions 0-2")),
+            ("transaction.version", -1, down, Some("A feature version cannot be less than 0.")),
+            ("transaction.version", 1, None, Some("The controller does not support the given upgrade type.")),
+            ("share.version", 1, up, Some("Broker 2 does not support this feature.")),
+            ("share.version", 0, down, None),
+            ("metadata.version", 20, up, Some("Local controller 7 does not support this feature.")),
+            ("metadata.version", 0, down, Some("Local controller 7 does not support this feature.")),
+        ] {
+            let state = state(&[Peer::Serves([2, 1, 1]), Peer::Serves([2, 1, 0])]);
+            let wish = Wish { feature: feature.to_owned(), level, is_downgrade };
+            assert_eq!(state.refusal(&wish, BrokerId(7)).as_deref(), expected, "{wish:?}");
+        }
+        let wish = Wish { feature: "group.version".to_owned(), level: 1, is_downgrade: up };
+        let mut state = state(&[Peer::Asked]);
+        assert_eq!(state.refusal(&wish, BrokerId(7)).unwrap(), "Broker 1 has not said yet what it supports.");
+        state.set = Levels::from([("group.version".to_owned(), 0)]);
+        state.peers.clear();
+        state.decide(at(6));
+        assert_eq!(
+            state.refusal(&Wish { is_downgrade: down, ..wish.clone() }, BrokerId(7)).unwrap(),
+            "Can't downgrade to a newer version."
+        );
+        assert_eq!(state.refusal(&wish, BrokerId(7)), None);
     }
 }

@@ -24,6 +24,7 @@ pub mod log;
 pub mod metrics;
 pub mod outbox;
 pub mod partition;
+mod pattern;
 pub mod peers;
 mod producer_blocks;
 pub mod producer_ids;

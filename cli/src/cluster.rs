@@ -144,6 +144,11 @@ impl Cluster {
         connection.exchange(&request(version), version)
     }
 
+    /// Does it speak this version of an API?
+    pub(crate) fn speaks<R: Request>(&mut self, target: Target, version: i16) -> anyhow::Result<bool> {
+        Ok(self.connection(target)?.version::<R>()? >= version)
+    }
+
     /// The ids of the live brokers.
     pub(crate) fn broker_ids(&mut self) -> anyhow::Result<Vec<i32>> {
         if self.brokers.is_empty() {

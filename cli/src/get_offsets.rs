@@ -86,6 +86,7 @@ fn time(text: &str) -> anyhow::Result<i64> {
         "max-timestamp" => -3,
         "earliest-local" => -4,
         "latest-tiered" => -5,
+        "earliest-pending-upload" => -6,
         text => text.parse().map_err(|_| {
             anyhow!(
                 "Malformed time argument {text}. Please use -1 or latest / -2 or earliest / -3 or max-timestamp / -4 or \

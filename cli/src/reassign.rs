@@ -88,9 +88,16 @@ fn action(options: &Options) -> Result<&'static str, Ended> {
     let (required, permitted): (&[&str], &[&str]) = match action {
         "verify" => (&["reassignment-json-file"], &["preserve-throttles"]),
         "generate" => (&["topics-to-move-json-file", "broker-list"], &["disable-rack-aware"]),
-        "execute" => {
-            (&["reassignment-json-file"], &["additional", "throttle", "replica-alter-log-dirs-throttle", "timeout"])
-        }
+        "execute" => (
+            &["reassignment-json-file"],
+            &[
+                "additional",
+                "throttle",
+                "replica-alter-log-dirs-throttle",
+                "timeout",
+                "disallow-replication-factor-change",
+            ],
+        ),
         "cancel" => (&["reassignment-json-file"], &["preserve-throttles", "timeout"]),
         _ => (&[], &[]),
     };
@@ -250,7 +257,8 @@ fn execute(cluster: &mut Cluster, text: &str, options: &Options) -> anyhow::Resu
     );
     throttle(cluster, options, (&under_way, &proposed, &current), &places)?;
     let targets = proposed.iter().map(|(tp, replicas)| (tp.clone(), Some(replicas.clone()))).collect();
-    let errors = alter(cluster, targets)?;
+    let may_change_factor = !options.has("disallow-replication-factor-change");
+    let errors = alter(cluster, targets, may_change_factor)?;
     if !errors.is_empty() {
         return Err(Terse(format!("Error reassigning partition(s):\n{}", errors.join("\n"))).into());
     }
@@ -331,7 +339,17 @@ fn throttled(
 }
 
 /// Starts moves, or takes them back where there is no target; what was refused, a line each.
-fn alter(cluster: &mut Cluster, targets: BTreeMap<Tp, Option<Vec<i32>>>) -> anyhow::Result<Vec<String>> {
+fn alter(
+    cluster: &mut Cluster,
+    targets: BTreeMap<Tp, Option<Vec<i32>>>,
+    may_change_factor: bool,
+) -> anyhow::Result<Vec<String>> {
+    if !may_change_factor && !cluster.speaks::<AlterPartitionReassignmentsRequest>(Target::Controller, 1)? {
+        bail!(
+            "The broker does not support the AllowReplicationFactorChange option for the AlterPartitionReassignments API. \
+             Consider re-sending the request without the option or updating the server version"
+        );
+    }
     let mut topics: Vec<ReassignableTopic> = Vec::new();
     for ((topic, partition_index), replicas) in targets {
         let partition = ReassignablePartition { partition_index, replicas };
@@ -341,7 +359,11 @@ fn alter(cluster: &mut Cluster, targets: BTreeMap<Tp, Option<Vec<i32>>>) -> anyh
         }
     }
     let timeout_ms = cluster.timeout_ms();
-    let request = |_| AlterPartitionReassignmentsRequest { timeout_ms, topics: topics.clone(), ..Default::default() };
+    let request = |_| AlterPartitionReassignmentsRequest {
+        timeout_ms,
+        allow_replication_factor_change: may_change_factor,
+        topics: topics.clone(),
+    };
     let response = cluster.call(Target::Controller, request, |response| response.error_code)?;
     check(response.error_code, response.error_message.as_deref())?;
     let mut refused = Vec::new();
@@ -535,7 +557,7 @@ fn cancel(cluster: &mut Cluster, text: &str, options: &Options) -> anyhow::Resul
     if active.is_empty() {
         println!("None of the specified partition reassignments are active.");
     } else {
-        let errors = alter(cluster, active.iter().map(|tp| (tp.clone(), None)).collect())?;
+        let errors = alter(cluster, active.iter().map(|tp| (tp.clone(), None)).collect(), true)?;
         let plural = |count: usize| if count == 1 { "" } else { "s" };
         if !errors.is_empty() {
             let text =

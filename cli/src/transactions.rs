@@ -69,11 +69,16 @@ fn command() -> Command {
             )
             .required(true),
         )
-        .subcommand(Command::new("list").about("list transactions").arg(number(
-            "duration-filter",
-            "Duration (in millis) to filter by: if < 0, all transactions will be returned; otherwise, only transactions \
-             running longer than this duration will be returned",
-        )))
+        .subcommand(
+            Command::new("list")
+                .about("list transactions")
+                .arg(number(
+                    "duration-filter",
+                    "Duration (in millis) to filter by: if < 0, all transactions will be returned; otherwise, only \
+                     transactions running longer than this duration will be returned",
+                ))
+                .arg(option("transactional-id-pattern", "Transactional id regular expression pattern to filter by").hide(true)),
+        )
         .subcommand(
             Command::new("describe")
                 .about("describe the state of an active transactional-id")
@@ -153,7 +158,8 @@ fn print_table(headers: &[&str], rows: &[Vec<String>]) {
 fn list(cluster: &mut Cluster, given: &ArgMatches) -> anyhow::Result<()> {
     let duration = number(given, "duration-filter").unwrap_or(-1);
     let mut rows = Vec::new();
-    for (broker, state) in listings(cluster, duration, &[]).map_err(failed("Failed to list transactions"))? {
+    let pattern = given.get_one::<String>("transactional-id-pattern").map(String::as_str);
+    for (broker, state) in listings(cluster, (duration, pattern), &[]).map_err(failed("Failed to list transactions"))? {
         let (id, producer, state) = (state.transactional_id, state.producer_id, state.transaction_state);
         rows.push(vec![id, broker.to_string(), producer.to_string(), state]);
     }
@@ -164,14 +170,21 @@ fn list(cluster: &mut Cluster, given: &ArgMatches) -> anyhow::Result<()> {
 /// The transactions of all brokers, by broker.
 fn listings(
     cluster: &mut Cluster,
-    duration_filter: i64,
+    (duration_filter, pattern): (i64, Option<&str>),
     producer_ids: &[i64],
 ) -> anyhow::Result<Vec<(i32, common::kafka::messages::list_transactions::TransactionState)>> {
     let mut found = Vec::new();
     for broker in cluster.broker_ids()? {
+        if pattern.is_some() && !cluster.speaks::<ListTransactionsRequest>(Target::Node(broker), 2)? {
+            bail!(
+                "Transactional ID pattern filter can be set only when using API version 2 or higher. If client is connected \
+                 to an older broker, do not specify the pattern filter."
+            );
+        }
         let request = |version| ListTransactionsRequest {
             producer_id_filters: producer_ids.to_vec(),
             duration_filter: if version < 1 { -1 } else { duration_filter },
+            transactional_id_pattern: pattern.map(str::to_owned),
             ..Default::default()
         };
         let response = cluster.call(Target::Node(broker), request, |response| response.error_code)?;
@@ -458,7 +471,7 @@ fn coordinated(
         return Ok(known);
     }
     let ids: Vec<i64> = ids.into_iter().collect();
-    for (_, listing) in listings(cluster, -1, &ids).map_err(failed("Failed to list transactions"))? {
+    for (_, listing) in listings(cluster, (-1, None), &ids).map_err(failed("Failed to list transactions"))? {
         match describe_one(cluster, &listing.transactional_id) {
             Ok((_, state)) => {
                 known.insert(listing.producer_id, places(&state).into_iter().collect());

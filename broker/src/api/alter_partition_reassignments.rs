@@ -1,12 +1,13 @@
-//! AlterPartitionReassignments (45, KIP-455), version 0: starts, replaces or takes back moves of partitions, on the
-//! controller. NOT_CONTROLLER for the whole; per partition UNKNOWN_TOPIC_OR_PARTITION, INVALID_REPLICA_ASSIGNMENT,
-//! NO_REASSIGNMENT_IN_PROGRESS. Version 1 (KIP-860) came with Kafka 4.1 and is not served.
+//! AlterPartitionReassignments (45, KIP-455), versions 0 and 1: starts, replaces or takes back moves of partitions, on the
+//! controller; if the request says so not those that change the replication factor (KIP-860). NOT_CONTROLLER for the whole; per
+//! partition UNKNOWN_TOPIC_OR_PARTITION, INVALID_REPLICA_ASSIGNMENT, INVALID_REPLICATION_FACTOR,
+//! NO_REASSIGNMENT_IN_PROGRESS.
 
 use super::access::Access;
 use super::error::text;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::Operation;
-use crate::cluster::{ReassignError, Waiter};
+use crate::cluster::{Moves, ReassignError, Waiter};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ReassignablePartition,
@@ -22,7 +23,7 @@ type Outcomes = BTreeMap<(String, i32), Result<(), ReassignError>>;
 
 impl Endpoint for AlterPartitionReassignments {
     type Request = AlterPartitionReassignmentsRequest;
-    const VERSIONS: RangeInclusive<i16> = 0..=0;
+    const VERSIONS: RangeInclusive<i16> = 0..=1;
     const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Alter, |request, code| {
         let (error_code, error_message) = (code.code(), text(code.message()));
         let partition = |asked: &ReassignablePartition| ReassignablePartitionResponse {
@@ -38,6 +39,7 @@ impl Endpoint for AlterPartitionReassignments {
         AlterPartitionReassignmentsResponse {
             error_code,
             error_message: error_message.clone(),
+            allow_replication_factor_change: request.allow_replication_factor_change,
             responses,
             ..Default::default()
         }
@@ -47,6 +49,7 @@ impl Endpoint for AlterPartitionReassignments {
         ctx: &Context<'_>,
         request: AlterPartitionReassignmentsRequest,
     ) -> Reply<AlterPartitionReassignmentsResponse> {
+        let may_change_factor = request.allow_replication_factor_change;
         let mut wanted = BTreeMap::new();
         for topic in request.topics {
             for partition in topic.partitions {
@@ -54,21 +57,23 @@ impl Endpoint for AlterPartitionReassignments {
             }
         }
         let ticket: Ticket<AlterPartitionReassignmentsRequest> = ctx.ticket();
-        let done = Waiter::new(move |outcomes: Outcomes| ticket.answer(&response(outcomes)));
+        let done = Waiter::new(move |outcomes: Outcomes| ticket.answer(&response(may_change_factor, outcomes)));
+        let moves = Moves { wanted, may_change_factor };
         let begun =
-            ctx.broker.with_cluster(ctx.now, |cluster, effects| cluster.reassign(wanted, done, ctx.now, effects));
+            ctx.broker.with_cluster(ctx.now, |cluster, effects| cluster.reassign(moves, done, ctx.now, effects));
         match begun {
             Ok(()) => Reply::Parked,
             Err(error) => Reply::Now(AlterPartitionReassignmentsResponse {
                 error_code: ErrorCode::from(error).code(),
                 error_message: None,
+                allow_replication_factor_change: may_change_factor,
                 ..Default::default()
             }),
         }
     }
 }
 
-fn response(outcomes: Outcomes) -> AlterPartitionReassignmentsResponse {
+fn response(allow_replication_factor_change: bool, outcomes: Outcomes) -> AlterPartitionReassignmentsResponse {
     let mut responses: Vec<ReassignableTopicResponse> = Vec::new();
     for ((name, partition_index), outcome) in outcomes {
         let (code, error_message) = match &outcome {
@@ -86,7 +91,12 @@ fn response(outcomes: Outcomes) -> AlterPartitionReassignmentsResponse {
             _ => responses.push(ReassignableTopicResponse { name, partitions: vec![partition] }),
         }
     }
-    AlterPartitionReassignmentsResponse { error_message: Some(String::new()), responses, ..Default::default() }
+    AlterPartitionReassignmentsResponse {
+        error_message: Some(String::new()),
+        allow_replication_factor_change,
+        responses,
+        ..Default::default()
+    }
 }
 
 fn outcome_code(outcome: &Result<(), ReassignError>) -> ErrorCode {

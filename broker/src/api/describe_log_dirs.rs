@@ -1,6 +1,7 @@
-//! DescribeLogDirs (35, KIP-113), versions 0 to 4: what lies in each log directory of this broker, and how much room there
+//! DescribeLogDirs (35, KIP-113), versions 0 to 5: what lies in each log directory of this broker, and how much room there
 //! is (KIP-827). A replica that moves between directories is in both, in the one that it moves to as a future replica with
 //! the offsets that are still to be copied. By directory: KAFKA_STORAGE_ERROR for one that failed.
+//! No directory is cordoned (KIP-1066): there is no such setting here.
 
 use super::access::Access;
 use super::{Context, Endpoint, Reply};
@@ -19,7 +20,7 @@ pub struct DescribeLogDirs;
 
 impl Endpoint for DescribeLogDirs {
     type Request = DescribeLogDirsRequest;
-    const VERSIONS: RangeInclusive<i16> = 0..=4;
+    const VERSIONS: RangeInclusive<i16> = 0..=5;
     const ACCESS: Access<Self::Request> = Access::Cluster(Operation::Describe, |_, code| DescribeLogDirsResponse {
         error_code: code.code(),
         ..Default::default()

@@ -271,6 +271,7 @@ impl From<&ReassignError> for ErrorCode {
             | ReassignError::Duplicate(_)
             | ReassignError::InvalidBroker(_)
             | ReassignError::NotAlive { .. } => ErrorCode::InvalidReplicaAssignment,
+            ReassignError::FactorChanges { .. } => ErrorCode::InvalidReplicationFactor,
             ReassignError::NotWritten => ErrorCode::NotController,
         }
     }

@@ -1,6 +1,7 @@
-//! ListOffsets (2), versions 1 to 10: the first offset, the end that a reader may see, the record with the largest
+//! ListOffsets (2), versions 1 to 11: the first offset, the end that a reader may see, the record with the largest
 //! timestamp (KIP-734), or the first one of a time. Version 0, which lists segments, is not served. There is no tiered
-//! storage: the earliest local offset is the earliest, and there is no last tiered one (offset -1).
+//! storage: the earliest local offset is the earliest, and there is neither a last tiered one nor a first one that
+//! waits to be tiered (KIP-1023; offset -1).
 //!
 //! Errors by partition: UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH,
 //! OFFSET_NOT_AVAILABLE (LEADER_NOT_AVAILABLE before version 5), UNSUPPORTED_VERSION (a negative timestamp that the
@@ -31,7 +32,7 @@ pub struct ListOffsets;
 
 impl Endpoint for ListOffsets {
     type Request = ListOffsetsRequest;
-    const VERSIONS: RangeInclusive<i16> = 1..=10;
+    const VERSIONS: RangeInclusive<i16> = 1..=11;
 
     fn handle(ctx: &Context<'_>, request: ListOffsetsRequest) -> Reply<ListOffsetsResponse> {
         let isolation = match (request.replica_id, request.isolation_level) {
@@ -79,6 +80,7 @@ fn find(
         (-2, _) | (-4, 8..) => OffsetQuery::Earliest,
         (-3, 7..) => OffsetQuery::MaxTimestamp,
         (-5, 9..) => OffsetQuery::LatestTiered,
+        (-6, 11..) => OffsetQuery::EarliestPendingUpload,
         (..0, _) => return Err(ErrorCode::UnsupportedVersion),
         (timestamp, _) => OffsetQuery::Timestamp(timestamp),
     };

@@ -1,9 +1,10 @@
-//! ListTransactions (66), versions 0 and 1: the transactional ids that this broker coordinates, by state, producer id and
-//! how long the transaction is open (KIP-664, KIP-994). Errors: COORDINATOR_LOAD_IN_PROGRESS while a partition is being
-//! read.
+//! ListTransactions (66), versions 0 to 2: the transactional ids that this broker coordinates, by state, producer id, how
+//! long the transaction is open and a pattern of ids (KIP-664, KIP-994, KIP-1152). Errors: COORDINATOR_LOAD_IN_PROGRESS while
+//! a partition is being read, INVALID_REGULAR_EXPRESSION.
 
 use super::{Context, Endpoint, Reply};
 use crate::access::acl::{Operation, ResourceType};
+use crate::pattern;
 use crate::txn::Listed;
 use crate::txn::records::TxnState;
 use common::kafka::error::ErrorCode;
@@ -16,13 +17,21 @@ pub struct ListTransactions;
 
 impl Endpoint for ListTransactions {
     type Request = ListTransactionsRequest;
-    const VERSIONS: RangeInclusive<i16> = 0..=1;
+    const VERSIONS: RangeInclusive<i16> = 0..=2;
 
     fn handle(ctx: &Context<'_>, request: ListTransactionsRequest) -> Reply<ListTransactionsResponse> {
         let listed = match ctx.broker.with_transactions(ctx.now, |txns, _| txns.list()) {
             Ok(listed) => listed,
             Err(error) => {
                 let error_code = ErrorCode::from(error).code();
+                return Reply::Now(ListTransactionsResponse { error_code, ..Default::default() });
+            }
+        };
+        let pattern = request.transactional_id_pattern.as_deref().filter(|pattern| !pattern.is_empty());
+        let pattern = match pattern.map(pattern::whole).transpose() {
+            Ok(pattern) => pattern,
+            Err(_) => {
+                let error_code = ErrorCode::InvalidRegularExpression.code();
                 return Reply::Now(ListTransactionsResponse { error_code, ..Default::default() });
             }
         };
@@ -33,6 +42,7 @@ impl Endpoint for ListTransactions {
                 && (request.producer_id_filters.is_empty() || request.producer_id_filters.contains(&one.producer_id))
                 && (request.duration_filter < 0
                     || ctx.now.wall.0.saturating_sub(one.start_timestamp) > request.duration_filter)
+                && pattern.as_ref().is_none_or(|pattern| pattern.is_match(&one.transactional_id))
         };
         let transaction_states = listed
             .into_iter()

@@ -77,6 +77,7 @@ mod share_state;
 pub mod stop_replica;
 pub mod sync_group;
 pub mod txn_offset_commit;
+pub mod update_features;
 pub mod update_metadata;
 pub mod write_share_group_state;
 pub mod write_txn_markers;
@@ -337,6 +338,7 @@ pub const TABLE: &[Row] = &[
     row::<describe_user_scram_credentials::DescribeUserScramCredentials>(),
     row::<alter_user_scram_credentials::AlterUserScramCredentials>(),
     row::<alter_partition::AlterPartition>(),
+    row::<update_features::UpdateFeatures>(),
     row::<describe_cluster::DescribeCluster>(),
     row::<describe_producers::DescribeProducers>(),
     row::<describe_transactions::DescribeTransactions>(),

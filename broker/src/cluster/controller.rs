@@ -507,11 +507,11 @@ impl Controller {
 
     pub(super) fn reassign(
         &mut self,
-        wanted: BTreeMap<mirror::Tp, Option<Vec<i32>>>,
+        moves: reassign::Moves,
         done: Waiter<BTreeMap<mirror::Tp, Result<(), reassign::ReassignError>>>,
         io: &mut Io<'_>,
     ) -> Result<(), NotController> {
-        self.reign_mut().ok_or(NotController)?.reassign(wanted, done, io);
+        self.reign_mut().ok_or(NotController)?.reassign(moves, done, io);
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What the cluster machine leaves to its caller: messages to brokers and to ZooKeeper, settings that changed, answers to
 //! those who wait. Carries nothing out.
 
-use super::{ClusterError, Settings};
+use super::{ClusterError, Levels, Settings};
 use crate::access::acl::{Entries, ResourcePattern};
 use crate::outbox::{PeerAddress, ZkCommand};
 use common::kafka::messages::{LeaderAndIsrRequest, StopReplicaRequest, UpdateMetadataRequest};
@@ -91,6 +91,8 @@ pub enum Effect {
         /// All of it.
         entries: Entries,
     },
+    /// The levels of features that an operator has set; all of them.
+    FeatureLevels(Levels),
     /// Keep this text on the disk, for `ClusterConfig::remembered_session` at the next start. It holds a password.
     RememberSession(String),
     /// The cluster's id is known; log directories without one are given it.

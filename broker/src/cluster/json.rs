@@ -574,17 +574,22 @@ struct FeaturesOut<'a> {
     features: BTreeMap<&'a str, BTreeMap<&'a str, i16>>,
     version: i32,
     status: i32,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    castellan_levels: &'a BTreeMap<String, i16>,
 }
 
-/// `/feature`: finalized features.
+/// `/feature`: finalized features. Apache Kafka 3.9 with ZooKeeper knows none, and its brokers stop when `features` names one; so
+/// the levels that an operator sets stand in a field of our own, which they pass over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FeatureRecord {
     /// 1, or 2 since inter-broker protocol 3.3.
     pub version: i64,
     /// Whether the features count.
     pub enabled: bool,
-    /// Version level of each feature.
+    /// Version level of each feature, as Kafka writes it.
     pub features: BTreeMap<String, i16>,
+    /// Level of each feature that an operator has set.
+    pub levels: BTreeMap<String, i16>,
 }
 
 impl FeatureRecord {
@@ -599,6 +604,7 @@ impl FeatureRecord {
                 .collect(),
             version: 2,
             status: i32::from(self.enabled),
+            castellan_levels: &self.levels,
         })
     }
 
@@ -609,10 +615,13 @@ impl FeatureRecord {
         let version = number(json.get("version")).ok_or_else(|| error(WHAT, "no version"))?;
         let level = |range: &Value| number(range.get("max_version_level")).and_then(|level| i16::try_from(level).ok());
         let features = json.get("features").and_then(Value::as_object).into_iter().flatten();
+        let levels = json.get("castellan_levels").and_then(Value::as_object).into_iter().flatten();
+        let set = |level: &Value| number(Some(level)).and_then(|level| i16::try_from(level).ok());
         Ok(FeatureRecord {
             version,
             enabled: number(json.get("status")) == Some(1),
             features: features.filter_map(|(name, range)| Some((name.clone(), level(range)?))).collect(),
+            levels: levels.filter_map(|(name, level)| Some((name.clone(), set(level)?))).collect(),
         })
     }
 }

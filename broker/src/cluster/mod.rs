@@ -6,6 +6,7 @@ pub mod assignment;
 mod configs;
 mod controller;
 mod effect;
+mod feature_levels;
 mod first_reading;
 pub mod image;
 pub mod json;
@@ -26,9 +27,12 @@ pub use controller::admin::{
 };
 pub use controller::isr::{AlterPartitionError, IsrChange, IsrOutcome, IsrState, TopicRef};
 pub use controller::mirror::Standing;
-pub use controller::reassign::{ElectionError, ElectionKind, ElectionOutcome, OngoingReassignment, ReassignError};
+pub use controller::reassign::{
+    ElectionError, ElectionKind, ElectionOutcome, Moves, OngoingReassignment, ReassignError,
+};
 pub use controller::{ControlledShutdownError, NotController, ProducerIdsError};
 pub use effect::{Answer, Effect, Waiter};
+pub use feature_levels::Levels;
 
 use crate::config::BrokerConfig;
 use crate::metrics::ControllerCounters;
@@ -44,6 +48,7 @@ use common::zk::session::{Output, Session, SessionConfig, SessionEvent, Trouble}
 use common::zk::{CreateMode, KeeperState, WatcherEvent, ZkError};
 use configs::Configs;
 use controller::Controller;
+use feature_levels::FeatureLevels;
 use image::{Endpoint, Image};
 use json::{DiskPast, ProducerIdBlock};
 use kept::KeptTopic;
@@ -259,6 +264,7 @@ struct Core {
     registry: Registry,
     configs: Configs,
     acls: Acls,
+    feature_levels: FeatureLevels,
     controller: Controller,
     counters: Arc<ControllerCounters>,
 }
@@ -593,15 +599,26 @@ impl Cluster {
         self.with(now, effects, |core, io| core.controller.elect_leaders(kind, partitions, done, io))
     }
 
-    /// Starts moving partitions to other brokers; `None` takes a move back.
+    /// Starts moving partitions to other brokers, or takes moves back.
     pub fn reassign(
         &self,
-        wanted: BTreeMap<(String, i32), Option<Vec<i32>>>,
+        moves: Moves,
         done: Waiter<BTreeMap<(String, i32), Result<(), ReassignError>>>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), NotController> {
-        self.with(now, effects, |core, io| core.controller.reassign(wanted, done, io))
+        self.with(now, effects, |core, io| core.controller.reassign(moves, done, io))
+    }
+
+    /// Sets levels of features; `done` hears when they stand in ZooKeeper.
+    pub fn set_feature_levels(
+        &self,
+        levels: Levels,
+        done: Waiter<Result<(), ZkError>>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.with(now, effects, |core, io| core.feature_levels.change(levels, done, io));
     }
 
     /// Partitions being moved; of those named, or all.
@@ -746,6 +763,7 @@ impl Core {
             registry: Registry::new(),
             configs: Configs::default(),
             acls: Acls::default(),
+            feature_levels: FeatureLevels::default(),
             controller: Controller::new(),
             counters: Arc::default(),
         }
@@ -785,6 +803,7 @@ impl Core {
             core.registry.on_session_over();
             core.configs.on_session_over(io);
             core.acls.on_session_over(io);
+            core.feature_levels.on_session_over(io);
             core.controller.on_session_over(io);
         });
     }
@@ -795,7 +814,10 @@ impl Core {
             Ask::Nobody => {}
             Ask::Registry(ask) => match core.registry.on_answer(ask, result, io) {
                 Progress::Same => {}
-                Progress::Prepared => core.configs.load(io),
+                Progress::Prepared => {
+                    core.feature_levels.load(io);
+                    core.configs.load(io);
+                }
                 Progress::Registered => core.controller.stand(core.registry.session(), io),
             },
             Ask::Config(ask) => {
@@ -812,6 +834,7 @@ impl Core {
                     core.registry.register(io);
                 }
             }
+            Ask::Level(ask) => core.feature_levels.on_answer(ask, result, io),
             Ask::Controller(ask) => core.controller.on_answer(ask, result, io),
         });
     }
@@ -821,6 +844,7 @@ impl Core {
             core.registry.on_watch(event, io);
             core.configs.on_watch(event, io);
             core.acls.on_watch(event, io);
+            core.feature_levels.on_watch(event, io);
             core.controller.on_watch(event, io);
         });
     }

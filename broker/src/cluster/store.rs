@@ -4,6 +4,7 @@
 use super::acls::AclAsk;
 use super::configs::ConfigAsk;
 use super::controller::ControllerAsk;
+use super::feature_levels::LevelAsk;
 use super::registry::RegistryAsk;
 use bytes::Bytes;
 use common::zk::{Acl, CreateMode, CreateRequest, Request, Response, ZkError};
@@ -18,6 +19,7 @@ pub(super) enum Ask {
     Registry(RegistryAsk),
     Config(ConfigAsk),
     Acl(AclAsk),
+    Level(LevelAsk),
     Controller(ControllerAsk),
     /// The answer matters to nobody.
     Nobody,
@@ -36,6 +38,11 @@ impl From<ConfigAsk> for Ask {
 impl From<AclAsk> for Ask {
     fn from(ask: AclAsk) -> Ask {
         Ask::Acl(ask)
+    }
+}
+impl From<LevelAsk> for Ask {
+    fn from(ask: LevelAsk) -> Ask {
+        Ask::Level(ask)
     }
 }
 impl From<ControllerAsk> for Ask {

@@ -3,6 +3,7 @@
 
 mod acls;
 pub(crate) mod fake;
+mod feature_levels;
 
 use super::configs::Entity;
 use super::image::Image;
@@ -815,7 +816,7 @@ fn partitions_move_to_other_brokers() {
     let mut world = World::new(&[1, 2, 3, 4]);
     world.create("t", &[&[1, 2]]);
     let wanted = BTreeMap::from([(("t".to_owned(), 0), Some(vec![3, 4]))]);
-    let begun = world.act(1, |core, io, done| core.controller.reassign(wanted, done, io).unwrap());
+    let begun = world.act(1, |core, io, done| core.controller.reassign(moves(wanted), done, io).unwrap());
     assert_eq!(begun.try_recv().unwrap()[&("t".to_owned(), 0)], Ok(()));
     world.check("t", 0, 1, 1, &[1, 2]);
     let role = world.members[&3].roles[&("t".to_owned(), 0)].clone();
@@ -838,15 +839,40 @@ fn partitions_move_to_other_brokers() {
     assert_eq!(record.partitions[&0], assignment::Assignment::new(vec![3, 4]));
 }
 
+fn moves(wanted: BTreeMap<(String, i32), Option<Vec<i32>>>) -> Moves {
+    Moves { wanted, may_change_factor: true }
+}
+
+#[test]
+fn a_move_may_have_to_leave_the_number_of_replicas() {
+    let mut world = World::new(&[1, 2, 3, 4]);
+    world.create("t", &[&[1, 2]]);
+    let tp = ("t".to_owned(), 0);
+    let changed = |from, to| Err(ReassignError::FactorChanges { from, to });
+    for (target, may_change_factor, expected) in [
+        (vec![1, 2, 3], false, changed(2, 3)),
+        (vec![3], false, changed(2, 1)),
+        (vec![3, 4], false, Ok(())),
+        // The one under way ends with two.
+        (vec![1, 3, 4, 2], false, changed(2, 4)),
+        (vec![1, 3, 4], true, Ok(())),
+        (vec![2, 3], false, changed(3, 2)),
+    ] {
+        let moves = Moves { wanted: BTreeMap::from([(tp.clone(), Some(target.clone()))]), may_change_factor };
+        let outcome = world.act(1, |core, io, done| core.controller.reassign(moves, done, io).unwrap());
+        assert_eq!(outcome.try_recv().unwrap()[&tp], expected, "{target:?}");
+    }
+}
+
 #[test]
 fn a_move_is_taken_back() {
     let mut world = World::new(&[1, 2, 3]);
     world.create("t", &[&[1, 2]]);
     let tp = ("t".to_owned(), 0);
     let wanted = BTreeMap::from([(tp.clone(), Some(vec![3]))]);
-    world.act(1, |core, io, done| core.controller.reassign(wanted, done, io).unwrap());
+    world.act(1, |core, io, done| core.controller.reassign(moves(wanted), done, io).unwrap());
     let back = BTreeMap::from([(tp.clone(), None)]);
-    let outcome = world.act(1, |core, io, done| core.controller.reassign(back, done, io).unwrap());
+    let outcome = world.act(1, |core, io, done| core.controller.reassign(moves(back), done, io).unwrap());
     assert_eq!(outcome.try_recv().unwrap()[&tp], Ok(()));
     assert_eq!(world.members[&3].stopped, [("t".to_owned(), 0, true)]);
     let record = TopicRecord::decode(world.zk.data("/brokers/topics/t").unwrap()).unwrap();
@@ -859,7 +885,7 @@ fn a_move_is_taken_back() {
     }
     world.check("t", 0, 1, 2, &[1, 2]);
     let none = BTreeMap::from([(tp.clone(), None)]);
-    let outcome = world.act(1, |core, io, done| core.controller.reassign(none, done, io).unwrap());
+    let outcome = world.act(1, |core, io, done| core.controller.reassign(moves(none), done, io).unwrap());
     assert_eq!(outcome.try_recv().unwrap()[&tp], Err(ReassignError::NotInProgress));
 }
 

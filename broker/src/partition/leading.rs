@@ -33,6 +33,8 @@ pub enum OffsetQuery {
     Timestamp(i64),
     /// The last offset in tiered storage, which there is none of.
     LatestTiered,
+    /// The first offset that is still to go to tiered storage.
+    EarliestPendingUpload,
 }
 
 /// Who asks, and what it believes.
@@ -479,7 +481,7 @@ impl Partition {
                     leader_epoch: log.epochs().epoch_for_offset(offset),
                 }));
             }
-            OffsetQuery::LatestTiered => Ok(None),
+            OffsetQuery::LatestTiered | OffsetQuery::EarliestPendingUpload => Ok(None),
             OffsetQuery::MaxTimestamp => log.max_timestamp_offset(),
             OffsetQuery::Timestamp(timestamp) => log.offset_for_timestamp(timestamp),
         };

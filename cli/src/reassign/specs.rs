@@ -1,6 +1,6 @@
 //! The options of `kafka-reassign-partitions`, with the words of its help. Decides nothing.
 
-use crate::options::{HELP, Spec, VERSION, flag, long, text};
+use crate::options::{HELP, HIDDEN, Spec, VERSION, flag, long, text};
 
 /// What the tool knows.
 pub(super) const SPECS: &[Spec] = &[
@@ -77,4 +77,5 @@ pub(super) const SPECS: &[Spec] = &[
          throttle of an ongoing reassignment.",
     ),
     flag("preserve-throttles", "Do not modify broker or topic throttles."),
+    flag("disallow-replication-factor-change", HIDDEN),
 ];

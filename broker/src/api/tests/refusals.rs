@@ -228,7 +228,7 @@ fn clients() -> Vec<Case> {
         case(4..=18, |version, topic| fetch(version, topic, -1), &[Fine, Topic]),
         // Kafka looks at the same for followers, which need the cluster's ClusterAction.
         case(4..=18, |version, topic| fetch(version, topic, 2), &[Fine, Topic]),
-        case(1..=10, list, &[Topic]),
+        case(1..=11, list, &[Topic]),
         case(0..=4, epochs, &[Topic]),
         case(0..=13, move |version, topic| metadata(version, false, topic), &[Topic, Fine]),
         case(12..=13, move |version, topic| metadata(version, true, topic), &[Topic, Fine]),
@@ -475,7 +475,7 @@ fn topics() -> Vec<Case> {
         case(0..=3, grow, &[Topic]),
         case(0..=0, elect, &[Fine, Cluster]),
         case(1..=2, elect, &[Cluster, Cluster]),
-        case(0..=0, reassign, &[Cluster, Cluster]),
+        case(0..=1, reassign, &[Cluster, Cluster]),
         case(0..=0, moves, &[Cluster]),
         case(0..=0, describe, &[Topic]),
     ]
@@ -649,10 +649,11 @@ fn brokers() -> Vec<Case> {
         case(0..=3, |_, _| ControlledShutdownRequest { broker_id: 1, ..Default::default() }, &[Cluster]),
         case(0..=3, isr, &[Cluster]),
         case(0..=0, |_, _| AllocateProducerIdsRequest { broker_id: 1, ..Default::default() }, &[Cluster]),
+        case(0..=2, |_, _| UpdateFeaturesRequest::default(), &[Cluster]),
         case(0..=2, dirs, &[Cluster]),
         // An answer has a place for the error from version 3 on, before it is just empty.
         case(0..=2, |_, _| DescribeLogDirsRequest { topics: None }, &[Fine]),
-        case(3..=4, |_, _| DescribeLogDirsRequest { topics: None }, &[Cluster]),
+        case(3..=5, |_, _| DescribeLogDirsRequest { topics: None }, &[Cluster]),
     ]
 }
 
@@ -719,7 +720,7 @@ fn lists() -> Vec<Case> {
     let topics = |_: i16, _: Uuid| DescribeTopicPartitionsRequest::default();
     vec![
         case(0..=5, |_, _| ListGroupsRequest::default(), &[Fine]),
-        case(0..=1, |_, _| ListTransactionsRequest::default(), &[Fine]),
+        case(0..=2, |_, _| ListTransactionsRequest::default(), &[Fine]),
         case(0..=2, cluster, &[Fine]),
         case(0..=0, topics, &[]),
     ]

@@ -7,7 +7,7 @@ use super::reign::{Question, Reign};
 use crate::cluster::json::{
     BrokerRegistration, FeatureRecord, TopicRecord, decode_log_dir_event, decode_partitions, decode_reassignment,
 };
-use crate::cluster::store::{ANY_VERSION, Ask, ZkResult, children, exists, get, set};
+use crate::cluster::store::{Ask, ZkResult, children, exists, get, set};
 use crate::cluster::{Io, paths};
 use common::zk::{EventType, Response, WatcherEvent, ZkError};
 use std::collections::BTreeSet;
@@ -77,17 +77,17 @@ impl Reign {
     /// The finalized features: Kafka's controller creates the node, and raises its format.
     pub(super) fn on_feature(&mut self, result: ZkResult, io: &mut Io<'_>) {
         match result {
-            Ok(Response::GetData { data, .. }) => match FeatureRecord::decode(&data.unwrap_or_default()) {
+            Ok(Response::GetData { data, stat }) => match FeatureRecord::decode(&data.unwrap_or_default()) {
                 Ok(found) if found.version == 2 && found.enabled => {}
                 Ok(found) => {
                     let features = if found.enabled { found.features } else { Default::default() };
-                    let wanted = FeatureRecord { version: 2, enabled: true, features };
-                    io.store.ask(Ask::Nobody, set(paths::FEATURE, wanted.encode(), ANY_VERSION));
+                    let wanted = FeatureRecord { version: 2, enabled: true, features, levels: found.levels };
+                    io.store.ask(Ask::Nobody, set(paths::FEATURE, wanted.encode(), stat.version));
                 }
                 Err(problem) => warn!(%problem, "the features in zookeeper cannot be read"),
             },
             Err(ZkError::NoNode) => {
-                let record = FeatureRecord { version: 2, enabled: true, features: Default::default() };
+                let record = FeatureRecord { version: 2, enabled: true, ..FeatureRecord::default() };
                 let request = io.store.persistent(paths::FEATURE, Some(record.encode()));
                 io.store.ask(Ask::Nobody, request);
             }

@@ -45,6 +45,15 @@ pub enum ElectionError {
     NotController,
 }
 
+/// Which partitions are to be moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moves {
+    /// Their new replicas; `None` takes a move back.
+    pub wanted: BTreeMap<Tp, Option<Vec<i32>>>,
+    /// False: only moves that leave as many replicas as there are (KIP-860).
+    pub may_change_factor: bool,
+}
+
 /// Why a partition is not moved. The texts are Kafka 3.9's.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum ReassignError {
@@ -70,6 +79,14 @@ pub enum ReassignError {
         adding: String,
         /// Brokers alive.
         live: String,
+    },
+    /// The move is to leave the number of replicas as it is, and would not. The text is Kafka 4.3's.
+    #[error("The replication factor is changed from {from} to {to}")]
+    FactorChanges {
+        /// Replicas when the last move is over.
+        from: usize,
+        /// Replicas wanted.
+        to: usize,
     },
     /// ZooKeeper refused, or another broker is the controller by now.
     #[error("the assignment could not be written")]
@@ -200,14 +217,14 @@ impl Reign {
 
     pub(super) fn reassign(
         &mut self,
-        wanted: BTreeMap<Tp, Option<Vec<i32>>>,
+        moves: Moves,
         done: Waiter<BTreeMap<Tp, Result<(), ReassignError>>>,
         io: &mut Io<'_>,
     ) {
         let number = self.next_request();
         let mut wait = ReassignWait { open: BTreeSet::new(), outcomes: BTreeMap::new(), done };
-        for (tp, target) in wanted {
-            match self.resolve_reassignment(&tp, target.as_deref()) {
+        for (tp, target) in moves.wanted {
+            match self.resolve_reassignment(&tp, target.as_deref(), moves.may_change_factor) {
                 Ok(assignment) => {
                     let change = TopicChange::Reassign { partition: tp.1, assignment, request: Some(number) };
                     self.topic_writes.push(&tp.0, change);
@@ -222,7 +239,12 @@ impl Reign {
         self.answer_moves(io);
     }
 
-    fn resolve_reassignment(&self, tp: &Tp, target: Option<&[i32]>) -> Result<Assignment, ReassignError> {
+    fn resolve_reassignment(
+        &self,
+        tp: &Tp,
+        target: Option<&[i32]>,
+        may_change_factor: bool,
+    ) -> Result<Assignment, ReassignError> {
         let partition = self.mirror.partition(tp).filter(|_| !self.mirror.deletions.contains(&tp.0));
         let Some(target) = target else {
             let current = &partition.ok_or(ReassignError::NotInProgress)?.assignment;
@@ -240,11 +262,16 @@ impl Reign {
         if target.iter().any(|&id| id < 0) {
             return Err(ReassignError::InvalidBroker(scala_list("ArrayBuffer", target)));
         }
-        let next = partition.ok_or(ReassignError::UnknownPartition)?.assignment.reassign_to(target);
+        let current = &partition.ok_or(ReassignError::UnknownPartition)?.assignment;
+        let next = current.reassign_to(target);
         if next.adding.iter().any(|&id| !self.mirror.is_live(id)) {
             let live: Vec<i32> = self.mirror.live_brokers().collect();
             let adding = scala_list("ArrayBuffer", &next.adding);
             return Err(ReassignError::NotAlive { adding, live: scala_list("Set", &live) });
+        }
+        let from = current.target().len();
+        if !may_change_factor && from != target.len() {
+            return Err(ReassignError::FactorChanges { from, to: target.len() });
         }
         Ok(next)
     }
@@ -353,7 +380,7 @@ impl Reign {
             if self.mirror.partition(&tp).is_some_and(|partition| is_there(&partition.assignment)) {
                 continue;
             }
-            match self.resolve_reassignment(&tp, Some(&target)) {
+            match self.resolve_reassignment(&tp, Some(&target), true) {
                 Ok(assignment) => {
                     let change = TopicChange::Reassign { partition: tp.1, assignment, request: None };
                     self.topic_writes.push(&tp.0, change);

@@ -169,6 +169,8 @@ fn small_records() {
     assert_eq!(ProducerIdBlock::decode(b""), Ok(None));
     let feature = r#"{"features":{},"version":2,"status":1}"#;
     assert_eq!(text(FeatureRecord::decode(feature.as_bytes()).unwrap().encode()), feature);
+    let set = r#"{"features":{},"version":2,"status":1,"castellan_levels":{"share.version":0}}"#;
+    assert_eq!(text(FeatureRecord::decode(set.as_bytes()).unwrap().encode()), set);
     let reassign = r#"{"version":1,"partitions":[{"topic":"t","partition":0,"replicas":[1,2]}]}"#;
     assert_eq!(text(encode_reassignment(&decode_reassignment(reassign.as_bytes()).unwrap())), reassign);
 }
