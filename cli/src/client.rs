@@ -136,6 +136,7 @@ pub(crate) struct Connection {
     stream: Wire,
     versions: BTreeMap<i16, (i16, i16)>,
     correlation_id: i32,
+    client_id: String,
 }
 
 impl Connection {
@@ -161,7 +162,8 @@ impl Connection {
         stream.set_write_timeout(Some(timeout))?;
         let stream = Wire::new(stream, security.tls.as_ref(), server)
             .with_context(|| format!("SSL handshake failed with {server}"))?;
-        let mut connection = Connection { stream, versions: BTreeMap::new(), correlation_id: 0 };
+        let client_id = "castellan".to_owned();
+        let mut connection = Connection { stream, versions: BTreeMap::new(), correlation_id: 0, client_id };
         let request = ApiVersionsRequest {
             client_software_name: "castellan".to_owned(),
             client_software_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -174,6 +176,12 @@ impl Connection {
             response.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version))).collect();
         connection.log_in(&security.login)?;
         Ok(connection)
+    }
+
+    /// Calls itself so from now on.
+    pub(crate) fn named(mut self, client_id: &str) -> Connection {
+        client_id.clone_into(&mut self.client_id);
+        self
     }
 
     fn log_in(&mut self, login: &Login) -> anyhow::Result<()> {
@@ -236,7 +244,7 @@ impl Connection {
             api_key: R::KEY,
             api_version: version,
             correlation_id: self.correlation_id,
-            client_id: Some("castellan".to_owned()),
+            client_id: Some(self.client_id.clone()),
         };
         self.stream.write_all(&header::encode_request(&header, request)?).context("sending a request")?;
         let mut prefix = [0; 4];

@@ -69,6 +69,8 @@ pub(crate) fn resolvable(servers: &str) -> Result<Vec<String>, ConfigError> {
 pub(crate) struct Cluster {
     servers: Vec<String>,
     security: Security,
+    /// What the connections call themselves, if not as all tools.
+    client_id: Option<String>,
     /// For one attempt to connect or to get an answer.
     request_timeout: Duration,
     /// For a call with all its attempts.
@@ -86,6 +88,7 @@ impl Cluster {
         Ok(Cluster {
             servers: resolvable(servers).map_err(NoServers)?,
             security: Security::of(settings)?,
+            client_id: None,
             request_timeout: milliseconds(settings, "request.timeout.ms", 30_000)?,
             call_timeout: milliseconds(settings, "default.api.timeout.ms", 60_000)?,
             bootstrap: None,
@@ -104,6 +107,11 @@ impl Cluster {
     /// Gives each call so long, as `--timeout` says.
     pub(crate) fn set_call_timeout(&mut self, timeout: Duration) {
         self.call_timeout = timeout;
+    }
+
+    /// Calls itself so.
+    pub(crate) fn set_client_id(&mut self, client_id: &str) {
+        self.client_id = Some(client_id.to_owned());
     }
 
     /// The time that a request may take on the server, milliseconds.
@@ -247,7 +255,10 @@ impl Cluster {
                 clock::log_time()
             );
         }
-        connection
+        Ok(match &self.client_id {
+            Some(client_id) => connection?.named(client_id),
+            None => connection?,
+        })
     }
 
     fn refresh(&mut self) -> anyhow::Result<()> {
@@ -256,7 +267,8 @@ impl Cluster {
         Ok(())
     }
 
-    fn learn(&mut self, metadata: common::kafka::messages::MetadataResponse) {
+    /// These are the brokers now.
+    pub(crate) fn learn(&mut self, metadata: common::kafka::messages::MetadataResponse) {
         self.brokers = metadata.brokers.into_iter().map(|broker| (broker.node_id, broker)).collect();
         self.controller_id = metadata.controller_id;
     }
@@ -302,7 +314,7 @@ fn moved(code: ErrorCode) -> bool {
 }
 
 /// Would another attempt end the same?
-fn is_lasting(error: &anyhow::Error) -> bool {
+pub(crate) fn is_lasting(error: &anyhow::Error) -> bool {
     crate::client::code_of(error).is_some_and(|code| !code.is_retriable())
         || error.downcast_ref::<crate::client::Unsupported>().is_some()
         || error.downcast_ref::<TimedOut>().is_some()

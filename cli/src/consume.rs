@@ -1,7 +1,7 @@
 //! `kafka-console-consumer`: shows the records of topics on standard output. librdkafka fetches; how a record looks is
 //! `formatter`'s affair.
 
-mod formatter;
+pub(crate) mod formatter;
 mod specs;
 
 use crate::client::Connection;

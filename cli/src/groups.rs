@@ -3,7 +3,7 @@
 //! Kafka's tool ends with 0 after most errors and leaves out some line ends; scripts know it that way, so this does too.
 
 mod describe;
-mod reset;
+pub(crate) mod reset;
 mod specs;
 pub(crate) mod when;
 pub(crate) mod wire;
@@ -27,7 +27,7 @@ const TYPES: [&str; 2] = ["Consumer", "Classic"];
 /// A request that cannot be meant: the usage is shown with the message.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct IllegalArgument(String);
+pub(crate) struct IllegalArgument(pub(crate) String);
 
 /// How far a group lags behind the ends of what it has committed offsets of.
 pub(crate) struct Lag {
@@ -205,7 +205,7 @@ fn list(options: &Options, cluster: &mut Cluster) -> anyhow::Result<()> {
         println!("{line}");
     };
     line("GROUP", "TYPE", "STATE");
-    for Listing { id, kind, state } in &groups {
+    for Listing { id, kind, state, .. } in &groups {
         let known =
             |text: &str, known: &[&str]| if known.contains(&text) { text.to_owned() } else { "Unknown".to_owned() };
         let kind = match kind.as_str() {

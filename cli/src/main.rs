@@ -9,6 +9,7 @@
 
 mod absent;
 mod acls;
+mod all_groups;
 mod api_versions;
 mod argparse;
 mod broken_pipe;
@@ -41,6 +42,9 @@ mod producer_perf;
 mod reassign;
 mod replica_verification;
 mod security;
+mod share_client;
+mod share_consume;
+mod share_groups;
 mod start;
 mod stop;
 mod streams_reset;
@@ -67,6 +71,9 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("kafka-console-producer", "send lines as records", produce::produce),
     ("kafka-console-consumer", "show the records of topics", consume::consume),
     ("kafka-consumer-groups", "list, describe and delete groups, and move their offsets", groups::groups),
+    ("kafka-console-share-consumer", "show the records that a share group gives", share_consume::share_consume),
+    ("kafka-share-groups", "list, describe and delete share groups, and move them", share_groups::share_groups),
+    ("kafka-groups", "list the groups of all types", all_groups::all_groups),
     ("kafka-configs", "settings of topics, brokers, users and clients", configs::configs),
     ("kafka-acls", "who may do what", acls::acls),
     ("kafka-client-metrics", "which clients push which metrics", client_metrics::client_metrics),

@@ -20,11 +20,13 @@ enum Kind {
 
 /// Shows records.
 #[derive(Debug)]
-pub(super) struct Formatter {
+pub(crate) struct Formatter {
     kind: Kind,
     print_timestamp: bool,
     print_key: bool,
     print_offset: bool,
+    /// Of share groups.
+    print_delivery: bool,
     print_partition: bool,
     print_headers: bool,
     print_value: bool,
@@ -39,7 +41,7 @@ pub(super) struct Formatter {
 
 impl Formatter {
     /// The formatter of a class with its properties (`print.key`, `key.separator`, ...).
-    pub(super) fn new(class: &str, properties: &BTreeMap<String, String>) -> anyhow::Result<Formatter> {
+    pub(crate) fn new(class: &str, properties: &BTreeMap<String, String>) -> anyhow::Result<Formatter> {
         let kind = kind(class)?;
         let yes = |key: &str, default: bool| {
             properties.get(key).map_or(default, |value| value.trim().eq_ignore_ascii_case("true"))
@@ -51,6 +53,7 @@ impl Formatter {
             print_timestamp: yes("print.timestamp", false),
             print_key: yes("print.key", false),
             print_offset: yes("print.offset", false),
+            print_delivery: false,
             print_partition: yes("print.partition", false),
             print_headers: yes("print.headers", false),
             print_value: yes("print.value", true),
@@ -64,32 +67,54 @@ impl Formatter {
         })
     }
 
+    /// The same for records that are delivered to a share group, which know how often (`print.delivery`).
+    pub(crate) fn with_deliveries(mut self, properties: &BTreeMap<String, String>) -> Formatter {
+        self.print_delivery =
+            properties.get("print.delivery").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
+        self
+    }
+
     /// Appends the record's text.
-    pub(super) fn write(&self, message: &impl Message, out: &mut Vec<u8>) -> anyhow::Result<()> {
+    pub(crate) fn write(&self, message: &impl Message, out: &mut Vec<u8>) -> anyhow::Result<()> {
+        self.write_delivered(message, 0, out)
+    }
+
+    /// Appends the text of a record that was delivered so often to a share group.
+    pub(crate) fn write_delivered(
+        &self,
+        message: &impl Message,
+        delivery_count: i16,
+        out: &mut Vec<u8>,
+    ) -> anyhow::Result<()> {
         if self.kind == Kind::NoOp {
             return Ok(());
         }
         if self.kind == Kind::Logging {
             log(message);
         }
-        let [timestamp, partition, offset, headers, key, value] = [
+        let [timestamp, partition, offset, delivery, headers, key, value] = [
             self.print_timestamp,
             self.print_partition,
             self.print_offset,
+            self.print_delivery,
             self.print_headers,
             self.print_key,
             self.print_value,
         ];
         if timestamp {
             out.extend_from_slice(timestamp_text(message.timestamp()).as_bytes());
-            self.separate(offset || partition || headers || key || value, out);
+            self.separate(offset || partition || delivery || headers || key || value, out);
         }
         if partition {
             write!(out, "Partition:{}", message.partition())?;
-            self.separate(offset || headers || key || value, out);
+            self.separate(offset || delivery || headers || key || value, out);
         }
         if offset {
             write!(out, "Offset:{}", message.offset())?;
+            self.separate(delivery || headers || key || value, out);
+        }
+        if delivery {
+            write!(out, "Delivery:{delivery_count}")?;
             self.separate(headers || key || value, out);
         }
         if headers {

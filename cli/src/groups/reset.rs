@@ -12,10 +12,10 @@ use anyhow::anyhow;
 use common::kafka::error::ErrorCode;
 use std::collections::{BTreeMap, BTreeSet};
 
-type Plan = Vec<(Partition, i64)>;
+pub(crate) type Plan = Vec<(Partition, i64)>;
 
 /// An error that Java's tool meets as the cause of another.
-pub(super) fn wrapped(error: anyhow::Error) -> anyhow::Error {
+pub(crate) fn wrapped(error: anyhow::Error) -> anyhow::Error {
     if error.is::<IllegalArgument>() || error.is::<crate::options::Ended>() {
         return error;
     }
@@ -117,7 +117,7 @@ fn scope(options: &Options, cluster: &mut Cluster, group: &str) -> anyhow::Resul
 }
 
 /// Of `topic:0,1,2`.
-fn with_partitions(argument: &str) -> Result<Vec<Partition>, IllegalArgument> {
+pub(crate) fn with_partitions(argument: &str) -> Result<Vec<Partition>, IllegalArgument> {
     let mut parts = argument.split(':');
     let (Some(topic), Some(list), None) = (parts.next(), parts.next().filter(|list| !list.is_empty()), parts.next())
     else {
@@ -185,7 +185,7 @@ fn plan(options: &Options, cluster: &mut Cluster, group: &str, scope: Vec<Partit
     Err(options.usage(&message).into())
 }
 
-fn at(cluster: &mut Cluster, partitions: &[Partition], time: i64) -> anyhow::Result<Plan> {
+pub(crate) fn at(cluster: &mut Cluster, partitions: &[Partition], time: i64) -> anyhow::Result<Plan> {
     let mut plan = Plan::new();
     for (partition, offset) in log_offsets::at(cluster, partitions, time).map_err(wrapped)? {
         plan.push((partition, offset.map_err(|error| wrapped(error.into()))?));
@@ -193,7 +193,7 @@ fn at(cluster: &mut Cluster, partitions: &[Partition], time: i64) -> anyhow::Res
     Ok(plan)
 }
 
-fn at_time(cluster: &mut Cluster, partitions: &[Partition], time: i64) -> anyhow::Result<Plan> {
+pub(crate) fn at_time(cluster: &mut Cluster, partitions: &[Partition], time: i64) -> anyhow::Result<Plan> {
     let (mut plan, empty): (Plan, Plan) =
         at(cluster, partitions, time)?.into_iter().partition(|(_, offset)| *offset >= 0);
     let empty: Vec<Partition> = empty.into_iter().map(|(partition, _)| partition).collect();

@@ -19,6 +19,8 @@ use std::collections::BTreeMap;
 /// A group in a list.
 pub(crate) struct Listing {
     pub(crate) id: String,
+    /// The type of its protocol: `consumer`, `share`, `connect`, nothing.
+    pub(crate) protocol: String,
     pub(crate) kind: String,
     pub(crate) state: String,
 }
@@ -44,6 +46,16 @@ pub(crate) struct Member {
 
 /// Every consumer group of the cluster, in the order of a Java map.
 pub(crate) fn list(cluster: &mut Cluster, states: &[String], types: &[String]) -> anyhow::Result<Vec<Listing>> {
+    list_those(cluster, states, types, |group| matches!(group.protocol.as_str(), "" | "consumer"))
+}
+
+/// Those groups of the cluster, in the order of a Java map.
+pub(crate) fn list_those(
+    cluster: &mut Cluster,
+    states: &[String],
+    types: &[String],
+    is_wanted: impl Fn(&Listing) -> bool,
+) -> anyhow::Result<Vec<Listing>> {
     let mut groups: BTreeMap<String, Listing> = BTreeMap::new();
     for broker in cluster.broker_ids()? {
         let request = |version| ListGroupsRequest {
@@ -53,8 +65,13 @@ pub(crate) fn list(cluster: &mut Cluster, states: &[String], types: &[String]) -
         let response = cluster.call(Target::Node(broker), request, |response| response.error_code)?;
         check(response.error_code, None)?;
         for group in response.groups {
-            if matches!(group.protocol_type.as_str(), "" | "consumer") {
-                let listing = Listing { id: group.group_id.clone(), kind: group.group_type, state: group.group_state };
+            let listing = Listing {
+                id: group.group_id.clone(),
+                protocol: group.protocol_type,
+                kind: group.group_type,
+                state: group.group_state,
+            };
+            if is_wanted(&listing) {
                 groups.insert(group.group_id, listing);
             }
         }
