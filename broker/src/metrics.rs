@@ -76,6 +76,19 @@ pub struct ControllerCounters {
     pub unclean_elections: Counter,
 }
 
+/// Records that members of share groups have spoken of, by their word. The words are those of Kafka's `ShareGroupMetrics`.
+#[derive(Debug, Default)]
+pub struct ShareCounters {
+    /// Done.
+    pub accepted: Counter,
+    /// Given back.
+    pub released: Counter,
+    /// Never to be delivered again.
+    pub rejected: Counter,
+    /// Kept for longer.
+    pub renewed: Counter,
+}
+
 /// What a listener counts.
 #[derive(Debug, Default)]
 pub struct ListenerCounters {

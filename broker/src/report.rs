@@ -7,6 +7,7 @@ mod groups;
 mod partitions;
 mod process;
 mod requests;
+mod shares;
 #[cfg(test)]
 mod tests;
 
@@ -70,6 +71,7 @@ impl Broker {
         partitions::write(self, &held, &mut text);
         cluster::write(self, &mut text);
         groups::write(self, (&held, ends), &mut text);
+        shares::write(self, &mut text);
         clients::write(self, now.mono, &mut text);
         process::write(process, &mut text);
         text.into_text()

@@ -261,6 +261,8 @@ pub struct Listed {
 pub struct GroupFigures {
     /// Group id.
     pub group_id: String,
+    /// `classic`, `consumer` or `share`.
+    pub kind: &'static str,
     /// `Stable`, `Empty`, ...
     pub state: &'static str,
     /// Its members.
@@ -703,6 +705,7 @@ impl Groups {
         let shards: Vec<_> = self.shards.read().values().cloned().collect();
         let of_group = |(id, group): (&String, &Group)| GroupFigures {
             group_id: id.clone(),
+            kind: group.type_name(),
             state: group.state_name(),
             members: match &group.kind {
                 Kind::Classic(group) => group.members.len(),

@@ -19,6 +19,10 @@ const STATES: [(&str, &str); 5] = [
     ("CompletingRebalance", "completingrebalance"),
 ];
 
+/// States of groups whose types Kafka counts by state, in the words of their labels.
+const STATES_OF_TYPES: [(&str, &[&str]); 2] =
+    [("consumer", &["empty", "assigning", "reconciling", "stable", "dead"]), ("share", &["empty", "stable", "dead"])];
+
 /// Takes a group, a partition, what is committed, and how far that is from the end.
 type OfOffset<'a> = dyn FnMut(&str, &Place, i64, Option<i64>) + 'a;
 
@@ -93,6 +97,22 @@ fn write_counts(groups: &[GroupFigures], text: &mut Exposition) {
         let count = groups.iter().filter(|group| group.state == state).count();
         let help = format!("Groups that are {state}.");
         single(text, &manager(&format!("numgroups{name}")), Kind::Gauge, &help, count as f64);
+    }
+    let coordinator = |name: &str| format!("kafka_server_group_coordinator_metrics_{name}");
+    let name = coordinator("group_count");
+    let mut family = text.family(&name, Kind::Gauge, "Groups of a type.");
+    for kind in ["classic", "consumer", "share"] {
+        let count = groups.iter().filter(|group| group.kind == kind).count();
+        family.sample(&[("protocol", kind)], count as f64);
+    }
+    for (kind, states) in STATES_OF_TYPES {
+        let help = format!("Groups of the type {kind} in a state.");
+        let name = coordinator(&format!("{kind}_group_count"));
+        let mut family = text.family(&name, Kind::Gauge, &help);
+        for state in states {
+            let is_in = |group: &&GroupFigures| group.kind == kind && group.state.eq_ignore_ascii_case(state);
+            family.sample(&[("state", state)], groups.iter().filter(is_in).count() as f64);
+        }
     }
     labelled(
         text,

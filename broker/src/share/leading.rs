@@ -2,6 +2,8 @@
 //! written what became of records, and keeps fetches that found nothing. Their rules are the machine's (`partition.rs`), who
 //! may read what is the handlers'.
 
+mod figures;
+
 use super::batches::combine;
 use super::coordinator::{StateReply, StateWrite};
 use super::log_batches::LogBatches;
@@ -12,6 +14,7 @@ use super::waiting::{Parked, Waiting};
 use super::{ShareKey, StateBatch};
 use crate::broker::Broker;
 use crate::config::ShareOffsetReset;
+use crate::metrics::{Counter, ShareCounters};
 use crate::outbox::ConnectionId;
 use crate::partition::fetch_session::Wanted;
 use crate::partition::{self, Asker, FetchParams, FetchPart, Isolation, OffsetQuery, ReadError};
@@ -63,6 +66,8 @@ pub(crate) struct Shares {
     table: Mutex<Table>,
     timers: Mutex<BTreeSet<(Millis, ShareKey)>>,
     pub(super) waiting: Mutex<Waiting>,
+    /// What members said of records, where it was written down.
+    pub(crate) counters: ShareCounters,
 }
 
 #[derive(Default)]
@@ -78,6 +83,7 @@ pub(super) struct Held {
     topic: Arc<str>,
     leader_epoch: i32,
     state: Mutex<HeldState>,
+    lock_timeouts: Counter,
 }
 
 struct HeldState {
@@ -126,6 +132,7 @@ impl Shares {
             table: Mutex::default(),
             timers: Mutex::default(),
             waiting: Mutex::default(),
+            counters: ShareCounters::default(),
         }
     }
 
@@ -257,7 +264,13 @@ impl Broker {
         }
         let state = HeldState { stage: Stage::Loading, scheduled: None, is_writing: false, queue: Vec::new() };
         let (topic, state) = (topic.clone(), Mutex::new(state));
-        let held = Arc::new(Held { key: key.clone(), topic: topic.clone(), leader_epoch, state });
+        let held = Arc::new(Held {
+            key: key.clone(),
+            topic: topic.clone(),
+            leader_epoch,
+            state,
+            lock_timeouts: Counter::default(),
+        });
         table.places.entry((topic, key.partition)).or_default().insert(key.clone());
         table.held.insert(key, held.clone());
         begun.push(held.clone());
@@ -583,6 +596,7 @@ impl Broker {
         now: Now,
     ) {
         let Some(held) = self.shares.get(key) else { return then(Err(ErrorCode::UnknownTopicOrPartition)) };
+        let then = self.counting(acks, then);
         let limits = limits_of(&self.share_settings(&key.group));
         let mut state = held.state.lock();
         let outcome = match &mut state.stage {
@@ -756,6 +770,8 @@ impl Broker {
             let Stage::Serving(partition) = &mut state.stage else { return };
             let batches = partition.expire(&limits, now.mono);
             if !batches.is_empty() {
+                let records: i64 = batches.iter().map(|batch| batch.last - batch.first + 1).sum();
+                held.lock_timeouts.add(u64::try_from(records).unwrap_or(0));
                 tracing::debug!(
                     group = held.key.group,
                     topic = &*held.topic,

@@ -209,6 +209,15 @@ impl Bench {
         self.alone.ask("a", 1, &request).unwrap().responses[0].error_code.to_string()
     }
 
+    /// Records accepted, released, rejected and renewed, and those in flight.
+    fn counts(&self) -> String {
+        let shares = &self.alone.broker.shares;
+        let counters = &shares.counters;
+        let words = [&counters.accepted, &counters.released, &counters.rejected, &counters.renewed];
+        let in_flight: i64 = shares.figures().iter().map(|one| one.in_flight).sum();
+        format!("{:?} {in_flight}", words.map(crate::metrics::Counter::get))
+    }
+
     fn step(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[0] {
@@ -235,6 +244,7 @@ impl Bench {
             "abort" => self.end_transaction(false),
             "set" => self.set(words[1], words[2]),
             "delete" => self.delete(),
+            "counts" => self.counts(),
             _ => panic!("{line}"),
         }
     }
@@ -272,8 +282,10 @@ fn records_are_acquired_and_acknowledged() {
                 ("fetch b 0 new", "0 | 0/0 5-9x1 in 5"),
                 ("fetch a 2 0-1:1 2-4:2,2,1", "0 | 0/0"),
                 ("fetch b 1", "0 | 0/0 2-3x2 in 0"),
+                ("counts", "[3, 2, 0, 0] 8"),
                 ("ack a 3 2-3:1", "0 | 121"),
                 ("ack b 2 2-3:1 5-9:3", "0 | 0"),
+                ("counts", "[5, 2, 5, 0] 0"),
                 ("ack b 3", "0"),
                 ("ack b 3", "123"),
                 ("ack b 0", "123"),
