@@ -49,6 +49,7 @@ impl Endpoint for AlterPartitionReassignments {
         ctx: &Context<'_>,
         request: AlterPartitionReassignmentsRequest,
     ) -> Reply<AlterPartitionReassignmentsResponse> {
+        let version = ctx.version;
         let may_change_factor = request.allow_replication_factor_change;
         let mut wanted = BTreeMap::new();
         for topic in request.topics {
@@ -57,7 +58,8 @@ impl Endpoint for AlterPartitionReassignments {
             }
         }
         let ticket: Ticket<AlterPartitionReassignmentsRequest> = ctx.ticket();
-        let done = Waiter::new(move |outcomes: Outcomes| ticket.answer(&response(may_change_factor, outcomes)));
+        let done =
+            Waiter::new(move |outcomes: Outcomes| ticket.answer(&response(version, may_change_factor, outcomes)));
         let moves = Moves { wanted, may_change_factor };
         let begun =
             ctx.broker.with_cluster(ctx.now, |cluster, effects| cluster.reassign(moves, done, ctx.now, effects));
@@ -73,7 +75,11 @@ impl Endpoint for AlterPartitionReassignments {
     }
 }
 
-fn response(allow_replication_factor_change: bool, outcomes: Outcomes) -> AlterPartitionReassignmentsResponse {
+fn response(
+    version: i16,
+    allow_replication_factor_change: bool,
+    outcomes: Outcomes,
+) -> AlterPartitionReassignmentsResponse {
     let mut responses: Vec<ReassignableTopicResponse> = Vec::new();
     for ((name, partition_index), outcome) in outcomes {
         let (code, error_message) = match &outcome {
@@ -92,7 +98,8 @@ fn response(allow_replication_factor_change: bool, outcomes: Outcomes) -> AlterP
         }
     }
     AlterPartitionReassignmentsResponse {
-        error_message: Some(String::new()),
+        // Kafka with ZooKeeper says nothing in an empty text.
+        error_message: (version < 1).then(String::new),
         allow_replication_factor_change,
         responses,
         ..Default::default()

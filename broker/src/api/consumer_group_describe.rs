@@ -83,7 +83,8 @@ fn member(member: ConsumerMember) -> Member {
         client_id: said.client_id,
         client_host: said.client_host,
         subscribed_topic_names: said.topics.into_iter().collect(),
-        subscribed_topic_regex: said.regex,
+        // Empty for none, as Kafka says it.
+        subscribed_topic_regex: Some(said.regex.unwrap_or_default()),
         assignment: assignment(member.assigned),
         target_assignment: assignment(member.target),
         member_type: if said.classic.is_some() { CLASSIC_MEMBER } else { CONSUMER_MEMBER },

@@ -68,7 +68,9 @@ fn described(group_id: String, found: Result<Described<ShareDescription>, GroupE
         }
         Err(error) => {
             let code = ErrorCode::from(error);
-            return refused(group_id, code, text(code.message()));
+            // Kafka says nothing more of a name that is none.
+            let message = text(code.message()).filter(|_| code != ErrorCode::InvalidGroupId);
+            return refused(group_id, code, message);
         }
     };
     DescribedGroup {
