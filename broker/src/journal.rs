@@ -3,6 +3,11 @@
 
 #[cfg(test)]
 pub(crate) mod memory;
+mod shards;
+mod unreplicated;
+
+pub(crate) use shards::{Lead, LockedShard, Shards, Stage};
+pub(crate) use unreplicated::{Appended, Unreplicated};
 
 use crate::log::Verification;
 use bytes::Bytes;

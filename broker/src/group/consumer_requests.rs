@@ -47,8 +47,7 @@ impl Groups {
     /// Topics were made, changed or deleted: groups that read them look again at their next heartbeat.
     pub fn on_topics_changed(&self, topics: &[String]) {
         let topics: BTreeSet<&str> = topics.iter().map(String::as_str).collect();
-        let shards: Vec<_> = self.shards.read().values().cloned().collect();
-        for shard in shards {
+        for shard in self.shards.all() {
             for group in shard.lock().groups.values_mut() {
                 if let Kind::Consumer(group) = &mut group.kind {
                     group.on_topics_changed(&topics);

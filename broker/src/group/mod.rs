@@ -33,7 +33,7 @@ pub use share_requests::{StatesMade, StatesToDelete};
 pub use topics::{TopicShape, Topics};
 pub use turn::{Answer, GroupSettings, Journal, StoreError, Waiter};
 
-use crate::journal::{LOAD_RETRY_MS, LoadError};
+use crate::journal::{LockedShard, Shards, Stage};
 use crate::log::Verification;
 use bytes::Bytes;
 use classic::ClassicGroup;
@@ -41,14 +41,12 @@ use common::Rng;
 use common::kafka::control::TxnMarker;
 use common::time::{Millis, Now};
 use entry::{Group, Kind};
-use load::Loaded;
-use parking_lot::{ArcMutexGuard, Mutex, RawMutex, RwLock};
+use parking_lot::Mutex;
 use records::OffsetValue;
-use shard::{Removal, Shard, Stage};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use shard::{Removal, Shard};
+use std::collections::BTreeSet;
 use thiserror::Error;
-use tracing::{debug, error, info};
+use tracing::{debug, info};
 
 /// Name of the topic that holds groups and offsets.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -306,21 +304,14 @@ impl<'a> Io<'a> {
 /// All groups this broker looks after.
 pub struct Groups {
     settings: GroupSettings,
-    shards: RwLock<BTreeMap<i32, Arc<Mutex<Shard>>>>,
-    /// Newest leader epoch heard of by partition, so that late news changes nothing.
-    epochs: Mutex<BTreeMap<i32, i32>>,
+    shards: Shards<Shard>,
     rng: Mutex<Rng>,
 }
 
 impl Groups {
     /// No group yet: `rng` seeds member ids.
     pub fn new(settings: GroupSettings, rng: Rng) -> Groups {
-        Groups {
-            settings,
-            shards: RwLock::new(BTreeMap::new()),
-            epochs: Mutex::new(BTreeMap::new()),
-            rng: Mutex::new(rng),
-        }
+        Groups { settings, shards: Shards::default(), rng: Mutex::new(rng) }
     }
 
     // ---- leadership of the partitions
@@ -328,53 +319,26 @@ impl Groups {
     /// This broker leads a partition of the offsets topic from now on: its groups are loading. True if [`Groups::load`]
     /// is to be called.
     pub fn on_leader(&self, partition: i32, epoch: i32, io: &mut Io<'_>) -> bool {
-        if !self.is_news(partition, epoch) {
-            return false;
-        }
         let first_check = io.now.mono + self.settings.retention_check_interval_ms.max(1);
-        let shard = Shard::new(partition, epoch, self.rng.lock().fork(), first_check);
-        let before = self.shards.write().insert(partition, Arc::new(Mutex::new(shard)));
-        if let Some(before) = before {
-            before.lock().unload(&self.settings, io);
-        }
-        true
+        let shard = || Shard::new((partition, epoch), self.rng.lock().fork(), first_check);
+        self.shards.begin(partition, epoch, shard, |before| before.unload(&self.settings, io))
     }
 
     /// Reads the partition, and begins to serve its groups once all that was read is replicated. May take long; requests
     /// hear meanwhile that the coordinator is loading.
     pub fn load(&self, partition: i32, epoch: i32, io: &mut Io<'_>) {
         let loaded = load::read_all(io.journal, partition, self.settings.load_buffer_bytes);
-        let Some(shard) = self.shards.read().get(&partition).cloned() else { return };
-        let mut shard = shard.lock();
-        if shard.epoch != epoch || shard.stage != Stage::Loading {
-            return;
+        let Some(mut shard) = self.shards.lock(partition) else { return };
+        if let Some(high_watermark) = shard.lead.on_read(epoch, loaded, "groups", (io.journal, io.now)) {
+            self.begin_serving(&mut shard, high_watermark, io);
         }
-        let loaded = match loaded {
-            Ok(loaded) => loaded,
-            Err(LoadError::Log(StoreError::NotLeader)) => return,
-            Err(problem) => {
-                error!(partition, %problem, "groups cannot be loaded; their consumers are sent away until they can");
-                let retry_at = io.now.mono + LOAD_RETRY_MS;
-                shard.stage = Stage::Failed { retry_at };
-                return io.wake(Some(retry_at));
-            }
-        };
-        // Nobody appends to it while it is loading.
-        let Some((_, end)) = io.journal.bounds(partition) else { return };
-        let Some(high_watermark) = io.journal.high_watermark(partition) else { return };
-        shard.loaded = Some((end, loaded));
-        self.begin_serving(&mut shard, high_watermark, io);
+        io.wake(shard.next_deadline());
     }
 
     fn begin_serving(&self, shard: &mut Shard, high_watermark: i64, io: &mut Io<'_>) {
-        if shard.stage != Stage::Loading {
-            return;
-        }
-        let is_replicated = |(end, _): &mut (i64, Loaded)| *end <= high_watermark;
-        let Some((_, loaded)) = shard.loaded.take_if(is_replicated) else { return };
-        let (partition, epoch) = (shard.partition, shard.epoch);
+        let Some(loaded) = shard.lead.serve(high_watermark) else { return };
+        let (partition, epoch) = (shard.lead.partition, shard.lead.epoch);
         shard.groups = loaded.into_groups(io.now, &self.settings);
-        shard.stage = Stage::Serving;
         match shard.groups.len() {
             0 => debug!(partition, epoch, "there are no groups to load"),
             groups => info!(partition, epoch, groups, "groups are loaded"),
@@ -386,44 +350,24 @@ impl Groups {
                 }
             });
         }
-        io.wake(shard.next_deadline());
     }
 
     /// This broker leads a partition of the offsets topic no longer; without epoch, the partition is deleted.
     pub fn on_resigned(&self, partition: i32, epoch: Option<i32>, io: &mut Io<'_>) {
-        if epoch.is_some_and(|epoch| self.epochs.lock().get(&partition).is_some_and(|known| *known > epoch)) {
-            return;
-        }
-        if let Some(epoch) = epoch {
-            self.epochs.lock().insert(partition, epoch);
-        }
-        let shard = self.shards.write().remove(&partition);
-        if let Some(shard) = shard {
+        self.shards.end(partition, epoch, |shard| {
             debug!(partition, "groups are unloaded");
-            shard.lock().unload(&self.settings, io);
-        }
-    }
-
-    /// True, and remembered, if the epoch is newer than what was heard.
-    fn is_news(&self, partition: i32, epoch: i32) -> bool {
-        let mut epochs = self.epochs.lock();
-        if epochs.get(&partition).is_some_and(|known| *known >= epoch) {
-            return false;
-        }
-        epochs.insert(partition, epoch);
-        true
+            shard.unload(&self.settings, io);
+        });
     }
 
     /// This broker stops: it looks after none any more.
     pub fn close(&self, io: &mut Io<'_>) {
-        let partitions: Vec<i32> = self.shards.read().keys().copied().collect();
-        partitions.into_iter().for_each(|partition| self.on_resigned(partition, None, io));
+        self.shards.partitions().into_iter().for_each(|partition| self.on_resigned(partition, None, io));
     }
 
     /// Everything below `offset` of a partition of the offsets topic is replicated.
     pub fn on_high_watermark(&self, partition: i32, offset: i64, io: &mut Io<'_>) {
-        let Some(shard) = self.shards.read().get(&partition).cloned() else { return };
-        let mut shard = shard.lock();
+        let Some(mut shard) = self.shards.lock(partition) else { return };
         self.begin_serving(&mut shard, offset, io);
         shard.on_high_watermark(offset, &self.settings, io);
         io.wake(shard.next_deadline());
@@ -438,13 +382,9 @@ impl Groups {
         waiter: Waiter<Result<(), StoreError>>,
         io: &mut Io<'_>,
     ) {
-        let shard = self.shards.read().get(&partition).cloned();
-        let Some(shard) = shard else { return io.answer(waiter, Err(StoreError::NotLeader)) };
-        let mut shard = shard.lock();
-        match shard.stage {
-            Stage::Serving => shard.write_marker(marker, waiter, &self.settings, io),
-            Stage::Loading | Stage::Failed { .. } | Stage::Over => io.answer(waiter, Err(StoreError::NotLeader)),
-        }
+        let shard = self.shards.lock(partition).filter(|shard| shard.lead.stage == Stage::Serving);
+        let Some(mut shard) = shard else { return io.answer(waiter, Err(StoreError::NotLeader)) };
+        shard.write_marker(marker, waiter, &self.settings, io);
         io.wake(shard.next_deadline());
     }
 
@@ -458,9 +398,8 @@ impl Groups {
 
     /// Does what is due; when to call again at the latest.
     pub fn tick(&self, io: &mut Io<'_>) -> Option<Millis> {
-        let shards: Vec<_> = self.shards.read().values().cloned().collect();
         let mut next = None;
-        for shard in shards {
+        for shard in self.shards.all() {
             let mut shard = shard.lock();
             shard.tick(&self.settings, io);
             next = next.into_iter().chain(shard.next_deadline()).min();
@@ -673,8 +612,7 @@ impl Groups {
 
     /// Partitions are deleted: offsets for them mean nothing any more.
     pub fn on_partitions_deleted(&self, places: &BTreeSet<Place>, io: &mut Io<'_>) {
-        let shards: Vec<_> = self.shards.read().values().cloned().collect();
-        for shard in shards {
+        for shard in self.shards.all() {
             let mut shard = shard.lock();
             let of_group = |(id, group): (&String, &Group)| {
                 let gone: Vec<Place> =
@@ -702,7 +640,6 @@ impl Groups {
 
     /// Every group this broker looks after, in numbers.
     pub fn figures(&self) -> Vec<GroupFigures> {
-        let shards: Vec<_> = self.shards.read().values().cloned().collect();
         let of_group = |(id, group): (&String, &Group)| GroupFigures {
             group_id: id.clone(),
             kind: group.type_name(),
@@ -714,17 +651,20 @@ impl Groups {
             },
             offsets: group.offsets.iter().map(|(place, value)| (place.clone(), value.offset)).collect(),
         };
-        shards.iter().flat_map(|shard| shard.lock().groups.iter().map(of_group).collect::<Vec<_>>()).collect()
+        self.shards
+            .all()
+            .iter()
+            .flat_map(|shard| shard.lock().groups.iter().map(of_group).collect::<Vec<_>>())
+            .collect()
     }
 
     /// ListGroups: all groups, and whether some are still loading.
     pub fn list(&self) -> (Vec<Listed>, bool) {
-        let shards: Vec<_> = self.shards.read().values().cloned().collect();
         let mut listed = Vec::new();
         let mut is_loading = false;
-        for shard in shards {
+        for shard in self.shards.all() {
             let shard = shard.lock();
-            is_loading |= shard.stage == Stage::Loading;
+            is_loading |= shard.lead.stage == Stage::Loading;
             listed.extend(shard.groups.values().map(|group| Listed {
                 group_id: group.id.clone(),
                 protocol_type: group.protocol_type().to_owned(),
@@ -736,18 +676,17 @@ impl Groups {
     }
 
     /// The shard of a group, locked; an empty id is a group for those APIs that old clients used without one.
-    fn shard_of(&self, group_id: &str, io: &Io<'_>) -> Result<LockedShard, GroupError> {
+    fn shard_of(&self, group_id: &str, io: &Io<'_>) -> Result<LockedShard<Shard>, GroupError> {
         let partition = self.partition_for(group_id, io.journal);
-        let shard = self.shards.read().get(&partition).cloned().ok_or(GroupError::NotCoordinator)?;
-        let shard = shard.lock_arc();
-        match shard.stage {
+        let shard = self.shards.lock(partition).ok_or(GroupError::NotCoordinator)?;
+        match shard.lead.stage {
             Stage::Serving => Ok(shard),
             Stage::Loading => Err(GroupError::Loading),
             Stage::Failed { .. } | Stage::Over => Err(GroupError::NotCoordinator),
         }
     }
 
-    fn shard_of_named(&self, group_id: &str, io: &Io<'_>) -> Result<LockedShard, GroupError> {
+    fn shard_of_named(&self, group_id: &str, io: &Io<'_>) -> Result<LockedShard<Shard>, GroupError> {
         if group_id.is_empty() {
             return Err(GroupError::InvalidGroupId);
         }
@@ -759,8 +698,6 @@ impl Groups {
 pub(crate) fn kept(bytes: &Bytes) -> Bytes {
     Bytes::copy_from_slice(bytes)
 }
-
-type LockedShard = ArcMutexGuard<RawMutex, Shard>;
 
 /// `Utils.abs(group.hashCode) % count`: Java hashes the 16-bit units of the text.
 pub fn partition_for(key: &str, count: i32) -> i32 {

@@ -10,11 +10,12 @@ use super::records::{GroupRecord, OffsetKey, OffsetValue};
 use super::share_records::ShareRecord;
 use super::turn::{GroupSettings, Pending, StoreError, Then, Turn, Waiter, batch_of};
 use super::{CommitInput, CommitResult, GroupError, Io};
+use crate::journal::{Lead, Stage, Unreplicated};
 use common::Rng;
 use common::kafka::batch::BatchSpec;
 use common::kafka::control::{self, TxnMarker};
 use common::time::{Millis, Now};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use tracing::{info, warn};
 
 /// Tombstones in one batch: far below the smallest sensible `max.message.bytes`, however long the names.
@@ -29,49 +30,22 @@ pub(super) struct Removal<'a> {
     pub with_group: bool,
 }
 
-/// Loading -> Serving when the partition is read and all of it is replicated, Loading -> Failed when it cannot be, and Failed -> Loading to try again;
-/// Over from all when another broker leads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Loading,
-    Serving,
-    /// The partition could not be read.
-    Failed {
-        /// When to try again.
-        retry_at: Millis,
-    },
-    /// Taken out of the table; whoever still holds it must not put anything in.
-    Over,
-}
-
 /// See the top of the file.
 pub(super) struct Shard {
-    pub partition: i32,
-    /// Leader epoch of the partition under which this broker leads it.
-    pub epoch: i32,
-    pub stage: Stage,
-    /// What was read, up to this offset, and is not served before the high watermark is there: what another leader may
-    /// not have is not to be told to anybody.
-    pub loaded: Option<(i64, Loaded)>,
+    pub lead: Lead<Loaded>,
     pub groups: BTreeMap<String, Group>,
-    pub pending: VecDeque<Pending>,
-    /// How many at the front of them nobody waits for.
-    unawaited: usize,
+    pub pending: Unreplicated<Pending>,
     timers: BTreeSet<(Millis, String)>,
     next_expiry_check: Millis,
     rng: Rng,
 }
 
 impl Shard {
-    pub(super) fn new(partition: i32, epoch: i32, rng: Rng, next_expiry_check: Millis) -> Shard {
+    pub(super) fn new((partition, epoch): (i32, i32), rng: Rng, next_expiry_check: Millis) -> Shard {
         Shard {
-            partition,
-            epoch,
-            stage: Stage::Loading,
-            loaded: None,
+            lead: Lead::new(partition, epoch),
             groups: BTreeMap::new(),
-            pending: VecDeque::new(),
-            unawaited: 0,
+            pending: Unreplicated::default(),
             timers: BTreeSet::new(),
             next_expiry_check,
             rng,
@@ -93,7 +67,7 @@ impl Shard {
             journal: io.journal,
             topics: io.topics,
             rng: &mut self.rng,
-            partition: self.partition,
+            partition: self.lead.partition,
             pending: &mut self.pending,
             answers: &mut io.answers,
         };
@@ -205,9 +179,9 @@ impl Shard {
         });
         let (last, outcome) = result.unwrap_or((None, Ok(())));
         match (last, outcome) {
-            (Some(last), Ok(())) => self.pending.push_back(Pending { then: Then::Answer(removed), ..last }),
+            (Some(last), Ok(())) => self.pending.push(Pending { then: Then::Answer(removed), ..last }),
             (last, outcome) => {
-                self.pending.extend(last);
+                last.into_iter().for_each(|last| self.pending.push(last));
                 io.answer(removed, outcome);
             }
         }
@@ -222,8 +196,8 @@ impl Shard {
         io: &mut Io<'_>,
     ) {
         let batch = control::marker_batch(marker, 0, -1, io.now.wall.0).map_err(|_| StoreError::TooLarge);
-        match batch.and_then(|batch| io.journal.append(self.partition, batch, io.now)) {
-            Ok(offset) => self.pending.push_back(Pending {
+        match batch.and_then(|batch| io.journal.append(self.lead.partition, batch, io.now)) {
+            Ok(offset) => self.pending.push(Pending {
                 offset,
                 records: Vec::new(),
                 producer_id: Some(marker.producer_id),
@@ -247,8 +221,8 @@ impl Shard {
         // An offset of no partition, removed.
         let key = OffsetKey { group: group_id.to_owned(), topic: String::new(), partition: -1 };
         let batch = batch_of(&[GroupRecord::Offset(key, None)], &BatchSpec::default(), io.now);
-        match batch.and_then(|batch| io.journal.append(self.partition, batch, io.now)) {
-            Ok(offset) => self.pending.push_back(Pending {
+        match batch.and_then(|batch| io.journal.append(self.lead.partition, batch, io.now)) {
+            Ok(offset) => self.pending.push(Pending {
                 offset,
                 records: Vec::new(),
                 producer_id: None,
@@ -264,9 +238,7 @@ impl Shard {
 
     /// Everything below `high_watermark` is replicated: it becomes true, and who waits for it is answered.
     pub(super) fn on_high_watermark(&mut self, high_watermark: i64, settings: &GroupSettings, io: &mut Io<'_>) {
-        while self.pending.front().is_some_and(|pending| pending.offset < high_watermark) {
-            let Some(pending) = self.pending.pop_front() else { return };
-            self.unawaited = self.unawaited.saturating_sub(1);
+        while let Some(pending) = self.pending.pop_replicated(high_watermark) {
             let Pending { offset, records, producer_id, ends_with_commit, then, .. } = pending;
             if let (Some(producer_id), Some(is_commit)) = (producer_id, ends_with_commit) {
                 for group in self.groups.values_mut() {
@@ -346,26 +318,17 @@ impl Shard {
 
     /// When [`Shard::tick`] has something to do at the earliest.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
-        match self.stage {
-            Stage::Serving => {}
-            Stage::Failed { retry_at } => return Some(retry_at),
-            Stage::Loading | Stage::Over => return None,
+        if self.lead.stage != Stage::Serving {
+            return self.lead.retry_at();
         }
-        let mut waiting = self.pending.range(self.unawaited..);
-        let waiting = waiting.find(|pending| !matches!(pending.then, Then::Nothing));
         let timer = self.timers.first().map(|(at, _)| *at);
-        waiting.map(|pending| pending.deadline).into_iter().chain(timer).chain([self.next_expiry_check]).min()
+        self.pending.next_deadline().into_iter().chain(timer).chain([self.next_expiry_check]).min()
     }
 
     pub(super) fn tick(&mut self, settings: &GroupSettings, io: &mut Io<'_>) {
         let now = io.now.mono;
-        match self.stage {
-            Stage::Serving => {}
-            Stage::Failed { retry_at } if retry_at <= now => {
-                self.stage = Stage::Loading;
-                return io.loads.push((self.partition, self.epoch));
-            }
-            Stage::Failed { .. } | Stage::Loading | Stage::Over => return,
+        if !self.lead.tick(now, &mut io.loads) {
+            return;
         }
         while self.timers.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, group_id)) = self.timers.pop_first() else { break };
@@ -375,16 +338,9 @@ impl Shard {
             self.with(&group_id, settings, io, |group, turn| group.tick(turn));
             self.drop_if_unused(&group_id);
         }
-        while let Some(pending) = self.pending.get_mut(self.unawaited) {
-            if !matches!(pending.then, Then::Nothing) {
-                if pending.deadline > now {
-                    break;
-                }
-                // What it says still becomes true should it be replicated after all, as it would after a failover.
-                let then = std::mem::replace(&mut pending.then, Then::Nothing);
-                self.finish(then, Err(StoreError::TimedOut), settings, io);
-            }
-            self.unawaited += 1;
+        while let Some(late) = self.pending.pop_late(now) {
+            let then = std::mem::replace(&mut late.then, Then::Nothing);
+            self.finish(then, Err(StoreError::TimedOut), settings, io);
         }
         if self.next_expiry_check <= now {
             self.next_expiry_check = now + settings.retention_check_interval_ms.max(1);
@@ -418,9 +374,8 @@ impl Shard {
 
     /// This broker leads the partition no longer: everyone who waits is sent away.
     pub(super) fn unload(&mut self, settings: &GroupSettings, io: &mut Io<'_>) {
-        (self.stage, self.loaded) = (Stage::Over, None);
-        self.unawaited = 0;
-        for pending in std::mem::take(&mut self.pending) {
+        self.lead.end();
+        for pending in self.pending.take() {
             if let Then::Answer(waiter) = pending.then {
                 io.answer(waiter, Err(StoreError::NotLeader));
             }

@@ -151,8 +151,7 @@ impl Groups {
     pub fn on_shared_topics_changed(&self, names: &[String], io: &mut Io<'_>) -> BTreeMap<String, Vec<(Uuid, i32)>> {
         let names: BTreeSet<&str> = names.iter().map(String::as_str).collect();
         let mut all_gone = BTreeMap::new();
-        let shards: Vec<_> = self.shards.read().values().cloned().collect();
-        for shard in shards {
+        for shard in self.shards.all() {
             let mut shard = shard.lock();
             let is_share = |(_, group): &(&String, &Group)| group.share().is_some();
             let ids: Vec<String> = shard.groups.iter().filter(is_share).map(|(id, _)| id.clone()).collect();

@@ -6,6 +6,7 @@ use super::records::GroupRecord;
 use super::topics::Topics;
 use crate::config::{BrokerConfig, GroupConfigs};
 pub use crate::journal::{Answer, Journal, StoreError, Waiter};
+use crate::journal::{Appended, Unreplicated};
 use crate::log::Verification;
 use bytes::Bytes;
 use common::Rng;
@@ -13,7 +14,6 @@ use common::kafka::batch::{self, BatchSpec, Record};
 use common::kafka::compression::Compression;
 use common::kafka::wire::STRING_MAX_BYTES;
 use common::time::{Millis, Now};
-use std::collections::VecDeque;
 use std::sync::Arc;
 use tracing::warn;
 
@@ -122,6 +122,16 @@ pub(super) struct Pending {
     pub deadline: Millis,
 }
 
+impl Appended for Pending {
+    fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    fn deadline(&self) -> Option<Millis> {
+        (!matches!(self.then, Then::Nothing)).then_some(self.deadline)
+    }
+}
+
 /// Who waits for a record to be replicated.
 pub(super) enum Then {
     /// Nobody.
@@ -157,7 +167,7 @@ pub(super) struct Turn<'a> {
     /// Partition of `__consumer_offsets` that the group belongs to.
     pub partition: i32,
     /// Appended and not yet replicated, by offset.
-    pub pending: &'a mut VecDeque<Pending>,
+    pub pending: &'a mut Unreplicated<Pending>,
     pub answers: &'a mut Vec<Answer>,
 }
 
@@ -202,7 +212,7 @@ impl Turn<'_> {
 
     /// Has `then` hear when all that was appended is replicated: what an answer tells of may not be yet.
     pub(super) fn wait_for_all(&mut self, then: Waiter<Result<(), StoreError>>) {
-        let Some(last) = self.pending.back() else { return self.answer(then, Ok(())) };
+        let Some(last) = self.pending.last() else { return self.answer(then, Ok(())) };
         let last = Pending {
             offset: last.offset,
             records: Vec::new(),
@@ -211,12 +221,12 @@ impl Turn<'_> {
             then: Then::Answer(then),
             deadline: self.now.mono + self.settings.commit_timeout_ms,
         };
-        self.pending.push_back(last);
+        self.pending.push(last);
     }
 
     /// Has `then` hear of a stored batch.
     pub(super) fn wait(&mut self, stored: Pending, then: Then) {
-        self.pending.push_back(Pending { then, ..stored });
+        self.pending.push(Pending { then, ..stored });
     }
 }
 

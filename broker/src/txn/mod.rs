@@ -13,17 +13,16 @@ pub use state::Producer;
 
 use crate::config::BrokerConfig;
 use crate::group::partition_for;
-use crate::journal::{Answer, Journal, LOAD_RETRY_MS, LoadError, StoreError, Waiter};
+use crate::journal::{Answer, Journal, LockedShard, Shards, Stage, StoreError, Waiter};
 use common::time::{Millis, Now};
-use parking_lot::{ArcMutexGuard, Mutex, RawMutex, RwLock};
 use records::{Place, TxnState, TxnValue};
-use shard::{Shard, Stage};
+use shard::Shard;
 use state::{Decision, Means};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI16, Ordering};
 use thiserror::Error;
-use tracing::{debug, error};
+use tracing::debug;
 
 /// Name of the topic that holds the state of transactions.
 pub const TRANSACTION_TOPIC: &str = "__transaction_state";
@@ -230,27 +229,18 @@ impl<'a> Io<'a> {
 /// Takes the producer that is recorded, or the reason why none is.
 pub type ProducerWaiter = Waiter<Result<Producer, TxnError>>;
 
-type LockedShard = ArcMutexGuard<RawMutex, Shard>;
-
 /// All transactional ids this broker looks after.
 pub struct Transactions {
     settings: Arc<Settings>,
     /// transaction.version in force: from 1 on records have version 1, which keeps what version 2 needs.
     version: Arc<AtomicI16>,
-    shards: RwLock<BTreeMap<i32, Arc<Mutex<Shard>>>>,
-    /// Newest leader epoch heard of by partition, so that late news changes nothing.
-    epochs: Mutex<BTreeMap<i32, i32>>,
+    shards: Shards<Shard>,
 }
 
 impl Transactions {
     /// No transaction yet.
     pub fn new(settings: Settings) -> Transactions {
-        Transactions {
-            settings: Arc::new(settings),
-            version: Arc::default(),
-            shards: RwLock::default(),
-            epochs: Mutex::default(),
-        }
+        Transactions { settings: Arc::new(settings), version: Arc::default(), shards: Shards::default() }
     }
 
     /// transaction.version in force from now on.
@@ -267,19 +257,9 @@ impl Transactions {
 
     /// This broker leads a partition of the transaction topic from now on. True if [`Transactions::load`] is to be called.
     pub fn on_leader(&self, partition: i32, epoch: i32, io: &mut Io<'_>) -> bool {
-        {
-            let mut epochs = self.epochs.lock();
-            if epochs.get(&partition).is_some_and(|known| *known >= epoch) {
-                return false;
-            }
-            epochs.insert(partition, epoch);
-        }
-        let shard = Shard::new((partition, epoch), self.settings.clone(), self.version.clone(), io.now.mono);
-        let before = self.shards.write().insert(partition, Arc::new(Mutex::new(shard)));
-        if let Some(before) = before {
-            before.lock().unload(io);
-        }
-        true
+        let now = io.now.mono;
+        let shard = || Shard::new((partition, epoch), self.settings.clone(), self.version.clone(), now);
+        self.shards.begin(partition, epoch, shard, |before| before.unload(io))
     }
 
     /// Reads the partition, and begins to serve its ids once all that was read is replicated: a decision that another leader
@@ -287,57 +267,29 @@ impl Transactions {
     /// long; requests hear meanwhile that the coordinator is loading.
     pub fn load(&self, partition: i32, epoch: i32, io: &mut Io<'_>) {
         let loaded = load::read_all(io.journal, partition, self.settings.load_buffer_bytes);
-        let Some(shard) = self.shards.read().get(&partition).cloned() else { return };
-        let mut shard = shard.lock();
-        if shard.epoch != epoch || shard.stage != Stage::Loading {
-            return;
+        let Some(mut shard) = self.shards.lock(partition) else { return };
+        if let Some(high_watermark) = shard.lead.on_read(epoch, loaded, "transactions", (io.journal, io.now)) {
+            shard.begin_serving(high_watermark, io);
         }
-        let loaded = match loaded {
-            Ok(loaded) => loaded,
-            Err(LoadError::Log(StoreError::NotLeader)) => return,
-            Err(problem) => {
-                error!(partition, %problem, "transactions cannot be loaded; their producers are sent away until they can");
-                let retry_at = io.now.mono + LOAD_RETRY_MS;
-                shard.stage = Stage::Failed { retry_at };
-                return io.wake(Some(retry_at));
-            }
-        };
-        // Nobody appends to it while it is loading.
-        let Some((_, end)) = io.journal.bounds(partition) else { return };
-        let Some(high_watermark) = io.journal.high_watermark(partition) else { return };
-        shard.loaded = Some((end, loaded));
-        shard.begin_serving(high_watermark, io);
         io.wake(shard.next_deadline());
     }
 
     /// This broker leads a partition of the transaction topic no longer; without epoch, the partition is deleted.
     pub fn on_resigned(&self, partition: i32, epoch: Option<i32>, io: &mut Io<'_>) {
-        {
-            let mut epochs = self.epochs.lock();
-            if epoch.is_some_and(|epoch| epochs.get(&partition).is_some_and(|known| *known > epoch)) {
-                return;
-            }
-            if let Some(epoch) = epoch {
-                epochs.insert(partition, epoch);
-            }
-        }
-        let shard = self.shards.write().remove(&partition);
-        if let Some(shard) = shard {
+        self.shards.end(partition, epoch, |shard| {
             debug!(partition, "transactions are unloaded");
-            shard.lock().unload(io);
-        }
+            shard.unload(io);
+        });
     }
 
     /// This broker stops: it looks after none any more.
     pub fn close(&self, io: &mut Io<'_>) {
-        let partitions: Vec<i32> = self.shards.read().keys().copied().collect();
-        partitions.into_iter().for_each(|partition| self.on_resigned(partition, None, io));
+        self.shards.partitions().into_iter().for_each(|partition| self.on_resigned(partition, None, io));
     }
 
     /// Everything below `offset` of a partition of the transaction topic is replicated.
     pub fn on_high_watermark(&self, partition: i32, offset: i64, io: &mut Io<'_>) {
-        let Some(shard) = self.shards.read().get(&partition).cloned() else { return };
-        let mut shard = shard.lock();
+        let Some(mut shard) = self.shards.lock(partition) else { return };
         shard.begin_serving(offset, io);
         shard.on_high_watermark(offset, io);
         io.wake(shard.next_deadline());
@@ -353,9 +305,8 @@ impl Transactions {
 
     /// Does what is due; when to call again at the latest.
     pub fn tick(&self, io: &mut Io<'_>) -> Option<Millis> {
-        let shards: Vec<_> = self.shards.read().values().cloned().collect();
         let mut next = None;
-        for shard in shards {
+        for shard in self.shards.all() {
             let mut shard = shard.lock();
             shard.tick(io);
             next = next.into_iter().chain(shard.next_deadline()).min();
@@ -437,9 +388,8 @@ impl Transactions {
 
     /// What became of the markers of an order.
     pub fn on_markers(&self, order: &MarkerOrder, outcomes: &BTreeMap<Place, Written>, io: &mut Io<'_>) {
-        let Some(shard) = self.shards.read().get(&order.partition).cloned() else { return };
-        let mut shard = shard.lock();
-        if shard.stage == Stage::Serving && shard.epoch == order.coordinator_epoch {
+        let Some(mut shard) = self.shards.lock(order.partition) else { return };
+        if shard.lead.stage == Stage::Serving && shard.lead.epoch == order.coordinator_epoch {
             shard.on_markers(order, outcomes, io);
             io.wake(shard.next_deadline());
         }
@@ -458,11 +408,10 @@ impl Transactions {
 
     /// ListTransactions: all, or `Loading` if some are not known yet.
     pub fn list(&self) -> Result<Vec<Listed>, TxnError> {
-        let shards: Vec<_> = self.shards.read().values().cloned().collect();
         let mut listed = Vec::new();
-        for shard in shards {
+        for shard in self.shards.all() {
             let shard = shard.lock();
-            if matches!(shard.stage, Stage::Loading | Stage::Failed { .. }) {
+            if matches!(shard.lead.stage, Stage::Loading | Stage::Failed { .. }) {
                 return Err(TxnError::Loading);
             }
             let known = shard.entries.iter().filter_map(|(id, entry)| Some((id, entry.value.as_ref()?)));
@@ -478,7 +427,7 @@ impl Transactions {
 
     fn decide(
         &self,
-        (shard, id): (Result<LockedShard, TxnError>, &str),
+        (shard, id): (Result<LockedShard<Shard>, TxnError>, &str),
         waiter: ProducerWaiter,
         io: &mut Io<'_>,
         decide: impl FnOnce(&Shard, &Io<'_>) -> Result<Decision, TxnError>,
@@ -500,14 +449,13 @@ impl Transactions {
     }
 
     /// The shard of an id, locked.
-    fn shard_of(&self, id: &str, io: &Io<'_>) -> Result<LockedShard, TxnError> {
+    fn shard_of(&self, id: &str, io: &Io<'_>) -> Result<LockedShard<Shard>, TxnError> {
         if id.is_empty() {
             return Err(TxnError::InvalidId);
         }
         let partition = self.partition_for(id, io.journal);
-        let shard = self.shards.read().get(&partition).cloned().ok_or(TxnError::NotCoordinator)?;
-        let shard = shard.lock_arc();
-        match shard.stage {
+        let shard = self.shards.lock(partition).ok_or(TxnError::NotCoordinator)?;
+        match shard.lead.stage {
             Stage::Serving => Ok(shard),
             Stage::Loading => Err(TxnError::Loading),
             Stage::Failed { .. } | Stage::Over => Err(TxnError::NotCoordinator),

@@ -4,11 +4,11 @@
 use super::records::{NO_EPOCH, NO_PRODUCER_ID, Place, TxnRecord, TxnState, TxnValue};
 use super::state::{Decision, Producer};
 use super::{Io, MarkerOrder, Settings, TxnError, Written};
-use crate::journal::{StoreError, Waiter};
+use crate::journal::{Appended, Lead, Stage, StoreError, Unreplicated, Waiter};
 use common::kafka::batch::{self, BatchSpec, Record};
 use common::mutants;
 use common::time::Millis;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI16, Ordering};
 use tracing::{debug, info, warn};
@@ -17,21 +17,6 @@ use tracing::{debug, info, warn};
 const RETRY_MS: u64 = 100;
 /// Tombstones in one batch: far below the smallest sensible `max.message.bytes`, however long the ids.
 const TOMBSTONES_PER_BATCH: usize = 500;
-
-/// Loading -> Serving when the partition is read and all of it is replicated, Loading -> Failed when it cannot be, and
-/// Failed -> Loading to try again; Over from all when another broker leads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Loading,
-    Serving,
-    /// The partition could not be read.
-    Failed {
-        /// When to try again.
-        retry_at: Millis,
-    },
-    /// Taken out of the table; whoever still holds it must not put anything in.
-    Over,
-}
 
 /// One transactional id.
 #[derive(Debug, Default)]
@@ -70,18 +55,22 @@ struct Pending {
     deadline: Millis,
 }
 
+impl Appended for Pending {
+    fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    fn deadline(&self) -> Option<Millis> {
+        self.then.as_ref().map(|_| self.deadline)
+    }
+}
+
 /// See the top of the file.
 pub(super) struct Shard {
-    pub partition: i32,
-    /// Leader epoch of the partition under which this broker leads it: the coordinator epoch of markers.
-    pub epoch: i32,
-    pub stage: Stage,
-    /// What was read, up to this offset, and is not served before the high watermark is there.
-    pub loaded: Option<(i64, BTreeMap<String, TxnValue>)>,
+    /// Its leader epoch is the coordinator epoch of markers.
+    pub lead: Lead<BTreeMap<String, TxnValue>>,
     pub entries: BTreeMap<String, Entry>,
-    pending: VecDeque<Pending>,
-    /// How many at the front of them nobody waits for.
-    unawaited: usize,
+    pending: Unreplicated<Pending>,
     retries: BTreeSet<(Millis, String)>,
     next_abort_check: Millis,
     next_expiry_check: Millis,
@@ -98,13 +87,9 @@ impl Shard {
         now: Millis,
     ) -> Shard {
         Shard {
-            partition,
-            epoch,
-            stage: Stage::Loading,
-            loaded: None,
+            lead: Lead::new(partition, epoch),
             entries: BTreeMap::new(),
-            pending: VecDeque::new(),
-            unawaited: 0,
+            pending: Unreplicated::default(),
             retries: BTreeSet::new(),
             next_abort_check: now + settings.abort_check_interval_ms,
             next_expiry_check: now + settings.expiry_check_interval_ms,
@@ -115,16 +100,12 @@ impl Shard {
 
     /// If all that was read is replicated, what was decided before is brought to its end.
     pub(super) fn begin_serving(&mut self, high_watermark: i64, io: &mut Io<'_>) {
-        if self.stage != Stage::Loading {
-            return;
-        }
-        let Some((_, values)) = self.loaded.take_if(|(end, _)| *end <= high_watermark) else { return };
-        let (partition, epoch) = (self.partition, self.epoch);
+        let Some(values) = self.lead.serve(high_watermark) else { return };
+        let (partition, epoch) = (self.lead.partition, self.lead.epoch);
         match values.len() {
             0 => debug!(partition, epoch, "there are no transactional ids to load"),
             transactional_ids => info!(partition, epoch, transactional_ids, "transactions are loaded"),
         }
-        self.stage = Stage::Serving;
         for (id, value) in values {
             let is_prepared = value.state.prepared().is_some();
             self.entries.insert(id.clone(), Entry { value: Some(value), ..Entry::default() });
@@ -153,7 +134,7 @@ impl Shard {
             }
             Ok(pending) => {
                 self.entries.entry(id.to_owned()).or_default().is_pending = true;
-                self.pending.push_back(Pending { then: Some(then), ..pending });
+                self.pending.push(Pending { then: Some(then), ..pending });
             }
             Err(error) => io.answer(then, Err(error)),
         }
@@ -168,15 +149,13 @@ impl Shard {
             encoded.push(Record { offset, timestamp, key: Some(key), value, headers: Vec::new() });
         }
         let batch = batch::build(&BatchSpec::default(), &encoded).map_err(|_| StoreError::TooLarge)?;
-        let offset = io.journal.append(self.partition, batch, io.now)?;
+        let offset = io.journal.append(self.lead.partition, batch, io.now)?;
         Ok(Pending { offset, records, then: None, deadline: io.now.mono + self.settings.append_timeout_ms })
     }
 
     /// Everything below `high_watermark` is replicated: it becomes true, and who waits for it is answered.
     pub(super) fn on_high_watermark(&mut self, high_watermark: i64, io: &mut Io<'_>) {
-        while self.pending.front().is_some_and(|pending| pending.offset < high_watermark) {
-            let Some(Pending { records, then, .. }) = self.pending.pop_front() else { return };
-            self.unawaited = self.unawaited.saturating_sub(1);
+        while let Some(Pending { records, then, .. }) = self.pending.pop_replicated(high_watermark) {
             for record in records {
                 self.apply(record, io);
             }
@@ -218,7 +197,7 @@ impl Shard {
 
     /// Has the markers written that are missing; without any, the transaction is complete.
     fn ask_for_markers(&mut self, id: &str, io: &mut Io<'_>) {
-        let (partition, coordinator_epoch) = (self.partition, self.epoch);
+        let (partition, coordinator_epoch) = (self.lead.partition, self.lead.epoch);
         let Some(entry) = self.entries.get_mut(id) else { return };
         let (Some(value), Some(completing)) = (&entry.value, &mut entry.completing) else { return };
         let Some(is_commit) = value.state.prepared() else { return };
@@ -289,7 +268,7 @@ impl Shard {
                 if let Some(entry) = self.entries.get_mut(id) {
                     entry.is_pending = true;
                 }
-                self.pending.push_back(pending);
+                self.pending.push(pending);
             }
             Err(StoreError::NotLeader | StoreError::Storage) => {}
             Err(error) => {
@@ -303,26 +282,18 @@ impl Shard {
 
     /// When [`Shard::tick`] has something to do at the earliest.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
-        match self.stage {
-            Stage::Serving => {}
-            Stage::Failed { retry_at } => return Some(retry_at),
-            Stage::Loading | Stage::Over => return None,
+        if self.lead.stage != Stage::Serving {
+            return self.lead.retry_at();
         }
-        let mut waiting = self.pending.range(self.unawaited..);
-        let waiting = waiting.find(|pending| pending.then.is_some()).map(|pending| pending.deadline);
+        let waiting = self.pending.next_deadline();
         let retry = self.retries.first().map(|(at, _)| *at);
         waiting.into_iter().chain(retry).chain([self.next_abort_check, self.next_expiry_check]).min()
     }
 
     pub(super) fn tick(&mut self, io: &mut Io<'_>) {
         let now = io.now.mono;
-        match self.stage {
-            Stage::Serving => {}
-            Stage::Failed { retry_at } if retry_at <= now => {
-                self.stage = Stage::Loading;
-                return io.loads.push((self.partition, self.epoch));
-            }
-            Stage::Failed { .. } | Stage::Loading | Stage::Over => return,
+        if !self.lead.tick(now, &mut io.loads) {
+            return;
         }
         while self.retries.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, id)) = self.retries.pop_first() else { break };
@@ -333,15 +304,10 @@ impl Shard {
                 None => {}
             }
         }
-        while let Some(pending) = self.pending.get_mut(self.unawaited) {
-            if pending.then.is_some() && pending.deadline > now {
-                break;
-            }
-            // What it says still becomes true should it be replicated after all, as it would after a failover.
-            if let Some(then) = pending.then.take() {
+        while let Some(late) = self.pending.pop_late(now) {
+            if let Some(then) = late.then.take() {
                 io.answer(then, Err(StoreError::TimedOut));
             }
-            self.unawaited += 1;
         }
         if self.next_abort_check <= now {
             self.next_abort_check = now + self.settings.abort_check_interval_ms;
@@ -387,7 +353,7 @@ impl Shard {
                     for id in ids {
                         self.entries.entry(id.clone()).or_default().is_pending = true;
                     }
-                    self.pending.push_back(pending);
+                    self.pending.push(pending);
                 }
                 Err(error) => {
                     warn!(%error, count = ids.len(), "expired transactional ids cannot be removed");
@@ -399,9 +365,8 @@ impl Shard {
 
     /// This broker leads the partition no longer: everyone who waits is sent away.
     pub(super) fn unload(&mut self, io: &mut Io<'_>) {
-        (self.stage, self.loaded) = (Stage::Over, None);
-        self.unawaited = 0;
-        for pending in std::mem::take(&mut self.pending) {
+        self.lead.end();
+        for pending in self.pending.take() {
             if let Some(then) = pending.then {
                 io.answer(then, Err(StoreError::NotLeader));
             }

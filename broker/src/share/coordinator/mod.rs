@@ -11,14 +11,12 @@ use super::records::Snapshot;
 use super::{NO_COUNT, NO_START_OFFSET, ShareKey, StateBatch};
 use crate::config::BrokerConfig;
 use crate::group::{Topics, partition_for};
-use crate::journal::{Answer, Journal, LOAD_RETRY_MS, LoadError, StoreError, Waiter};
+use crate::journal::{Answer, Journal, Shards, Stage, StoreError, Waiter};
 use common::time::{Millis, Now};
-use parking_lot::{Mutex, RwLock};
-use shard::{Shard, Stage};
-use std::collections::BTreeMap;
+use shard::Shard;
 use std::sync::Arc;
 use thiserror::Error;
-use tracing::{debug, error};
+use tracing::debug;
 
 /// Why the coordinator does not do what it was asked for.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -221,91 +219,51 @@ impl<'a> Io<'a> {
 /// The state of all share partitions this broker looks after.
 pub struct ShareStates {
     settings: Arc<Settings>,
-    shards: RwLock<BTreeMap<i32, Arc<Mutex<Shard>>>>,
-    /// Newest leader epoch heard of by partition, so that late news changes nothing.
-    epochs: Mutex<BTreeMap<i32, i32>>,
+    shards: Shards<Shard>,
 }
 
 impl ShareStates {
     /// Nothing is known yet.
     pub fn new(settings: Settings) -> ShareStates {
-        ShareStates { settings: Arc::new(settings), shards: RwLock::default(), epochs: Mutex::default() }
+        ShareStates { settings: Arc::new(settings), shards: Shards::default() }
     }
 
     // ---- leadership of the partitions
 
     /// This broker leads a partition of the state topic from now on. True if [`ShareStates::load`] is to be called.
     pub fn on_leader(&self, partition: i32, epoch: i32, io: &mut Io<'_>) -> bool {
-        {
-            let mut epochs = self.epochs.lock();
-            if epochs.get(&partition).is_some_and(|known| *known >= epoch) {
-                return false;
-            }
-            epochs.insert(partition, epoch);
-        }
-        let shard = Shard::new((partition, epoch), self.settings.clone(), io.now.mono);
-        let before = self.shards.write().insert(partition, Arc::new(Mutex::new(shard)));
-        if let Some(before) = before {
-            before.lock().unload(io);
-        }
-        true
+        let now = io.now.mono;
+        let shard = || Shard::new((partition, epoch), self.settings.clone(), now);
+        self.shards.begin(partition, epoch, shard, |before| before.unload(io))
     }
 
     /// Reads the partition, and begins to serve once all that was read is replicated. May take long; who asks hears meanwhile
     /// that the coordinator is loading.
     pub fn load(&self, partition: i32, epoch: i32, io: &mut Io<'_>) {
         let loaded = load::read_all(io.journal, partition, self.settings.load_buffer_bytes);
-        let Some(shard) = self.shards.read().get(&partition).cloned() else { return };
-        let mut shard = shard.lock();
-        if shard.epoch != epoch || shard.stage != Stage::Loading {
-            return;
+        let Some(mut shard) = self.shards.lock(partition) else { return };
+        if let Some(high_watermark) = shard.lead.on_read(epoch, loaded, "share states", (io.journal, io.now)) {
+            shard.begin_serving(high_watermark);
         }
-        let loaded = match loaded {
-            Ok(loaded) => loaded,
-            Err(LoadError::Log(StoreError::NotLeader)) => return,
-            Err(problem) => {
-                error!(partition, %problem, "share states cannot be loaded; who asks is sent away until they can");
-                let retry_at = io.now.mono + LOAD_RETRY_MS;
-                shard.stage = Stage::Failed { retry_at };
-                return io.wake(Some(retry_at));
-            }
-        };
-        // Nobody appends to it while it is loading.
-        let Some((_, end)) = io.journal.bounds(partition) else { return };
-        let Some(high_watermark) = io.journal.high_watermark(partition) else { return };
-        shard.loaded = Some((end, loaded));
-        shard.begin_serving(high_watermark);
         io.wake(shard.next_deadline());
     }
 
     /// This broker leads a partition of the state topic no longer; without epoch, the partition is deleted.
     pub fn on_resigned(&self, partition: i32, epoch: Option<i32>, io: &mut Io<'_>) {
-        {
-            let mut epochs = self.epochs.lock();
-            if epoch.is_some_and(|epoch| epochs.get(&partition).is_some_and(|known| *known > epoch)) {
-                return;
-            }
-            if let Some(epoch) = epoch {
-                epochs.insert(partition, epoch);
-            }
-        }
-        let shard = self.shards.write().remove(&partition);
-        if let Some(shard) = shard {
+        self.shards.end(partition, epoch, |shard| {
             debug!(partition, "share states are unloaded");
-            shard.lock().unload(io);
-        }
+            shard.unload(io);
+        });
     }
 
     /// This broker stops: it looks after none any more.
     pub fn close(&self, io: &mut Io<'_>) {
-        let partitions: Vec<i32> = self.shards.read().keys().copied().collect();
-        partitions.into_iter().for_each(|partition| self.on_resigned(partition, None, io));
+        self.shards.partitions().into_iter().for_each(|partition| self.on_resigned(partition, None, io));
     }
 
     /// Everything below `offset` of a partition of the state topic is replicated.
     pub fn on_high_watermark(&self, partition: i32, offset: i64, io: &mut Io<'_>) {
-        let Some(shard) = self.shards.read().get(&partition).cloned() else { return };
-        let mut shard = shard.lock();
+        let Some(mut shard) = self.shards.lock(partition) else { return };
         shard.begin_serving(offset);
         shard.on_high_watermark(offset, io);
         io.wake(shard.next_deadline());
@@ -321,9 +279,8 @@ impl ShareStates {
 
     /// Does what is due; when to call again at the latest.
     pub fn tick(&self, io: &mut Io<'_>) -> Option<Millis> {
-        let shards: Vec<_> = self.shards.read().values().cloned().collect();
         let mut next = None;
-        for shard in shards {
+        for shard in self.shards.all() {
             let mut shard = shard.lock();
             shard.tick(io);
             next = next.into_iter().chain(shard.next_deadline()).min();
@@ -339,11 +296,10 @@ impl ShareStates {
             return io.answer(waiter, Err(ShareStateError::InvalidKey));
         }
         let partition = self.partition_for(&key, io.journal);
-        let Some(shard) = self.shards.read().get(&partition).cloned() else {
+        let Some(mut shard) = self.shards.lock(partition) else {
             return io.answer(waiter, Err(ShareStateError::NotCoordinator));
         };
-        let mut shard = shard.lock();
-        match shard.stage {
+        match shard.lead.stage {
             Stage::Serving => shard.handle(key, request, waiter, io),
             Stage::Loading => io.answer(waiter, Err(ShareStateError::Loading)),
             Stage::Failed { .. } | Stage::Over => io.answer(waiter, Err(ShareStateError::NotCoordinator)),

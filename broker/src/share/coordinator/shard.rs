@@ -3,13 +3,13 @@
 //! too; so many writes of one leader can be on their way. Reads no log; `load.rs` does.
 
 use super::{Io, Settings, ShareStateError, StateReply, StateRequest, StateResult, StateWrite};
-use crate::journal::{StoreError, Waiter};
+use crate::journal::{Appended, Lead, Stage, StoreError, Unreplicated, Waiter};
 use crate::share::batches::combine;
 use crate::share::records::{ShareRecord, ShareValue, Snapshot, Update};
 use crate::share::{NO_COUNT, NO_START_OFFSET, ShareKey};
 use common::kafka::batch::{self, BatchSpec, Record};
 use common::time::{Millis, Now};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
@@ -18,21 +18,6 @@ use uuid::Uuid;
 const ANY_EPOCH: i32 = -1;
 /// Records in one batch of those that nobody asked for: far below the smallest sensible `max.message.bytes`.
 const RECORDS_PER_BATCH: usize = 100;
-
-/// Loading -> Serving when the partition is read and all of it is replicated, Loading -> Failed when it cannot be, and
-/// Failed -> Loading to try again; Over from all when another broker leads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    Loading,
-    Serving,
-    /// The partition could not be read.
-    Failed {
-        /// When to try again.
-        retry_at: Millis,
-    },
-    /// Taken out of the table; whoever still holds it must not put anything in.
-    Over,
-}
 
 /// One share partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,18 +99,21 @@ struct Pending {
     deadline: Millis,
 }
 
+impl Appended for Pending {
+    fn offset(&self) -> i64 {
+        self.end - 1
+    }
+
+    fn deadline(&self) -> Option<Millis> {
+        self.then.as_ref().map(|_| self.deadline)
+    }
+}
+
 /// See the top of the file.
 pub(super) struct Shard {
-    pub partition: i32,
-    /// Leader epoch of the partition under which this broker leads it.
-    pub epoch: i32,
-    pub stage: Stage,
-    /// What was read, up to this offset, and is not served before the high watermark is there.
-    pub loaded: Option<(i64, States)>,
+    pub lead: Lead<States>,
     pub states: States,
-    pending: VecDeque<Pending>,
-    /// How many at the front of them nobody waits for.
-    unawaited: usize,
+    pending: Unreplicated<Pending>,
     /// What was appended ends here; -1 if nothing was.
     end: i64,
     /// Up to where records were deleted.
@@ -140,13 +128,9 @@ pub(super) struct Shard {
 impl Shard {
     pub(super) fn new((partition, epoch): (i32, i32), settings: Arc<Settings>, now: Millis) -> Shard {
         Shard {
-            partition,
-            epoch,
-            stage: Stage::Loading,
-            loaded: None,
+            lead: Lead::new(partition, epoch),
             states: States::default(),
-            pending: VecDeque::new(),
-            unawaited: 0,
+            pending: Unreplicated::default(),
             end: -1,
             pruned_to: 0,
             next_prune: now + settings.prune_interval_ms,
@@ -158,16 +142,12 @@ impl Shard {
 
     /// If all that was read is replicated, it is served.
     pub(super) fn begin_serving(&mut self, high_watermark: i64) {
-        if self.stage != Stage::Loading {
-            return;
-        }
-        let Some((_, states)) = self.loaded.take_if(|(end, _)| *end <= high_watermark) else { return };
-        let (partition, epoch) = (self.partition, self.epoch);
+        let Some(states) = self.lead.serve(high_watermark) else { return };
+        let (partition, epoch) = (self.lead.partition, self.lead.epoch);
         match states.0.len() {
             0 => debug!(partition, epoch, "there are no share states to load"),
             share_partitions => info!(partition, epoch, share_partitions, "share states are loaded"),
         }
-        self.stage = Stage::Serving;
         self.states = states;
     }
 
@@ -187,11 +167,11 @@ impl Shard {
         {
             return io.answer(waiter, Err(error.into()));
         }
-        if self.pending.is_empty() && io.journal.high_watermark(self.partition).is_some_and(|at| at >= self.end) {
+        if self.pending.is_empty() && io.journal.high_watermark(self.lead.partition).is_some_and(|at| at >= self.end) {
             return io.answer(waiter, Ok(reply));
         }
         let deadline = io.now.mono + self.settings.write_timeout_ms;
-        self.pending.push_back(Pending { end: self.end, reply, then: Some(waiter), deadline });
+        self.pending.push(Pending { end: self.end, reply, then: Some(waiter), deadline });
     }
 
     /// What is to be recorded, if anything, and what is answered when it is.
@@ -292,7 +272,7 @@ impl Shard {
     }
 
     fn append(&mut self, records: Vec<ShareRecord>, io: &Io<'_>) -> Result<(), StoreError> {
-        let offset = io.journal.append(self.partition, encode(&records, io.now)?, io.now)?;
+        let offset = io.journal.append(self.lead.partition, encode(&records, io.now)?, io.now)?;
         self.end = offset + 1;
         let first = offset + 1 - i64::try_from(records.len()).unwrap_or(0);
         for (offset, ShareRecord { key, value }) in (first..).zip(records) {
@@ -303,9 +283,7 @@ impl Shard {
 
     /// Everything below `high_watermark` is replicated: who waits for it is answered.
     pub(super) fn on_high_watermark(&mut self, high_watermark: i64, io: &mut Io<'_>) {
-        while self.pending.front().is_some_and(|pending| pending.end <= high_watermark) {
-            let Some(Pending { reply, then, .. }) = self.pending.pop_front() else { return };
-            self.unawaited = self.unawaited.saturating_sub(1);
+        while let Some(Pending { reply, then, .. }) = self.pending.pop_replicated(high_watermark) {
             if let Some(then) = then {
                 io.answer(then, Ok(reply));
             }
@@ -316,35 +294,22 @@ impl Shard {
 
     /// When [`Shard::tick`] has something to do at the earliest.
     pub(super) fn next_deadline(&self) -> Option<Millis> {
-        match self.stage {
-            Stage::Serving => {}
-            Stage::Failed { retry_at } => return Some(retry_at),
-            Stage::Loading | Stage::Over => return None,
+        if self.lead.stage != Stage::Serving {
+            return self.lead.retry_at();
         }
-        let mut waiting = self.pending.range(self.unawaited..);
-        let waiting = waiting.find(|pending| pending.then.is_some()).map(|pending| pending.deadline);
+        let waiting = self.pending.next_deadline();
         waiting.into_iter().chain([self.next_prune, self.next_cold_check]).min()
     }
 
     pub(super) fn tick(&mut self, io: &mut Io<'_>) {
         let now = io.now.mono;
-        match self.stage {
-            Stage::Serving => {}
-            Stage::Failed { retry_at } if retry_at <= now => {
-                self.stage = Stage::Loading;
-                return io.loads.push((self.partition, self.epoch));
-            }
-            Stage::Failed { .. } | Stage::Loading | Stage::Over => return,
+        if !self.lead.tick(now, &mut io.loads) {
+            return;
         }
-        while let Some(pending) = self.pending.get_mut(self.unawaited) {
-            if pending.then.is_some() && pending.deadline > now {
-                break;
-            }
-            // What it says still becomes true should it be replicated after all, as it would after a failover.
-            if let Some(then) = pending.then.take() {
+        while let Some(late) = self.pending.pop_late(now) {
+            if let Some(then) = late.then.take() {
                 io.answer(then, Err(StoreError::TimedOut.into()));
             }
-            self.unawaited += 1;
         }
         if self.next_cold_check <= now {
             self.next_cold_check = now + self.settings.cold_snapshot_interval_ms;
@@ -381,7 +346,7 @@ impl Shard {
         self.missing = missing;
         for chunk in records.chunks(RECORDS_PER_BATCH) {
             if let Err(error) = self.append(chunk.to_vec(), io) {
-                warn!(partition = self.partition, %error, "share states cannot be written anew");
+                warn!(partition = self.lead.partition, %error, "share states cannot be written anew");
                 return;
             }
         }
@@ -390,19 +355,18 @@ impl Shard {
     /// What stands before the snapshot of every share partition says nothing any more.
     fn prune(&mut self, io: &mut Io<'_>) {
         let Some(needed) = self.states.0.values().map(|entry| entry.snapshot_at).min() else { return };
-        let replicated = io.journal.high_watermark(self.partition).unwrap_or(0);
+        let replicated = io.journal.high_watermark(self.lead.partition).unwrap_or(0);
         let up_to = needed.min(replicated);
         if up_to > self.pruned_to {
             self.pruned_to = up_to;
-            io.prunes.push((self.partition, up_to));
+            io.prunes.push((self.lead.partition, up_to));
         }
     }
 
     /// This broker leads the partition no longer: everyone who waits is sent away.
     pub(super) fn unload(&mut self, io: &mut Io<'_>) {
-        (self.stage, self.loaded) = (Stage::Over, None);
-        self.unawaited = 0;
-        for pending in std::mem::take(&mut self.pending) {
+        self.lead.end();
+        for pending in self.pending.take() {
             if let Some(then) = pending.then {
                 io.answer(then, Err(ShareStateError::NotCoordinator));
             }
