@@ -18,39 +18,27 @@ impl Broker {
         let broker = self.clone();
         let Initialize { epoch, partitions } = initialize;
         let asked = partitions.into_iter().map(|(topic, partition, start)| (topic, partition, epoch, start)).collect();
-        // Whoever calls this has just heard that a record is replicated, and has no time to say.
-        self.outbox.run(Box::new(move |now| {
-            let asker = broker.clone();
-            let name = group.clone();
-            let told = move |outcomes: Vec<(Uuid, i32, Result<_, ErrorCode>)>, now: Now| {
-                let outcomes = codes(outcomes);
-                let made: StatesMade =
-                    outcomes.iter().map(|(topic, number, code)| (*topic, *number, *code == ErrorCode::None)).collect();
-                let failed = made.iter().filter(|(.., is_made)| !is_made).count();
-                if failed > 0 {
-                    let code = outcomes.iter().map(|(.., code)| *code).find(|code| *code != ErrorCode::None);
-                    tracing::warn!(
-                        group,
-                        failed,
-                        ?code,
-                        "states of a share group were not made; they are asked for again"
-                    );
-                }
-                let recorder = broker.clone();
-                let waiter = Box::new(move |_| recorder.outbox.run(Box::new(move |now| then(outcomes, now))));
-                broker.with_groups(now, |groups, io| groups.share_states_made(&group, &made, waiter, io));
-            };
-            asker.initialize_share_state(&name, asked, Box::new(told), now);
-        }));
+        let name = group.clone();
+        let told = move |outcomes: Vec<(Uuid, i32, Result<_, ErrorCode>)>, now: Now| {
+            let outcomes = codes(outcomes);
+            let made: StatesMade =
+                outcomes.iter().map(|(topic, number, code)| (*topic, *number, *code == ErrorCode::None)).collect();
+            let failed = made.iter().filter(|(.., is_made)| !is_made).count();
+            if failed > 0 {
+                let code = outcomes.iter().map(|(.., code)| *code).find(|code| *code != ErrorCode::None);
+                tracing::warn!(group, failed, ?code, "states of a share group were not made; they are asked for again");
+            }
+            let recorder = broker.clone();
+            let waiter = Box::new(move |_| recorder.outbox.run(Box::new(move |now| then(outcomes, now))));
+            broker.with_groups(now, |groups, io| groups.share_states_made(&group, &made, waiter, io));
+        };
+        self.initialize_share_state(&name, asked, Box::new(told));
     }
 
     /// Deletes states; `then` hears what became of each.
     pub(crate) fn delete_share_states(self: &Arc<Self>, group: String, asked: Vec<(Uuid, i32)>, then: Then) {
-        let broker = self.clone();
-        self.outbox.run(Box::new(move |now| {
-            let told = move |outcomes: Vec<(Uuid, i32, Result<_, ErrorCode>)>, now: Now| then(codes(outcomes), now);
-            broker.delete_share_state(&group, asked, Box::new(told), now);
-        }));
+        let told = move |outcomes: Vec<(Uuid, i32, Result<_, ErrorCode>)>, now: Now| then(codes(outcomes), now);
+        self.delete_share_state(&group, asked, Box::new(told));
     }
 
     /// Topics changed: what share groups of this broker had of those that are gone is deleted.

@@ -46,7 +46,7 @@ impl Endpoint for DescribeShareGroupOffsets {
             let gathered = gathered.clone();
             let put = move |group: Group| gathered.put(|groups| groups[index] = group);
             match question(ctx, asked.group_id, asked.topics) {
-                Ok(question) => question.ask(ctx.broker, put, ctx.now),
+                Ok(question) => question.ask(ctx.broker, put),
                 Err(group) => put(group),
             }
         }
@@ -123,7 +123,7 @@ fn unknown(partition_index: i32, code: ErrorCode) -> Partition {
 type Outcome = (Uuid, i32, Result<StateReply, ErrorCode>);
 
 impl Question {
-    fn ask(self, broker: &Arc<Broker>, put: impl FnOnce(Group) + Send + 'static, now: Now) {
+    fn ask(self, broker: &Arc<Broker>, put: impl FnOnce(Group) + Send + 'static) {
         let Question { group_id, asked, names, known } = self;
         if asked.is_empty() {
             return put(group(group_id, known));
@@ -141,7 +141,7 @@ impl Question {
             };
             asker.ask_ends_of(&places, Box::new(answer), now);
         };
-        broker.read_share_state_summary(&id, asked, Box::new(then), now);
+        broker.read_share_state_summary(&id, asked, Box::new(then));
     }
 }
 

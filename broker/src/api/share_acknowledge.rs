@@ -8,10 +8,8 @@
 
 use super::share_acks::{self, Ack};
 use super::{Context, Endpoint, Reply, Ticket};
-use crate::access::acl::{Operation, ResourceType};
 use crate::broker::Broker;
 use crate::gathered::Gathered;
-use crate::leaders::current_leader;
 use crate::share::session::Member;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::share_acknowledge::{
@@ -34,17 +32,10 @@ impl Endpoint for ShareAcknowledge {
         let refuse = |code: ErrorCode| {
             Reply::Now(ShareAcknowledgeResponse { error_code: code.code(), ..ShareAcknowledgeResponse::default() })
         };
-        if !ctx.broker.serves_share_groups() {
-            return refuse(ErrorCode::UnsupportedVersion);
-        }
-        let Some(group) = request.group_id else { return refuse(ErrorCode::InvalidRequest) };
-        if !ctx.may(Operation::Read, ResourceType::Group, &group) {
-            return refuse(ErrorCode::GroupAuthorizationFailed);
-        }
-        let Some(name) = request.member_id.filter(|name| share_acks::is_member_id(name)) else {
-            return refuse(ErrorCode::InvalidRequest);
+        let member = match share_acks::asker(ctx, request.group_id.as_ref(), request.member_id.as_ref()) {
+            Ok(member) => member,
+            Err(code) => return refuse(code),
         };
-        let member: Member = (group, name);
         let session = ctx.broker.shares.sessions.lock().acknowledge(&member, request.share_session_epoch);
         let ended = match session {
             Ok(ended) => ended,
@@ -109,11 +100,7 @@ impl Answer {
             ..ShareAcknowledgeResponse::default()
         });
         if let Some(number) = ended {
-            // In its own turn: whoever calls this may be in the middle of a machine's.
-            let broker = self.broker.clone();
-            self.broker.outbox.run(Box::new(move |now| {
-                broker.end_share_session((&self.member, number), now);
-            }));
+            share_acks::end_session(self.broker, self.member, number);
         }
     }
 
@@ -125,15 +112,12 @@ impl Answer {
     ) -> PartitionData {
         let error_message = (code != ErrorCode::None).then(|| code.message().to_owned());
         let mut data = PartitionData { partition_index, error_code: code.code(), error_message, ..Default::default() };
-        if matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
-            let name = self.broker.image.read().topic_name(topic_id).map(str::to_owned);
-            if let Some(name) = name {
-                let leader = current_leader(&self.broker, &name, partition_index, &self.listener);
-                data.current_leader = LeaderIdAndEpoch { leader_id: leader.id, leader_epoch: leader.epoch };
-                if let Some(node) = leader.node {
-                    let (node_id, host, port, rack) = (leader.id, node.host, node.port, node.rack);
-                    nodes.insert(node_id, NodeEndpoint { node_id, host, port, rack });
-                }
+        let place = (topic_id, partition_index);
+        if let Some(leader) = share_acks::leader_for(&self.broker, place, code, &self.listener) {
+            data.current_leader = LeaderIdAndEpoch { leader_id: leader.id, leader_epoch: leader.epoch };
+            if let Some(node) = leader.node {
+                let (node_id, host, port, rack) = (leader.id, node.host, node.port, node.rack);
+                nodes.insert(node_id, NodeEndpoint { node_id, host, port, rack });
             }
         }
         data

@@ -1,11 +1,15 @@
-//! What ShareFetch and ShareAcknowledge have in common: what a member says became of records, partition by partition.
+//! What ShareFetch and ShareAcknowledge have in common: who asks, what it says became of records, partition by partition, and
+//! who leads a partition that is not led here.
 
 use super::Context;
-use crate::access::acl::Operation;
+use crate::access::acl::{Operation, ResourceType};
+use crate::broker::Broker;
+use crate::leaders::{CurrentLeader, current_leader};
 use crate::share::ShareKey;
 use crate::share::partition::{AckBatch, AckType};
 use crate::share::session::{Member, Place};
 use common::kafka::error::ErrorCode;
+use std::sync::Arc;
 
 /// The longest member id: a UUID as text.
 const MEMBER_ID_CHARS: usize = 36;
@@ -17,6 +21,39 @@ pub(super) struct Ack {
     pub(super) place: Place,
     pub(super) batches: Vec<(i64, i64, Vec<i8>)>,
     pub(super) version: i16,
+}
+
+/// Who asks, if it may.
+pub(super) fn asker(ctx: &Context<'_>, group: Option<&String>, name: Option<&String>) -> Result<Member, ErrorCode> {
+    if !ctx.broker.serves_share_groups() {
+        return Err(ErrorCode::UnsupportedVersion);
+    }
+    let group = group.ok_or(ErrorCode::InvalidRequest)?;
+    if !ctx.may(Operation::Read, ResourceType::Group, group) {
+        return Err(ErrorCode::GroupAuthorizationFailed);
+    }
+    let name = name.filter(|name| is_member_id(name)).ok_or(ErrorCode::InvalidRequest)?;
+    Ok((group.clone(), name.clone()))
+}
+
+/// What is known of the leader, if the error says that it is another one.
+pub(super) fn leader_for(
+    broker: &Broker,
+    (topic_id, partition): Place,
+    code: ErrorCode,
+    listener: &str,
+) -> Option<CurrentLeader> {
+    if !matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
+        return None;
+    }
+    let name = broker.image.read().topic_name(topic_id).map(str::to_owned)?;
+    Some(current_leader(broker, &name, partition, listener))
+}
+
+/// Ends the session of this number in its own turn: whoever calls this may be in the middle of a machine's.
+pub(super) fn end_session(broker: Arc<Broker>, member: Member, number: u64) {
+    let outbox = broker.outbox.clone();
+    outbox.run(Box::new(move |now| broker.end_share_session((&member, number), now)));
 }
 
 /// As Kafka counts: in the units of a Java string.

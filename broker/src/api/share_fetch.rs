@@ -11,10 +11,9 @@
 
 use super::share_acks::{self, Ack};
 use super::{Context, Endpoint, Reply, Ticket};
-use crate::access::acl::{Operation, ResourceType};
+use crate::access::acl::Operation;
 use crate::broker::Broker;
 use crate::gathered::Gathered;
-use crate::leaders::current_leader;
 use crate::outbox::ConnectionId;
 use crate::quota::{Kind, Who};
 use crate::share::leading::{ShareData, ShareOrder, ShareOutcome};
@@ -46,22 +45,15 @@ impl Endpoint for ShareFetch {
         let refuse = |code: ErrorCode| {
             Reply::Now(ShareFetchResponse { error_code: code.code(), ..ShareFetchResponse::default() })
         };
-        if !ctx.broker.serves_share_groups() {
-            return refuse(ErrorCode::UnsupportedVersion);
-        }
-        let Some(group) = request.group_id.clone() else { return refuse(ErrorCode::InvalidRequest) };
-        if !ctx.may(Operation::Read, ResourceType::Group, &group) {
-            return refuse(ErrorCode::GroupAuthorizationFailed);
-        }
-        let Some(name) = request.member_id.clone().filter(|name| share_acks::is_member_id(name)) else {
-            return refuse(ErrorCode::InvalidRequest);
+        let member = match share_acks::asker(ctx, request.group_id.as_ref(), request.member_id.as_ref()) {
+            Ok(member) => member,
+            Err(code) => return refuse(code),
         };
         let renews = ctx.version >= RENEWS_FROM && request.is_renew_ack;
         let asks = [request.max_bytes, request.min_bytes, request.max_records, request.max_wait_ms];
         if renews && asks.iter().any(|asked| *asked != 0) {
             return refuse(ErrorCode::InvalidRequest);
         }
-        let member: Member = (group, name);
         let acknowledges = request
             .topics
             .iter()
@@ -276,11 +268,7 @@ impl Answer {
         }
         ticket.answer(&response);
         if let Some(number) = self.ended {
-            // In its own turn: whoever calls this may be in the middle of a machine's.
-            let broker = self.broker.clone();
-            self.broker.outbox.run(Box::new(move |now| {
-                broker.end_share_session((&self.member, number), now);
-            }));
+            share_acks::end_session(self.broker, self.member, number);
         }
     }
 
@@ -340,7 +328,7 @@ impl Answer {
     }
 
     fn partition(&self, outcome: ShareOutcome, nodes: &mut BTreeMap<i32, NodeEndpoint>) -> PartitionData {
-        let (topic_id, partition_index) = outcome.place;
+        let (_, partition_index) = outcome.place;
         let code = match outcome.result {
             Ok(ShareData { records, acquired }) => {
                 let acquired = acquired.iter().map(|one| AcquiredRecords {
@@ -358,15 +346,11 @@ impl Answer {
             Err(code) => code,
         };
         let mut data = PartitionData { partition_index, error_code: code.code(), ..PartitionData::default() };
-        if matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
-            let name = self.broker.image.read().topic_name(topic_id).map(str::to_owned);
-            if let Some(name) = name {
-                let leader = current_leader(&self.broker, &name, partition_index, &self.listener);
-                data.current_leader = LeaderIdAndEpoch { leader_id: leader.id, leader_epoch: leader.epoch };
-                if let Some(node) = leader.node {
-                    let (node_id, host, port, rack) = (leader.id, node.host, node.port, node.rack);
-                    nodes.insert(node_id, NodeEndpoint { node_id, host, port, rack });
-                }
+        if let Some(leader) = share_acks::leader_for(&self.broker, outcome.place, code, &self.listener) {
+            data.current_leader = LeaderIdAndEpoch { leader_id: leader.id, leader_epoch: leader.epoch };
+            if let Some(node) = leader.node {
+                let (node_id, host, port, rack) = (leader.id, node.host, node.port, node.rack);
+                nodes.insert(node_id, NodeEndpoint { node_id, host, port, rack });
             }
         }
         data

@@ -6,6 +6,7 @@
 
 use super::access::Access;
 use super::error::text;
+use super::share_acks::is_member_id;
 use super::{Context, Endpoint, Reply, Ticket};
 use crate::access::acl::{Operation, ResourceType};
 use crate::group::{ShareHeartbeatInput, ShareHeartbeatOutput, ShareHeartbeatResult};
@@ -13,9 +14,6 @@ use common::kafka::error::ErrorCode;
 use common::kafka::messages::share_group_heartbeat::{Assignment, TopicPartitions};
 use common::kafka::messages::{ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse};
 use std::ops::RangeInclusive;
-
-/// A member id is a UUID as people read it, or shorter.
-const MEMBER_ID_MAX_CHARS: usize = 36;
 
 /// See the top of the file.
 pub struct ShareGroupHeartbeat;
@@ -58,11 +56,6 @@ impl Endpoint for ShareGroupHeartbeat {
         ctx.broker.with_groups(ctx.now, |groups, io| groups.share_heartbeat(&request.group_id, &input, waiter, io));
         Reply::Parked
     }
-}
-
-/// Whether a text may be a member's id.
-pub(super) fn is_member_id(text: &str) -> bool {
-    !text.is_empty() && text.encode_utf16().count() <= MEMBER_ID_MAX_CHARS
 }
 
 fn refused(code: ErrorCode, error_message: Option<String>) -> ShareGroupHeartbeatResponse {

@@ -202,6 +202,11 @@ fn of_persister(code: ErrorCode) -> ErrorCode {
     }
 }
 
+/// The answer to a question about one share partition.
+fn the_one(outcomes: Vec<Outcome>) -> Result<StateReply, ErrorCode> {
+    outcomes.into_iter().next().map_or(Err(ErrorCode::UnknownServerError), |(.., result)| result)
+}
+
 /// True if the share partition must be begun with anew, as its coordinator says: it knows it no longer, or otherwise.
 fn ends_it(code: ErrorCode) -> bool {
     matches!(
@@ -236,7 +241,7 @@ impl Broker {
         let parked = Parked { id: 0, deadline, member, order, targets, done: Mutex::new(Some(done)) };
         let parked = self.shares.park(parked);
         for held in begun {
-            self.load_share(held, now);
+            self.load_share(held);
         }
         let is_last = is_hopeless || parked.order.max_wait_ms == 0;
         if !self.try_share_fetch(&parked, is_last, now) {
@@ -470,14 +475,13 @@ impl Broker {
 
     // ---- beginning and ending
 
-    fn load_share(self: &Arc<Self>, held: Arc<Held>, now: Now) {
+    fn load_share(self: &Arc<Self>, held: Arc<Held>) {
         let broker = self.clone();
         let (group, asked) = (held.key.group.clone(), vec![(held.key.topic_id, held.key.partition, held.leader_epoch)]);
         let then = move |outcomes: Vec<Outcome>, now: Now| {
-            let result = outcomes.into_iter().next().map_or(Err(ErrorCode::UnknownServerError), |(.., result)| result);
-            broker.on_share_loaded(&held, result, now);
+            broker.on_share_loaded(&held, the_one(outcomes), now);
         };
-        self.read_share_state(&group, asked, Box::new(then), now);
+        self.read_share_state(&group, asked, Box::new(then));
     }
 
     fn on_share_loaded(self: &Arc<Self>, held: &Arc<Held>, result: Result<StateReply, ErrorCode>, now: Now) {
@@ -517,7 +521,7 @@ impl Broker {
             }
             state.begin_writing(held.leader_epoch)
         };
-        self.write_share(held, write, now);
+        self.write_share(held, write);
         self.wake_share(&held.key, now);
         self.close_if_unused(held, now);
     }
@@ -614,7 +618,7 @@ impl Broker {
             Ok(Some(change)) => {
                 let write = self.queue_change(&held, &mut state, change, Some(then));
                 drop(state);
-                return self.write_share(&held, write, now);
+                return self.write_share(&held, write);
             }
             Ok(None) => Ok(()),
             Err(code) => Err(code),
@@ -635,15 +639,14 @@ impl Broker {
         state.begin_writing(held.leader_epoch)
     }
 
-    fn write_share(self: &Arc<Self>, held: &Arc<Held>, write: Option<(StateWrite, Vec<Queued>)>, now: Now) {
+    fn write_share(self: &Arc<Self>, held: &Arc<Held>, write: Option<(StateWrite, Vec<Queued>)>) {
         let Some((write, queued)) = write else { return };
         let (broker, of) = (self.clone(), held.clone());
         let then = move |outcomes: Vec<Outcome>, now: Now| {
-            let result = outcomes.into_iter().next().map_or(Err(ErrorCode::UnknownServerError), |(.., result)| result);
-            broker.on_share_written(&of, queued, result.map(drop), now);
+            broker.on_share_written(&of, queued, the_one(outcomes).map(drop), now);
         };
         let asked = vec![(held.key.topic_id, held.key.partition, write)];
-        self.write_share_state(&held.key.group, asked, Box::new(then), now);
+        self.write_share_state(&held.key.group, asked, Box::new(then));
     }
 
     fn on_share_written(
@@ -679,7 +682,7 @@ impl Broker {
         for then in queued.into_iter().filter_map(|queued| queued.then) {
             then(result);
         }
-        self.write_share(held, write, now);
+        self.write_share(held, write);
         match result {
             Err(code) if is_over => self.close_share(held, code, now),
             _ => {
@@ -704,7 +707,7 @@ impl Broker {
                 let change = partition.release(&member.1, &limits);
                 change.and_then(|change| self.queue_change(&held, &mut state, change, None))
             };
-            self.write_share(&held, write, now);
+            self.write_share(&held, write);
             self.close_if_unused(&held, now);
         }
     }
@@ -784,7 +787,7 @@ impl Broker {
             self.schedule_share(held, &mut state);
             state.begin_writing(held.leader_epoch)
         };
-        self.write_share(held, write, now);
+        self.write_share(held, write);
         self.wake_share(&held.key, now);
     }
 }

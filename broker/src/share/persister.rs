@@ -69,13 +69,7 @@ impl Persister {
 impl Broker {
     /// The group begins to read partitions, or begins anew: (topic, partition, state epoch, start offset; -1 leaves that to the
     /// leader). Asked twice with one state epoch and no start offset, the second time changes nothing.
-    pub fn initialize_share_state(
-        self: &Arc<Self>,
-        group: &str,
-        asked: Vec<(Uuid, i32, i32, i64)>,
-        then: Then,
-        _: Now,
-    ) {
+    pub fn initialize_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32, i32, i64)>, then: Then) {
         let request = |(topic, partition, state_epoch, start_offset)| {
             (topic, partition, StateRequest::Initialize { state_epoch, start_offset })
         };
@@ -83,25 +77,25 @@ impl Broker {
     }
 
     /// A leader takes states over: (topic, partition, leader epoch; -1 only to look).
-    pub fn read_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32, i32)>, then: Then, _: Now) {
+    pub fn read_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32, i32)>, then: Then) {
         let request = |(topic, partition, leader_epoch)| (topic, partition, StateRequest::Read { leader_epoch });
         self.ask_share_state(group, asked.into_iter().map(request).collect(), then);
     }
 
     /// A leader tells what changed.
-    pub fn write_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32, StateWrite)>, then: Then, _: Now) {
+    pub fn write_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32, StateWrite)>, then: Then) {
         let request = |(topic, partition, write)| (topic, partition, StateRequest::Write(write));
         self.ask_share_state(group, asked.into_iter().map(request).collect(), then);
     }
 
     /// The group reads partitions no more.
-    pub fn delete_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32)>, then: Then, _: Now) {
+    pub fn delete_share_state(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32)>, then: Then) {
         let request = |(topic, partition)| (topic, partition, StateRequest::Delete);
         self.ask_share_state(group, asked.into_iter().map(request).collect(), then);
     }
 
     /// Where the group stands: a start offset of -1 says that nothing is known.
-    pub fn read_share_state_summary(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32)>, then: Then, _: Now) {
+    pub fn read_share_state_summary(self: &Arc<Self>, group: &str, asked: Vec<(Uuid, i32)>, then: Then) {
         let request = |(topic, partition)| (topic, partition, StateRequest::Summarize);
         self.ask_share_state(group, asked.into_iter().map(request).collect(), then);
     }
