@@ -22,6 +22,7 @@ pub(super) async fn bind(config: &BrokerConfig) -> anyhow::Result<Vec<Bound>> {
         let host = listener.host.as_deref().unwrap_or("0.0.0.0");
         let address = format!("{host}:{}", listener.port);
         let socket = bind_to(host, listener.port).await.with_context(|| failed_to_bind(&address))?;
+        limit_buffers(&socket, config)?;
         bound.push(Bound { name: listener.name.clone(), address, socket });
     }
     Ok(bound)
@@ -57,6 +58,18 @@ async fn bind_to(host: &str, port: u16) -> anyhow::Result<socket2::Socket> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// `socket.send.buffer.bytes` and `socket.receive.buffer.bytes`, which the connections of this port take over; -1 leaves it to the
+/// system. What the other side reads while it is still in a processor's cache costs both sides far less.
+fn limit_buffers(socket: &socket2::Socket, config: &BrokerConfig) -> std::io::Result<()> {
+    if let Ok(bytes @ 1..) = usize::try_from(config.socket_send_buffer_bytes) {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Ok(bytes @ 1..) = usize::try_from(config.socket_receive_buffer_bytes) {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    Ok(())
 }
 
 /// The port each listener really has (a configured port 0 is chosen by the system).

@@ -12,7 +12,7 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, WriteHalf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -88,7 +88,7 @@ async fn watch(shared: Arc<Shared>, to: PeerAddress) {
     let mut was_reached = false;
     let mut pause = WATCH_PAUSE_MIN;
     loop {
-        match connect(&to).await {
+        match connect(&to, shared.broker().config.replica_socket_receive_buffer_bytes).await {
             Ok(mut stream) => {
                 was_reached = true;
                 shared.broker().on_peer_reached(to.broker, shared.clock.now());
@@ -138,8 +138,8 @@ async fn drive(
 
 /// Connects as the listener wants it that this channel leads to.
 async fn open(shared: &Shared, to: &PeerAddress, channel: Channel) -> Result<Transport, PeerError> {
-    let stream = connect(to).await?;
     let config = &shared.broker().config;
+    let stream = connect(to, config.replica_socket_receive_buffer_bytes).await?;
     let listener = match channel {
         Channel::Controller => config.control_listener_name(),
         _ => &config.inter_broker_listener_name,
@@ -158,8 +158,8 @@ async fn open(shared: &Shared, to: &PeerAddress, channel: Channel) -> Result<Tra
     }
 }
 
-async fn connect(to: &PeerAddress) -> Result<TcpStream, PeerError> {
-    match tokio::time::timeout(CONNECT, TcpStream::connect((to.host.as_str(), to.port))).await {
+async fn connect(to: &PeerAddress, buffer_bytes: i32) -> Result<TcpStream, PeerError> {
+    match tokio::time::timeout(CONNECT, dial(to, buffer_bytes)).await {
         Ok(Ok(stream)) => {
             let _ = stream.set_nodelay(true);
             let _ = socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNHEARD));
@@ -169,6 +169,23 @@ async fn connect(to: &PeerAddress) -> Result<TcpStream, PeerError> {
         Ok(Err(_)) => Err(PeerError::Lost),
         Err(_) => Err(PeerError::TimedOut),
     }
+}
+
+/// Tries the addresses of the host one after the other. What is received is kept small (`replica.socket.receive.buffer.bytes`; -1
+/// leaves it to the system), which must be said before the connection is made.
+async fn dial(to: &PeerAddress, buffer_bytes: i32) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in tokio::net::lookup_host((to.host.as_str(), to.port)).await? {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if let Ok(bytes @ 1..) = u32::try_from(buffer_bytes) {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Reads and writes at once: a broker that answers before it reads on must not be waited for.
