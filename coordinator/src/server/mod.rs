@@ -4,6 +4,7 @@
 
 mod admin;
 mod atomic;
+mod code;
 mod convert;
 mod disk;
 mod facts;
@@ -176,6 +177,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
         tasks.spawn(peer::accept(config.my_id, peer_tls, mesh.wakers(), listener, events.clone()));
     }
     listeners.serve(&config, &events, &counters, &mut tasks)?;
+    tasks.spawn(code::give_back_after_start());
     let mut main_loop = Loop {
         node,
         config,
