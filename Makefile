@@ -44,8 +44,9 @@ sim: packages ## the simulated cluster: SEEDS=200 FIRST_SEED=1, SIM_FLAGS="--min
 		--seeds $(or $(SEEDS),200) --first-seed $(FIRST_SEED) --jobs $(SIM_JOBS) $(SIM_FLAGS)
 
 chaos: build ## real processes killed, stopped, cut off and out of disk under load; bounded, as root
-	$(CARGO) build --release --locked -p tests --bin registers
+	$(CARGO) build --release --locked -p tests --bin registers --bin appends
 	@tests/chaos/linearizable
+	@tests/chaos/appends
 	@tests/chaos/run
 
 sim-mutants: packages ## planted bugs: the simulated cluster must see each, within SEEDS seeds

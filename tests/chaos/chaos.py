@@ -1,6 +1,8 @@
 """Breaks a cluster in one way after the other while producers write to it, and checks that nothing acknowledged is lost,
 nothing is there twice, and each producer's records are in order. Started by `run`, inside namespaces of its own."""
-import collections, json, os, random, re, shutil, signal, socket, subprocess, sys, threading, time
+import collections, os, random, shutil, signal, subprocess, sys, threading, time
+import hosts
+from hosts import say, sh
 
 if len(sys.argv) < 2 or sys.argv[1] != "list":
     from confluent_kafka import Producer
@@ -13,16 +15,6 @@ address = {f"c{n}": f"10.77.1.{n}" for n in COORDINATORS} | {f"b{n}": f"10.77.2.
 TOPIC = "ledger"
 bootstrap = ",".join(f"{address[f'b{n}']}:9092" for n in BROKERS)
 processes = {}
-
-
-def say(text):
-    print(f"{time.monotonic() - BEGIN:6.1f} s  {text}", flush=True)
-
-
-def sh(command):
-    done = subprocess.run(command, shell=True, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"{command}: {done.stderr.strip()}")
 
 
 def until(what, seconds, why):
@@ -39,14 +31,6 @@ def until(what, seconds, why):
 
 
 # --- the servers
-
-
-def network():
-    sh("ip link set lo up && ip link add br0 type bridge && ip addr add 10.77.0.1/16 dev br0 && ip link set br0 up")
-    for name, ip in address.items():
-        sh(f"ip netns add {name} && ip link add v{name} type veth peer name eth0 netns {name} && "
-           f"ip link set v{name} master br0 up && ip -n {name} addr add {ip}/16 dev eth0 && "
-           f"ip -n {name} link set eth0 up && ip -n {name} link set lo up")
 
 
 def configure():
@@ -74,9 +58,7 @@ def configure():
 
 def start(name):
     program = "coordinator" if name[0] == "c" else "broker"
-    log = open(f"{WORK}/{name}.log", "ab")
-    processes[name] = subprocess.Popen(["nsenter", f"--net=/run/netns/{name}", f"{BIN}/{program}", f"{WORK}/{name}/conf"],
-                                       stdout=log, stderr=log, start_new_session=True)
+    processes[name] = hosts.start(name, f"{BIN}/{program}", f"{WORK}/{name}/conf", f"{WORK}/{name}.log")
 
 
 def kill(name, with_signal=signal.SIGKILL):
@@ -95,23 +77,14 @@ def mend():
 
 
 def mode(n):
-    with socket.create_connection((address[f"c{n}"], 2181), 1) as s:
-        s.settimeout(2)
-        s.sendall(b"srvr")
-        text = b""
-        while part := s.recv(4096):
-            text += part
-    return re.search(rb"Mode: (\w+)", text).group(1).decode()
+    return hosts.mode(address[f"c{n}"])
 
 
 def coordinator_leader():
     def find():
         for n in COORDINATORS:
-            try:
-                if mode(n) == "leader":
-                    return f"c{n}"
-            except OSError:
-                pass
+            if mode(n) == "leader":
+                return f"c{n}"
     return until(find, 30, "a coordinator leads")
 
 
@@ -433,14 +406,13 @@ def plant(promised, found):
 
 
 def main():
-    global loads, BEGIN
-    BEGIN = time.monotonic()
+    global loads
     names = {fault.__name__: fault for fault in FAULTS}
     if sys.argv[1:] == ["list"]:
         print("\n".join(names))
         return
     wanted = [names[name] for name in sys.argv[1:]] or FAULTS
-    network()
+    hosts.network(address, "10.77.0.1")
     configure()
     for name in address:
         start(name)

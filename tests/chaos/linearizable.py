@@ -1,9 +1,11 @@
 """Clients on registers while coordinators are killed, stopped and cut off; the history is given to the checker. Started by
 `linearizable`, inside namespaces of its own."""
-import collections, itertools, logging, os, random, re, signal, socket, subprocess, sys, threading, time
+import collections, itertools, logging, os, random, signal, subprocess, sys, threading, time
+import hosts
 from kazoo.client import KazooClient
 from kazoo.exceptions import BadVersionError, KazooException
 from kazoo.handlers.threading import KazooTimeoutError
+from hosts import say, sh
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 45
 SEED = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 30)
@@ -11,30 +13,11 @@ WORK, BIN, CHECKER = (os.environ[name] for name in ("work", "bin", "checker"))
 SERVERS, CLIENTS, REGISTERS = [1, 2, 3], 6, ["/r0", "/r1", "/r2"]
 address = {n: f"10.78.1.{n}" for n in SERVERS}
 processes, stopping = {}, threading.Event()
-BEGIN = time.monotonic()
 logging.disable(logging.CRITICAL)
 
 
-def say(text):
-    print(f"{time.monotonic() - BEGIN:6.1f} s  {text}", flush=True)
-
-
-def sh(command):
-    done = subprocess.run(command, shell=True, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{command}: {done.stderr.strip()}")
-
-
-def network():
-    sh("ip link set lo up && ip link add br0 type bridge && ip addr add 10.78.0.1/16 dev br0 && ip link set br0 up")
-    for n, ip in address.items():
-        sh(f"ip netns add c{n} && ip link add vc{n} type veth peer name eth0 netns c{n} && ip link set vc{n} master br0 up && "
-           f"ip -n c{n} addr add {ip}/16 dev eth0 && ip -n c{n} link set eth0 up && ip -n c{n} link set lo up")
-
-
 def start(n):
-    processes[n] = subprocess.Popen(["nsenter", f"--net=/run/netns/c{n}", f"{BIN}/coordinator", f"{WORK}/{n}/conf"],
-                                    stdout=open(f"{WORK}/{n}.log", "ab"), stderr=subprocess.STDOUT)
+    processes[n] = hosts.start(f"c{n}", f"{BIN}/coordinator", f"{WORK}/{n}/conf", f"{WORK}/{n}.log")
 
 
 def configure():
@@ -48,19 +31,8 @@ def configure():
         start(n)
 
 
-def mode(n):
-    try:
-        with socket.create_connection((address[n], 2181), 0.5) as s:
-            s.settimeout(0.5)
-            s.sendall(b"srvr")
-            found = re.search(rb"Mode: (\w+)", s.recv(4096))
-            return found.group(1).decode() if found else ""
-    except OSError:
-        return ""
-
-
 def leader():
-    return next((n for n in SERVERS if processes[n].poll() is None and mode(n) == "leader"), None)
+    return next((n for n in SERVERS if processes[n].poll() is None and hosts.mode(address[n]) == "leader"), None)
 
 
 def now():
@@ -169,7 +141,6 @@ def restarted(n):
 
 
 def stopped(n):
-    # What nsenter started is the server itself: it execs.
     processes[n].send_signal(signal.SIGSTOP)
     rest(0.5, 3)
     processes[n].send_signal(signal.SIGCONT)
@@ -229,7 +200,7 @@ def planted(lines):
 
 def main():
     say(f"seed {SEED}")
-    network()
+    hosts.network({f"c{n}": ip for n, ip in address.items()}, "10.78.0.1")
     configure()
     while not leader():
         time.sleep(0.05)

@@ -5,4 +5,5 @@ pub mod check;
 pub mod fuzz;
 pub mod mutants;
 pub mod sim;
+pub mod verdict;
 pub mod wounds;

@@ -8,7 +8,6 @@
 //! Times are microseconds of one clock; values have no blanks and are unique but for `-`, which is empty.
 
 use common::zk::ZkError;
-use std::io::{Read as _, Write as _};
 use std::process::ExitCode;
 use tests::check::registers;
 use tests::sim::history::{History, ZkAsk, ZkOp, ZkOutcome};
@@ -39,36 +38,11 @@ fn parse(line: &str) -> Option<ZkOp> {
 }
 
 fn main() -> ExitCode {
-    let (mut out, mut text) = (std::io::stdout(), String::new());
-    let mut files = std::env::args().skip(1).peekable();
-    let read = match files.peek() {
-        None => std::io::stdin().read_to_string(&mut text).map(drop),
-        Some(_) => files.try_for_each(|file| std::fs::read_to_string(file).map(|more| text.push_str(&more))),
-    };
-    if let Err(error) = read {
-        let _ = writeln!(out, "the history cannot be read: {error}");
-        return ExitCode::from(2);
-    }
-    let mut history = History::default();
-    for line in text.lines() {
-        match parse(line) {
-            Some(op) => history.zk.push(op),
-            None => {
-                let _ = writeln!(out, "this line makes no sense: {line}");
-                return ExitCode::from(2);
-            }
-        }
-    }
-    // The order in which a client asked is the order of its lines; sessions are told apart in the order of the answers.
-    history.zk.sort_by_key(|op| op.answered);
-    match registers::check(&history) {
-        Ok(()) => {
-            let _ = writeln!(out, "{} requests: linearizable", history.zk.len());
-            ExitCode::SUCCESS
-        }
-        Err(problem) => {
-            let _ = writeln!(out, "NOT linearizable: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+    let take = |history: &mut History, line: &str| parse(line).map(|op| history.zk.push(op));
+    tests::verdict::of(take, |history| {
+        // The order in which a client asked is the order of its lines; sessions are told apart in the order of the answers.
+        history.zk.sort_by_key(|op| op.answered);
+        registers::check(history).map_err(|problem| format!("NOT linearizable: {problem}"))?;
+        Ok(format!("{} requests: linearizable", history.zk.len()))
+    })
 }
