@@ -2,8 +2,10 @@
 //! in which they are given out; what comes of one input is sorted.
 
 use super::*;
+use crate::journal::LOAD_RETRY_MS;
 use crate::journal::memory::MemoryJournal;
 use common::time::WallMillis;
+use std::sync::Arc;
 
 struct Bench {
     groups: Groups,

@@ -4,6 +4,7 @@
 use super::*;
 use crate::journal::memory::MemoryJournal;
 use common::time::WallMillis;
+use parking_lot::Mutex;
 
 struct Bench {
     transactions: Transactions,
@@ -187,8 +188,7 @@ impl Bench {
             }
             // As if so many transactions of version 2 had been.
             "exhaust" => {
-                let shard = self.transactions.shards.read().get(&0).cloned().unwrap();
-                let mut shard = shard.lock();
+                let mut shard = self.transactions.shards.lock(0).unwrap();
                 let value = shard.entries.get_mut("a").unwrap().value.as_mut().unwrap();
                 value.producer_epoch = state::LAST_CLIENT_EPOCH;
             }

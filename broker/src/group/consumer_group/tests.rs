@@ -9,6 +9,7 @@ use crate::journal::memory::MemoryJournal;
 use common::kafka::batch;
 use common::properties::Properties;
 use common::time::WallMillis;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Names with numbers of partitions; the id is the place, from 1.

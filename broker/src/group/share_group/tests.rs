@@ -12,6 +12,7 @@ use common::time::WallMillis;
 use consumer_records::Partitions;
 use records::GroupRecord;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use uuid::Uuid;
 
 struct Bench {

@@ -8,6 +8,7 @@ use crate::share::DeliveryState;
 use crate::share::records::ShareRecord;
 use common::kafka::batch;
 use common::time::WallMillis;
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 const TOPIC: Uuid = Uuid::from_u128(1);

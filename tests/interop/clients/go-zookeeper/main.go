@@ -113,6 +113,9 @@ func main() {
 	must(one.AddAuth("digest", []byte("user:secret")))
 	_, err = one.Create("/go/mine", []byte("x"), 0, zk.DigestACL(zk.PermAll, "user", "secret"))
 	must(err)
+	// It may be at a server that has not heard of it.
+	_, err = two.Sync("/go/mine")
+	must(err)
 	_, _, err = two.Get("/go/mine")
 	check("others may not read", errors.Is(err, zk.ErrNoAuth))
 	acl, _, err := one.GetACL("/go/mine")
