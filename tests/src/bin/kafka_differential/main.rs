@@ -5,7 +5,8 @@
 //!
 //! Differences that are meant stand in `mask.rs`, each with its reason.
 //!
-//! `kafka_differential REAL OURS [FIRST-SEED [SEEDS [STEPS]]]`; without seeds only the written cases run.
+//! `kafka_differential REAL OURS [FIRST-SEED [SEEDS [STEPS]]]`; without seeds only the written cases run. `ONLY=newer` runs what is
+//! compared with a Kafka 4.
 #![expect(clippy::print_stdout, clippy::unwrap_used, clippy::panic, reason = "a tool whose findings are its output")]
 #![expect(clippy::disallowed_methods, reason = "real brokers take real time")]
 #![expect(clippy::too_many_lines, reason = "cases are written one below the other")]
@@ -14,6 +15,7 @@ mod admin;
 mod data;
 mod groups;
 mod mask;
+mod newer;
 mod random;
 mod transactions;
 
@@ -283,7 +285,7 @@ impl Pair {
     }
 
     /// Prints what a group of cases found.
-    fn report(&mut self, group: &str) {
+    pub(crate) fn report(&mut self, group: &str) {
         let found = std::mem::take(&mut self.found);
         println!("{group}: {} kinds of differences", found.len());
         for ((api, _), Found { versions, cases, request, lines }) in found.iter().take(TOO_MANY) {
@@ -334,6 +336,9 @@ fn main() -> ExitCode {
             run(&mut pair);
             pair.report(name);
         }
+    }
+    if only == "newer" {
+        newer::run(&mut pair);
     }
     let (first, seeds, steps) = (number(2, 0), number(3, 0), number(4, 200));
     for seed in first..first + seeds {
