@@ -3,7 +3,7 @@ driven by the same load generators; prints one table of ours : peer with the goa
 
 Started by tests/bench/run, which brings what it needs. Knows the rows, not how a load generator works.
 """
-import argparse, glob, json, mmap, os, pathlib, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, threading, time
+import argparse, glob, json, mmap, os, pathlib, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 
 here = pathlib.Path(__file__).resolve().parent
 root = here.parent.parent
@@ -285,6 +285,55 @@ def curve(side):
     return {f"{w}": (got["ops/s"], got["p99 ms"]) for w in (1, 4, 16, 64) for got in [znode("set", window=w, seconds=3)(side)]}
 
 
+# ---- what the machine itself takes, with nothing of either side around it --------------------------------------------------------
+def bare_sendfile():
+    """CPU seconds of this process for a GiB from the page cache to a socket, with the send buffer that both sides have."""
+    path, size = work / "bare", 1 << 30
+    with open(path, "wb") as f:
+        for _ in range(size >> 20):
+            f.write(b"x" * (1 << 20))
+
+    def drain(address):
+        with socket.create_connection(address) as sink:
+            buffer = bytearray(1 << 20)
+            while sink.recv_into(buffer):
+                pass
+    with socket.create_server(("127.0.0.1", 0)) as server, open(path, "rb") as f:
+        reader = os.fork()
+        if not reader:
+            drain(server.getsockname())
+            os._exit(0)
+        source, at = server.accept()[0], 0
+        source.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 102400)
+        before = os.times()
+        while at < size:
+            at += os.sendfile(source.fileno(), f.fileno(), at, 1 << 18)
+        after = os.times()
+        source.close()
+        os.waitpid(reader, 0)
+    path.unlink()
+    return after.user + after.system - before.user - before.system
+
+
+def bare_sync():
+    """Milliseconds until 100 bytes more of a file are on the disk: the median of 200."""
+    times = []
+    with open(work / "bare", "wb", buffering=0) as f:
+        for _ in range(200):
+            begin = time.monotonic()
+            f.write(b"x" * 100)
+            os.fdatasync(f.fileno())
+            times.append((time.monotonic() - begin) * 1e3)
+    return statistics.median(times)
+
+
+def bare_memory():
+    """Seconds until a GiB of memory is there that nobody had before."""
+    begin = time.monotonic()
+    backed(1024)
+    return time.monotonic() - begin
+
+
 # ---- the table: row, servers, load, then figure: (goal as ours/peer, or an absolute bound of ours) ----------------------------
 AT_MOST, ABSOLUTE = "ratio", "absolute"
 ROWS = [
@@ -407,6 +456,7 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     kinds = [kind for kind in (Ours, Peer) if kind.name in a.sides.split(",")]
     machine = f"{os.cpu_count()} cores, Linux {os.uname().release}, load {os.getloadavg()[0]:.1f} at the start"
+    bare = f"sendfile of 1 GiB to a socket {bare_sendfile():.2f} CPU s, 100 bytes to the disk {bare_sync():.2f} ms, 1 GiB of new memory {bare_memory():.2f} s"
     try:
         for _ in range(1 if a.quick else a.rounds):
             for n in (3, 1):
@@ -414,9 +464,10 @@ def main():
                     turn(kind, n, results)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-        (out / "bench.json").write_text(json.dumps({"machine": machine, "lines": list(lines(results)), "runs": results}, indent=1))
+        (out / "bench.json").write_text(json.dumps({"machine": machine, "bare": bare, "lines": list(lines(results)), "runs": results}, indent=1))
         print(printed(results))
         print(f"\n{machine}; server and client share the cores. CPU s/M: CPU seconds of all servers of that half for a million operations."
+              f"\nThis machine by itself: {bare}."
               "\nDurability: both coordinators sync before they acknowledge; neither broker syncs, acks=all waits for the replicas."
               f"\nJSON: {out}/bench.json  plot: {out}/bench.svg")
     if "curve" in results:
