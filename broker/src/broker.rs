@@ -18,9 +18,9 @@ use crate::in_order::InOrder;
 use crate::isolation::Isolation;
 use crate::log::LogConfig;
 use crate::metrics::{ListenerCounters, RequestCounters};
-use crate::outbox::{Outbox, PeerAddress, PeerError, ZkCommand, ZkInput};
+use crate::outbox::{Outbox, PeerAddress, PeerError, StopReason, ZkCommand, ZkInput};
 use crate::partition::throttle::ThrottledReplicas;
-use crate::partition::{Replicas, StorageError};
+use crate::partition::{Replicas, StorageError, is_internal};
 use crate::peers::Peers;
 use crate::producer_ids::ProducerIds;
 use crate::quota::Quotas;
@@ -32,6 +32,8 @@ use crate::shutdown::Stage;
 use crate::suspects::Suspects;
 use crate::telemetry::Telemetry;
 use crate::telemetry::subscription::Subscription;
+use crate::tiered::METADATA_TOPIC;
+use crate::tiering::Tiering;
 use crate::txn::{self, Transactions};
 use crate::txn_peers::Questions;
 use crate::wiring;
@@ -55,6 +57,10 @@ const META_PROPERTIES_BYTES_MAX: usize = 64 * 1024;
 /// Up to so many brokers each watches all others, so that everyone can tell a client of a leader's death at once; beyond it
 /// the silent connections would be many.
 const ALL_WATCH_ALL: usize = 32;
+
+/// Kafka's words for a broker that would give up what topics have in the remote store.
+const TIERED_TOPICS: &str = "You have to delete all topics with the property remote.storage.enable=true before disabling \
+    tiered storage cluster-wide; or set remote.log.storage.system.enable=true";
 
 /// The two directions of a replication throttle, as settings name them.
 const LEADING: &str = "leader";
@@ -132,6 +138,7 @@ pub struct Broker {
     pub(crate) shares: Shares,
     /// Features that all live brokers serve.
     pub(crate) features: Features,
+    pub(crate) tiering: Tiering,
     pub(crate) stage: Mutex<Stage>,
     pub(crate) isolation: Isolation,
     pub(crate) controller_link: ControllerLink,
@@ -179,6 +186,7 @@ impl Broker {
         let current = RwLock::new(config.clone());
         let producer_ids = ProducerIds::new();
         let telemetry = Telemetry::new(usize::try_from(config.telemetry_max_bytes).unwrap_or(0), rng.fork());
+        let tiering = Tiering::new(&config, disk.clone(), rng.fork());
         Ok(Arc::new(Broker {
             config,
             current,
@@ -203,6 +211,7 @@ impl Broker {
             persister: Persister::default(),
             shares: Shares::new(sessions),
             features,
+            tiering,
             stage,
             isolation: Isolation::default(),
             controller_link: ControllerLink::default(),
@@ -350,6 +359,7 @@ impl Broker {
         }
         self.tick_persister(now);
         self.tick_shares(now);
+        self.tick_tiered(now);
         self.ask_for_features(now);
         self.tick_shutdown(now);
         let has_others = self.image.read().brokers().count() > 1;
@@ -364,6 +374,7 @@ impl Broker {
             self.share_states_due.get(),
             self.persister.next_deadline(),
             self.shares.next_deadline(),
+            self.tiering.next_deadline(),
             self.peers.next_deadline(),
             self.shutdown_deadline(),
             self.features.next_deadline(),
@@ -413,6 +424,11 @@ impl Broker {
         self.replicas.set_default_config(wiring::log_config(&current, &TopicConfig::defaults(&current)));
         *self.current.write() = current;
         let topics = self.cluster.settings_of_kind("topics");
+        let is_remote =
+            |settings: &cluster::Settings| settings.get("remote.storage.enable").is_some_and(|on| on == "true");
+        if self.tiering.on().is_none() && topics.values().any(is_remote) {
+            return self.outbox.stop(StopReason::Fatal(TIERED_TOPICS.to_owned()));
+        }
         let throttled = |direction: &str| -> BTreeMap<String, ThrottledReplicas> {
             let replicas = |settings| self.throttled(settings, direction);
             topics.iter().filter_map(|(topic, settings)| Some((topic.clone(), replicas(settings)?))).collect()
@@ -449,7 +465,11 @@ impl Broker {
         for problem in problems {
             tracing::warn!(topic, %problem, "a setting in ZooKeeper cannot be used");
         }
-        (!settings.is_empty()).then(|| wiring::log_config(&current, &config))
+        (!settings.is_empty()).then(|| {
+            let is_kept_here = is_internal(topic) || topic == METADATA_TOPIC;
+            let config = wiring::log_config(&current, &config);
+            LogConfig { remote: config.remote.filter(|_| !is_kept_here), ..config }
+        })
     }
 }
 

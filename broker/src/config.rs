@@ -7,6 +7,7 @@ pub mod describe;
 pub mod group;
 mod group_settings;
 mod listener;
+mod remote_store;
 pub mod setting;
 mod topic;
 mod topic_settings;
@@ -15,8 +16,9 @@ pub use broker_settings::BROKER_SETTINGS;
 pub use group::{GroupConfig, GroupConfigs, ShareOffsetReset};
 pub use group_settings::GROUP_SETTINGS;
 pub use listener::{Listener, SecurityProtocol};
+pub use remote_store::RemoteStore;
 pub use setting::{ConfigError, Importance, Kind, Setting, Update, Value};
-pub use topic::{TopicConfig, validate_topic};
+pub use topic::{TopicConfig, may_follow, validate_topic};
 pub use topic_settings::TOPIC_SETTINGS;
 
 use common::properties::{Properties, PropertyError};
@@ -60,6 +62,8 @@ macro_rules! broker_config {
             pub inter_broker_security_protocol: SecurityProtocol,
             /// `control.plane.listener.name` in upper case.
             pub control_plane_listener_name: Option<String>,
+            /// Tiered storage, with `remote.log.storage.system.enable`.
+            pub remote_store: Option<RemoteStore>,
             $(#[doc = concat!("`", $name, "`")] pub $field: $type,)*
         }
 
@@ -78,6 +82,7 @@ macro_rules! broker_config {
                 inter_broker_listener_name: d.endpoints.inter_broker_name,
                 inter_broker_security_protocol: d.endpoints.inter_broker_protocol,
                 control_plane_listener_name: d.endpoints.control_plane_name,
+                remote_store: d.remote_store,
                 $($field: typed(&values, $name),)*
                 properties,
                 values,
@@ -175,6 +180,20 @@ broker_config! {
     replica_fetch_response_max_bytes: i32 = "replica.fetch.response.max.bytes",
     replica_fetch_backoff_ms: i32 = "replica.fetch.backoff.ms",
     replica_high_watermark_checkpoint_interval_ms: i64 = "replica.high.watermark.checkpoint.interval.ms",
+    remote_fetch_max_wait_ms: i32 = "remote.fetch.max.wait.ms",
+    remote_log_manager_copier_thread_pool_size: i32 = "remote.log.manager.copier.thread.pool.size",
+    remote_log_manager_copy_max_bytes_per_second: i64 = "remote.log.manager.copy.max.bytes.per.second",
+    remote_log_manager_copy_quota_window_num: i32 = "remote.log.manager.copy.quota.window.num",
+    remote_log_manager_copy_quota_window_size_seconds: i32 = "remote.log.manager.copy.quota.window.size.seconds",
+    remote_log_manager_fetch_max_bytes_per_second: i64 = "remote.log.manager.fetch.max.bytes.per.second",
+    remote_log_manager_fetch_quota_window_num: i32 = "remote.log.manager.fetch.quota.window.num",
+    remote_log_manager_fetch_quota_window_size_seconds: i32 = "remote.log.manager.fetch.quota.window.size.seconds",
+    remote_log_manager_task_interval_ms: i64 = "remote.log.manager.task.interval.ms",
+    remote_log_manager_thread_pool_size: i32 = "remote.log.manager.thread.pool.size",
+    remote_log_reader_max_pending_tasks: i32 = "remote.log.reader.max.pending.tasks",
+    remote_log_reader_threads: i32 = "remote.log.reader.threads",
+    log_local_retention_bytes: i64 = "log.local.retention.bytes",
+    log_local_retention_ms: i64 = "log.local.retention.ms",
     replica_selector_class: Option<String> = "replica.selector.class",
     producer_id_expiration_ms: i32 = "producer.id.expiration.ms",
     producer_id_expiration_check_interval_ms: i32 = "producer.id.expiration.check.interval.ms",
@@ -393,6 +412,7 @@ fn warnings(properties: &Properties) -> Vec<ConfigWarning> {
         } else if OF_AUTHORIZER.contains(&key)
             || broker_setting(key).is_some()
             || listener_base_name(key).is_some_and(mechanism)
+            || remote_store::prefixes(properties).iter().any(|prefix| key.starts_with(prefix))
         {
             continue;
         } else {
@@ -414,6 +434,7 @@ struct Derived {
     timestamp_after_max_ms: i64,
     zookeeper_connection_timeout_ms: i32,
     endpoints: Endpoints,
+    remote_store: Option<RemoteStore>,
 }
 
 struct Endpoints {
@@ -457,6 +478,7 @@ fn derive(properties: &Properties, values: &BTreeMap<&'static str, Value>) -> Re
         zookeeper_connection_timeout_ms: typed::<Option<i32>>(values, "zookeeper.connection.timeout.ms")
             .unwrap_or_else(|| typed(values, "zookeeper.session.timeout.ms")),
         endpoints: endpoints(properties, values)?,
+        remote_store: remote_store::parse(properties, values)?,
     })
 }
 
@@ -582,6 +604,22 @@ fn storage_rules(c: &BrokerConfig) -> Vec<Rule> {
             c.log_retention_ms >= 1 || c.log_retention_ms == -1,
             "log.retention.ms",
             "log.retention.ms must be unlimited (-1) or, greater than or equal to 1",
+        ),
+        (
+            c.remote_store.is_none()
+                || c.log_retention_ms == -1
+                || c.log_local_retention_ms == -2
+                || (c.log_local_retention_ms != -1 && c.log_local_retention_ms <= c.log_retention_ms),
+            "log.local.retention.ms",
+            "Value must not be -1 nor more than log.retention.ms",
+        ),
+        (
+            c.remote_store.is_none()
+                || c.log_retention_bytes <= -1
+                || c.log_local_retention_bytes == -2
+                || (c.log_local_retention_bytes != -1 && c.log_local_retention_bytes <= c.log_retention_bytes),
+            "log.local.retention.bytes",
+            "Value must not be -1 nor more than log.retention.bytes",
         ),
         (!c.log_dirs.is_empty(), "log.dirs", "At least one log directory must be defined via log.dirs or log.dir."),
         (

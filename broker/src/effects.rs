@@ -13,14 +13,15 @@ use crate::partition::{self, Replicas};
 use crate::peers::{Destination, FetcherId, PeerCall};
 use crate::replication;
 use crate::share::{self, SHARE_STATE_TOPIC, ShareStates};
+use crate::tiered::METADATA_TOPIC;
 use crate::txn::{self, MarkerOrder, TRANSACTION_TOPIC, Transactions};
 use bytes::Bytes;
 use common::id::BrokerId;
 use common::kafka::header;
 use common::kafka::messages::{
     AddPartitionsToTxnRequest, AllocateProducerIdsRequest, AlterPartitionRequest, ApiVersionsRequest,
-    ControlledShutdownRequest, CreateTopicsRequest, FetchRequest, LeaderAndIsrRequest, ListOffsetsRequest, Request,
-    StopReplicaRequest, UpdateMetadataRequest, WriteTxnMarkersRequest,
+    ControlledShutdownRequest, CreateTopicsRequest, FetchRequest, LeaderAndIsrRequest, ListOffsetsRequest,
+    OffsetForLeaderEpochRequest, Request, StopReplicaRequest, UpdateMetadataRequest, WriteTxnMarkersRequest,
 };
 use common::time::{Millis, Now};
 use std::cell::RefCell;
@@ -255,6 +256,7 @@ impl Broker {
             Effect::Resigned { topic, partition, leader_epoch } if &*topic == SHARE_STATE_TOPIC => {
                 self.run_share_states(now, work, |states, io| states.on_resigned(partition, leader_epoch, io));
             }
+            Effect::HighWatermark { topic, .. } if &*topic == METADATA_TOPIC => self.wake_tiered(now),
             Effect::HighWatermark { topic, partition, .. } => self.on_more_to_share(&topic, partition, now),
             Effect::BecameLeader { topic, partition, .. } | Effect::Resigned { topic, partition, .. } => {
                 self.on_share_leadership(&topic, partition, now);
@@ -271,6 +273,9 @@ impl Broker {
                     });
                 }
             }
+            Effect::EpochEnds { leader, fetcher, ask } => self.send_epochs((leader, fetcher), &ask, now, work),
+            Effect::ReadRemote(fetch) => self.read_remote(*fetch),
+            Effect::Rebuild { leader, ask } => self.rebuild_from_remote(leader, ask),
             Effect::Chore(chore) => {
                 let broker = self.clone();
                 self.outbox.run(Box::new(move |now| {
@@ -314,6 +319,44 @@ impl Broker {
                 replicas.on_fetch((leader.0, number), Err(SessionFailure::NoAnswer), now, effects);
             });
         }
+    }
+
+    fn send_epochs(
+        self: &Arc<Self>,
+        (leader, fetcher): (i32, u32),
+        ask: &partition::follower::EpochsAsk,
+        now: Now,
+        work: &mut VecDeque<Work>,
+    ) {
+        let id = FetcherId { leader: BrokerId(leader), number: fetcher };
+        let request = replication::epochs_request(self, ask);
+        let deadline = now.mono + CONTROL_TIMEOUT_MS;
+        if !self.send((id.leader, Channel::Fetch(fetcher)), PeerCall::EpochEnds(id), &request, deadline) {
+            self.run_replicas(work, |replicas, effects| replicas.on_epochs((leader, fetcher), None, now, effects));
+        }
+    }
+
+    fn on_fetch_answer(self: &Arc<Self>, id: FetcherId, response: Result<Bytes, PeerError>, version: i16, now: Now) {
+        let answer = match decode::<FetchRequest>(response, version) {
+            Ok(response) => replication::fetch_answer(response, version),
+            Err(_) => Err(SessionFailure::NoAnswer),
+        };
+        let is_fenced = |answer: &FetchAnswer| {
+            answer.partitions.iter().any(|(.., outcome)| matches!(outcome, Err(FetchFailure::FencedEpoch)))
+        };
+        if answer.as_ref().is_ok_and(is_fenced) {
+            self.isolation.fenced(now.mono);
+        }
+        self.with_replicas(now, |replicas, effects| {
+            replicas.on_fetch((id.leader.0, id.number), answer, now, effects);
+        });
+    }
+
+    fn on_epochs_answer(self: &Arc<Self>, id: FetcherId, response: Result<Bytes, PeerError>, version: i16, now: Now) {
+        let answer = decode::<OffsetForLeaderEpochRequest>(response, version).ok().map(replication::epochs_answer);
+        self.with_replicas(now, |replicas, effects| {
+            replicas.on_epochs((id.leader.0, id.number), answer, now, effects);
+        });
     }
 
     /// Tells the controller, which may be this broker, of new sets of in-sync replicas.
@@ -454,26 +497,16 @@ impl Broker {
         now: Now,
     ) {
         match call {
-            PeerCall::Fetch(id) => {
-                let answer = match decode::<FetchRequest>(response, version) {
-                    Ok(response) => replication::fetch_answer(response, version),
-                    Err(_) => Err(SessionFailure::NoAnswer),
-                };
-                let is_fenced = |answer: &FetchAnswer| {
-                    answer.partitions.iter().any(|(.., outcome)| matches!(outcome, Err(FetchFailure::FencedEpoch)))
-                };
-                if answer.as_ref().is_ok_and(is_fenced) {
-                    self.isolation.fenced(now.mono);
-                }
-                self.with_replicas(now, |replicas, effects| {
-                    replicas.on_fetch((id.leader.0, id.number), answer, now, effects);
-                });
-            }
+            PeerCall::Fetch(id) => self.on_fetch_answer(id, response, version, now),
             PeerCall::ListOffsets(id) => {
                 let answer = decode::<ListOffsetsRequest>(response, version).ok().map(replication::list_offsets_answer);
                 self.with_replicas(now, |replicas, effects| {
                     replicas.on_offsets((id.leader.0, id.number), answer, now, effects);
                 });
+            }
+            PeerCall::EpochEnds(id) => self.on_epochs_answer(id, response, version, now),
+            PeerCall::RemoteMetadata(leader, call) => {
+                self.on_metadata_answer((leader, call), response, version, now);
             }
             PeerCall::AlterPartition => {
                 let answers = decode::<AlterPartitionRequest>(response, version)
@@ -527,7 +560,7 @@ impl Broker {
     }
 }
 
-fn decode<R: Request>(response: Result<Bytes, PeerError>, version: i16) -> Result<R::Response, PeerError> {
+pub(crate) fn decode<R: Request>(response: Result<Bytes, PeerError>, version: i16) -> Result<R::Response, PeerError> {
     match header::decode_response::<R>(response?, version) {
         Ok((_, response)) => Ok(response),
         Err(error) => {

@@ -48,6 +48,33 @@ pub struct TopicCounters {
     pub failed_produces: Counter,
     /// Partitions of fetch requests that failed for no reason of the client's.
     pub failed_fetches: Counter,
+    /// What is done in the remote store.
+    pub remote: RemoteCounters,
+}
+
+/// Copies to the remote store of a topic, reads and removals there (KIP-405).
+#[derive(Debug, Default)]
+pub struct RemoteCounters {
+    /// Bytes of copied segments.
+    pub bytes_copied: Counter,
+    /// Copies.
+    pub copies: Counter,
+    /// Copies that failed.
+    pub failed_copies: Counter,
+    /// Bytes that were read.
+    pub bytes_read: Counter,
+    /// Reads.
+    pub reads: Counter,
+    /// Reads that failed.
+    pub failed_reads: Counter,
+    /// Removals.
+    pub removals: Counter,
+    /// Removals that failed.
+    pub failed_removals: Counter,
+    /// Times that a follower wanted to go on from there.
+    pub rebuilds: Counter,
+    /// Times that it could not.
+    pub failed_rebuilds: Counter,
 }
 
 /// What the partitions of a broker count together.

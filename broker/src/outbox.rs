@@ -35,6 +35,10 @@ pub enum Channel {
     Markers,
     /// From a broker to a share coordinator.
     ShareStates,
+    /// From a broker to leaders of the metadata topic of remote segments, which it reads.
+    RemoteMetadataRead,
+    /// From a broker to leaders of the metadata topic of remote segments, to which it writes.
+    RemoteMetadataWrite,
     /// Between any two, for what is only looked at: ListOffsets.
     Figures,
     /// From a broker to the controller: AlterPartition, AllocateProducerIds, ControlledShutdown.

@@ -18,6 +18,10 @@ pub enum PeerCall {
     Fetch(FetcherId),
     /// A replica fetcher's ListOffsets.
     ListOffsets(FetcherId),
+    /// A replica fetcher's OffsetForLeaderEpoch.
+    EpochEnds(FetcherId),
+    /// About partitions of the metadata topic of remote segments.
+    RemoteMetadata(BrokerId, MetadataCall),
     /// ISR changes told to the controller.
     AlterPartition,
     /// A block of producer ids asked of the controller.
@@ -48,7 +52,7 @@ impl PeerCall {
     /// The broker that was asked, where the call says so.
     pub fn broker(&self) -> Option<BrokerId> {
         match self {
-            PeerCall::Fetch(id) | PeerCall::ListOffsets(id) => Some(id.leader),
+            PeerCall::Fetch(id) | PeerCall::ListOffsets(id) | PeerCall::EpochEnds(id) => Some(id.leader),
             PeerCall::LeaderAndIsr(broker, _)
             | PeerCall::UpdateMetadata(broker, _)
             | PeerCall::StopReplica(broker, _)
@@ -56,6 +60,7 @@ impl PeerCall {
             | PeerCall::AddPartitionsToTxn(broker, _)
             | PeerCall::Ends(broker, _)
             | PeerCall::ShareState(broker, _)
+            | PeerCall::RemoteMetadata(broker, _)
             | PeerCall::ApiVersions(broker) => Some(*broker),
             PeerCall::AlterPartition
             | PeerCall::AllocateProducerIds
@@ -63,6 +68,17 @@ impl PeerCall {
             | PeerCall::CreateTopics => None,
         }
     }
+}
+
+/// What is asked of the leader of partitions of the metadata topic of remote segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetadataCall {
+    /// Records, from these offsets on.
+    Read(Vec<(i32, i64)>),
+    /// Where these begin.
+    Start(Vec<i32>),
+    /// A record is written.
+    Write,
 }
 
 /// One replica fetcher: the leader it follows and its number among those to the same leader.

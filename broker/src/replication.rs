@@ -4,7 +4,8 @@
 use crate::broker::Broker;
 use crate::cluster;
 use crate::partition::follower::{
-    FetchAnswer, FetchAsk, FetchFailure, Fetched, Key, OffsetsAsk, SessionFailure, TopicName,
+    EpochEnd, EpochsAsk, FetchAnswer, FetchAsk, FetchFailure, Fetched, Key, LeaderOffset, OffsetsAsk, SessionFailure,
+    TopicName, Which,
 };
 use crate::partition::isr::Verdict;
 use crate::partition::{IsrAnswer, IsrChange};
@@ -12,8 +13,10 @@ use bytes::Bytes;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::{
     AlterPartitionRequest, AlterPartitionResponse, FetchRequest, FetchResponse, ListOffsetsPartition,
-    ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic, ReplicaState, alter_partition,
+    ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopic, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochResponse, ReplicaState, alter_partition,
     fetch::{FetchPartition, FetchTopic, ForgottenTopic},
+    offset_for_leader_epoch::{OffsetForLeaderPartition, OffsetForLeaderTopic},
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,10 +28,16 @@ const FETCH_BY_ID: i16 = 17;
 const FETCH_BY_NAME: i16 = 12;
 /// ListOffsets with leader epochs.
 const LIST_OFFSETS: i16 = 7;
+/// ListOffsets with the first local offset (KIP-405).
+const LIST_LOCAL_OFFSETS: i16 = 8;
+/// OffsetForLeaderEpoch that says who asks.
+const EPOCH_ENDS: i16 = 4;
 /// `ListOffsets` for the end of the log.
 const LATEST: i64 = -1;
 /// `ListOffsets` for the begin of the log.
 const EARLIEST: i64 = -2;
+/// `ListOffsets` for the begin of what the leader has itself.
+const EARLIEST_LOCAL: i64 = -4;
 
 /// A follower's Fetch and the version to send it in.
 pub(crate) fn fetch_request(broker: &Broker, ask: FetchAsk) -> (FetchRequest, i16) {
@@ -100,6 +109,9 @@ pub(crate) fn fetch_answer(response: FetchResponse, version: i16) -> Result<Fetc
                         .then_some((partition.diverging_epoch.epoch, partition.diverging_epoch.end_offset)),
                 }),
                 Some(ErrorCode::OffsetOutOfRange) => Err(FetchFailure::OffsetOutOfRange),
+                Some(ErrorCode::OffsetMovedToTieredStorage) => {
+                    Err(FetchFailure::InRemote(partition.log_start_offset.max(0)))
+                }
                 Some(ErrorCode::FencedLeaderEpoch) => Err(FetchFailure::FencedEpoch),
                 _ => Err(FetchFailure::Other(partition.error_code)),
             };
@@ -111,32 +123,71 @@ pub(crate) fn fetch_answer(response: FetchResponse, version: i16) -> Result<Fetc
 
 /// A follower's question for the ends of a leader's logs.
 pub(crate) fn list_offsets_request(broker: &Broker, ask: &OffsetsAsk) -> (ListOffsetsRequest, i16) {
+    let (timestamp, version) = match ask.which {
+        Which::End => (LATEST, LIST_OFFSETS),
+        Which::Start => (EARLIEST, LIST_OFFSETS),
+        Which::LocalStart => (EARLIEST_LOCAL, LIST_LOCAL_OFFSETS),
+    };
     let mut topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
     for (topic, partition, epoch) in &ask.partitions {
         topics.entry(topic).or_default().push(ListOffsetsPartition {
             partition_index: *partition,
             current_leader_epoch: *epoch,
-            timestamp: if ask.latest { LATEST } else { EARLIEST },
+            timestamp,
             ..ListOffsetsPartition::default()
         });
     }
     let topics =
         topics.into_iter().map(|(name, partitions)| ListOffsetsTopic { name: name.to_owned(), partitions }).collect();
-    (ListOffsetsRequest { replica_id: broker.config.broker_id, topics, ..ListOffsetsRequest::default() }, LIST_OFFSETS)
+    (ListOffsetsRequest { replica_id: broker.config.broker_id, topics, ..ListOffsetsRequest::default() }, version)
 }
 
 /// A leader's answer to it.
-pub(crate) fn list_offsets_answer(response: ListOffsetsResponse) -> Vec<(Key, Result<i64, FetchFailure>)> {
+pub(crate) fn list_offsets_answer(response: ListOffsetsResponse) -> Vec<(Key, Result<LeaderOffset, FetchFailure>)> {
     let mut answers = Vec::new();
     for topic in response.topics {
         let name: Arc<str> = topic.name.into();
         for partition in topic.partitions {
             let outcome = match ErrorCode::from_code(partition.error_code) {
-                Some(ErrorCode::None) => Ok(partition.offset),
+                Some(ErrorCode::None) => {
+                    Ok(LeaderOffset { offset: partition.offset, leader_epoch: partition.leader_epoch })
+                }
                 Some(ErrorCode::FencedLeaderEpoch) => Err(FetchFailure::FencedEpoch),
                 _ => Err(FetchFailure::Other(partition.error_code)),
             };
             answers.push(((name.clone(), partition.partition_index), outcome));
+        }
+    }
+    answers
+}
+
+/// A follower's question where epochs end.
+pub(crate) fn epochs_request(broker: &Broker, ask: &EpochsAsk) -> (OffsetForLeaderEpochRequest, i16) {
+    let mut topics: BTreeMap<&str, Vec<OffsetForLeaderPartition>> = BTreeMap::new();
+    for (topic, partition, current_leader_epoch, leader_epoch) in &ask.partitions {
+        topics.entry(topic).or_default().push(OffsetForLeaderPartition {
+            partition: *partition,
+            current_leader_epoch: *current_leader_epoch,
+            leader_epoch: *leader_epoch,
+        });
+    }
+    let topic = |(topic, partitions): (&str, _)| OffsetForLeaderTopic { topic: topic.to_owned(), partitions };
+    let topics = topics.into_iter().map(topic).collect();
+    (OffsetForLeaderEpochRequest { replica_id: broker.config.broker_id, topics }, EPOCH_ENDS)
+}
+
+/// A leader's answer to it.
+pub(crate) fn epochs_answer(response: OffsetForLeaderEpochResponse) -> Vec<EpochEnd> {
+    let mut answers = Vec::new();
+    for topic in response.topics {
+        let name: Arc<str> = topic.topic.into();
+        for partition in topic.partitions {
+            let outcome = match ErrorCode::from_code(partition.error_code) {
+                Some(ErrorCode::None) => Ok((partition.leader_epoch, partition.end_offset)),
+                Some(ErrorCode::FencedLeaderEpoch) => Err(FetchFailure::FencedEpoch),
+                _ => Err(FetchFailure::Other(partition.error_code)),
+            };
+            answers.push(((name.clone(), partition.partition), outcome));
         }
     }
     answers

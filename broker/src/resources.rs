@@ -211,7 +211,10 @@ impl Broker {
         };
         let layers = self.setting_layers();
         match entity.0.as_str() {
-            "topics" => change::check_topic(&layers.current(), &entity.1, &texts)?,
+            "topics" => {
+                let before = self.cluster.settings(&entity.0, &entity.1);
+                change::check_topic(&layers.current(), &entity.1, &before, &texts)?;
+            }
             GROUPS => change::check_group(&self.config, &texts)?,
             CLIENT_METRICS_KIND => drop(Subscription::parse(&texts)?),
             _ => change::check_broker(&layers, &texts, entity.1 == DEFAULT_ENTITY)?,

@@ -93,6 +93,20 @@ pub(crate) fn new_topic(config: &BrokerConfig, name: &str) -> NewTopic {
             ]),
             ..NewTopic::default()
         },
+        topic_name::REMOTE_LOG_METADATA => NewTopic {
+            name: name.to_owned(),
+            partitions: config.remote_store.as_ref().map_or(1, |store| store.metadata_partitions),
+            replication_factor: config.remote_store.as_ref().map_or(1, |store| store.metadata_replication_factor),
+            settings: settings(&[
+                ("cleanup.policy", "delete".to_owned()),
+                ("remote.storage.enable", "false".to_owned()),
+                (
+                    "retention.ms",
+                    config.remote_store.as_ref().map_or(-1, |store| store.metadata_retention_ms).to_string(),
+                ),
+            ]),
+            ..NewTopic::default()
+        },
         _ => NewTopic {
             name: name.to_owned(),
             partitions: config.num_partitions,

@@ -2,8 +2,8 @@
 //! sign here.
 
 use crate::config::{BrokerConfig, TopicConfig};
-use crate::log::LogConfig;
 use crate::log::TimestampType;
+use crate::log::{LocalRetention, LogConfig};
 use crate::partition;
 use crate::partition::throttle::ThrottleWindow;
 use common::kafka::compression::Compression;
@@ -54,6 +54,13 @@ pub(crate) fn log_config(broker: &BrokerConfig, topic: &TopicConfig) -> LogConfi
         unclean_leader_election: topic.unclean_leader_election_enable,
         min_insync_replicas: topic.min_insync_replicas,
         preallocate: topic.preallocate,
+        remote: (broker.remote_store.is_some() && topic.remote_storage_enable && !has("compact")).then(|| {
+            let or = |own: i64, total: i64| if own == -2 { total } else { own };
+            LocalRetention {
+                ms: or(topic.local_retention_ms, topic.retention_ms),
+                bytes: or(topic.local_retention_bytes, topic.retention_bytes),
+            }
+        }),
         producer_id_expiration_ms: i64::from(broker.producer_id_expiration_ms),
     }
 }

@@ -289,6 +289,9 @@ impl From<ReadError> for ErrorCode {
             ReadError::OffsetNotAvailable => ErrorCode::OffsetNotAvailable,
             ReadError::Storage => ErrorCode::KafkaStorageError,
             ReadError::Corrupt => ErrorCode::CorruptMessage,
+            ReadError::InRemote { .. } => ErrorCode::OffsetMovedToTieredStorage,
+            ReadError::RemoteUnknown => ErrorCode::ReplicaNotAvailable,
+            ReadError::RemoteStore => ErrorCode::UnknownServerError,
         }
     }
 }

@@ -16,7 +16,9 @@ use crate::cluster::image::BrokerImage;
 use crate::leaders::{CurrentLeader, current_leader};
 use crate::outbox::ConnectionId;
 use crate::partition::fetch_session::{FetchKey, SessionRequest, Target, TopicKey, Wanted};
-use crate::partition::{FetchData, FetchOrder, FetchParams, FetchPiece, FetchResult, Isolation, Topics};
+use crate::partition::{
+    FetchData, FetchOrder, FetchParams, FetchPiece, FetchResult, Isolation, PieceError, ReadError, Topics,
+};
 use crate::quota::{Kind, Who};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::fetch::{
@@ -270,6 +272,16 @@ impl Answer {
         let code = match piece.outcome {
             Ok(_) if self.must_hide_zstd(topic.as_deref(), partition_index) => ErrorCode::UnsupportedCompressionType,
             Ok(data) => return read(partition_index, data),
+            Err(PieceError::Read(ReadError::InRemote { high_watermark, log_start_offset })) => {
+                return PartitionData {
+                    partition_index,
+                    error_code: ErrorCode::OffsetMovedToTieredStorage.code(),
+                    high_watermark,
+                    log_start_offset,
+                    records: Some(Records::default()),
+                    ..PartitionData::default()
+                };
+            }
             Err(error) => ErrorCode::from(error),
         };
         let is_unknown = matches!(

@@ -108,6 +108,7 @@ fn take_roles(broker: &Arc<Broker>, request: &LeaderAndIsrRequest, now: Now) -> 
         Ok(outcomes) => {
             broker.isolation.told();
             broker.cluster.told_roles();
+            broker.wake_tiered_roles(now);
             let code = |outcome: &Result<(), StateError>| outcome.map_or_else(ErrorCode::from, |()| ErrorCode::None);
             response(states.iter().zip(outcomes.iter().map(code)))
         }

@@ -1,7 +1,8 @@
 //! ListOffsets (2), versions 1 to 11: the first offset, the end that a reader may see, the record with the largest
-//! timestamp (KIP-734), or the first one of a time. Version 0, which lists segments, is not served. There is no tiered
-//! storage: the earliest local offset is the earliest, and there is neither a last tiered one nor a first one that
-//! waits to be tiered (KIP-1023; offset -1).
+//! timestamp (KIP-734), or the first one of a time. Version 0, which lists segments, is not served. Of topics with tiered
+//! storage (KIP-405) also the first offset that is on the broker, the last one in the remote store and the first one that is
+//! still to be copied (KIP-1023), and times are looked for there first; the largest timestamp is that of what is on the
+//! broker, as in Kafka 3.9.
 //!
 //! Errors by partition: UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH,
 //! OFFSET_NOT_AVAILABLE (LEADER_NOT_AVAILABLE before version 5), UNSUPPORTED_VERSION (a negative timestamp that the
@@ -9,7 +10,9 @@
 
 use super::{Context, Endpoint, Reply};
 use crate::access::acl::Operation;
-use crate::partition::{Asker, FoundOffset, Isolation, OffsetQuery, ReadError};
+use crate::log::TimestampedOffset;
+use crate::partition::{Asker, FoundOffset, Isolation, OffsetQuery, ReadError, RemoteView};
+use crate::tiering::Crew;
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
@@ -50,9 +53,10 @@ impl Endpoint for ListOffsets {
                 }
             }
         }
-        let topics = request.topics.into_iter().map(|topic| {
+        let mut remote = Vec::new();
+        let topics = request.topics.into_iter().enumerate().map(|(topic_number, topic)| {
             let may_see = ctx.may_topic(Operation::Describe, &topic.name);
-            let partitions = topic.partitions.iter().map(|partition| {
+            let partitions = topic.partitions.iter().enumerate().map(|(number, partition)| {
                 let is_twice = twice.contains(&(topic.name.clone(), partition.partition_index));
                 let found = if !may_see {
                     Err(ErrorCode::TopicAuthorizationFailed)
@@ -61,12 +65,57 @@ impl Endpoint for ListOffsets {
                 } else {
                     find(ctx, &topic.name, partition, (isolation, only_leader))
                 };
+                if found.is_ok()
+                    && partition.timestamp >= 0
+                    && let Some(view) = remote_view(ctx, &topic.name, partition.partition_index)
+                {
+                    remote.push(Remote { topic_number, number, timestamp: partition.timestamp, view });
+                }
                 respond(ctx.version, partition.partition_index, found)
             });
             ListOffsetsTopicResponse { partitions: partitions.collect(), name: topic.name.clone() }
         });
-        Reply::Now(ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() })
+        let response = ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() };
+        if remote.is_empty() { Reply::Now(response) } else { look_in_store(ctx, response, remote) }
     }
+}
+
+/// A time that is to be looked for in the remote store.
+struct Remote {
+    topic_number: usize,
+    number: usize,
+    timestamp: i64,
+    view: RemoteView,
+}
+
+fn remote_view(ctx: &Context<'_>, topic: &str, partition: i32) -> Option<RemoteView> {
+    ctx.broker.tiering.on()?;
+    ctx.broker.replicas.get(topic, partition)?.remote_view()
+}
+
+/// What the store has comes before what was found here.
+fn look_in_store(ctx: &Context<'_>, response: ListOffsetsResponse, remote: Vec<Remote>) -> Reply<ListOffsetsResponse> {
+    let (broker, ticket, version) = (ctx.broker.clone(), ctx.ticket::<ListOffsetsRequest>(), ctx.version);
+    let job = move |_| {
+        let mut response = response;
+        for Remote { topic_number, number, timestamp, view } in remote {
+            let partition = &mut response.topics[topic_number].partitions[number];
+            let found = broker.remote_offset_for_timestamp(&view, timestamp);
+            match found.map_err(ErrorCode::from) {
+                Ok(None) => {}
+                Ok(Some(TimestampedOffset { timestamp, offset, leader_epoch })) => {
+                    let leader_epoch = Some(leader_epoch).filter(|epoch| *epoch >= 0);
+                    let found = FoundOffset { timestamp, offset, leader_epoch };
+                    *partition = respond(version, partition.partition_index, Ok(Some(found)));
+                }
+                Err(code) => *partition = respond(version, partition.partition_index, Err(code)),
+            }
+        }
+        ticket.answer(&response);
+    };
+    // Refused, the ticket falls with the job, and the connection is closed: too much was asked for at once.
+    let _ = ctx.broker.hand_to(Crew::Readers, Box::new(job));
+    Reply::Parked
 }
 
 fn find(
@@ -77,7 +126,8 @@ fn find(
 ) -> Result<Option<FoundOffset>, ErrorCode> {
     let query = match (partition.timestamp, ctx.version) {
         (-1, _) => OffsetQuery::Latest,
-        (-2, _) | (-4, 8..) => OffsetQuery::Earliest,
+        (-2, _) => OffsetQuery::Earliest,
+        (-4, 8..) => OffsetQuery::EarliestLocal,
         (-3, 7..) => OffsetQuery::MaxTimestamp,
         (-5, 9..) => OffsetQuery::LatestTiered,
         (-6, 11..) => OffsetQuery::EarliestPendingUpload,

@@ -45,11 +45,13 @@ pub(crate) fn apply(broker: &Arc<Broker>, request: StopReplicaRequest, now: Now)
     }
     let controller_epoch = request.controller_epoch;
     let stops = stops(request);
+    let doomed = broker.remote_of_deleted(&stops);
     let outcomes = broker.with_replicas(now, |replicas, effects| replicas.stop(controller_epoch, &stops, now, effects));
     let outcomes = match outcomes {
         Ok(outcomes) => outcomes,
         Err(error) => return refused(ErrorCode::from(error)),
     };
+    broker.doom_remote(&doomed, now);
     let errors = stops.iter().zip(outcomes).map(|(stop, outcome)| StopReplicaPartitionError {
         topic_name: stop.topic.to_string(),
         partition_index: stop.partition,

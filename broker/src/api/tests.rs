@@ -5,6 +5,7 @@ mod commits;
 mod refusals;
 mod share_groups;
 mod shares;
+mod tiered;
 mod undelete;
 
 use super::*;

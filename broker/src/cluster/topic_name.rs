@@ -8,6 +8,8 @@ pub const GROUP_METADATA: &str = "__consumer_offsets";
 pub const TRANSACTION_STATE: &str = "__transaction_state";
 /// The topic of share groups.
 pub const SHARE_GROUP_STATE: &str = "__share_group_state";
+/// The topic that tells what is in the remote store; not an internal one to Kafka.
+pub const REMOTE_LOG_METADATA: &str = "__remote_log_metadata";
 /// The metadata log of a KRaft cluster; no topic may have this name.
 pub const CLUSTER_METADATA: &str = "__cluster_metadata";
 

@@ -451,7 +451,7 @@ pub const BROKER_SETTINGS: &[Setting] = &[
     string("remote.log.storage.manager.impl.prefix", Some("rsm.config."), NonEmpty, Medium)
         .doc("Tiered storage only: prefix of the storage manager's settings."),
     boolean("remote.log.storage.system.enable", Some("false"), Any, Medium)
-        .doc("Turn on tiered storage; Castellan has none."),
+        .doc("Turn on tiered storage (KIP-405)."),
     int("replica.fetch.backoff.ms", Some("1000"), AtLeast(0), Medium)
         .doc("Pause of a follower after a failed fetch of a partition."),
     int("replica.fetch.max.bytes", Some("1048576"), AtLeast(0), Medium)

@@ -4,7 +4,9 @@
 use super::describe::{Layers, Texts, synonym_names, typed_row};
 use super::group::validate_group;
 use super::setting::{self, Check, ConfigError, Importance, Kind, Setting, Update};
-use super::{BrokerConfig, broker_setting, group_setting, listener_base_name, topic_setting, validate_topic};
+use super::{
+    BrokerConfig, broker_setting, group_setting, listener_base_name, may_follow, topic_setting, validate_topic,
+};
 use std::collections::BTreeSet;
 use thiserror::Error;
 
@@ -110,10 +112,10 @@ pub fn client_metrics_row(name: &str) -> Option<&'static Setting> {
     CLIENT_METRICS.iter().find(|row| row.name == name)
 }
 
-/// Whether a topic may have these settings.
-pub fn check_topic(broker: &BrokerConfig, topic: &str, texts: &Texts) -> Result<(), ChangeError> {
-    match validate_topic(broker, texts) {
-        Ok(_) => Ok(()),
+/// Whether a topic may have these settings after those.
+pub fn check_topic(broker: &BrokerConfig, topic: &str, before: &Texts, texts: &Texts) -> Result<(), ChangeError> {
+    match validate_topic(broker, texts).and_then(|config| may_follow(before, &config)) {
+        Ok(()) => Ok(()),
         Err(error @ ConfigError::Value { .. }) => Err(ChangeError::InvalidConfig(format!(
             "Invalid config value for resource ConfigResource(type=TOPIC, name='{topic}'): {error}"
         ))),

@@ -235,7 +235,7 @@ fn changes_of_topics_are_checked_in_kafkas_words() {
         ),
     ] {
         assert_eq!(
-            change::check_topic(&file, "t", &overrides(pairs)),
+            change::check_topic(&file, "t", &overrides(&[]), &overrides(pairs)),
             Err(change::ChangeError::InvalidConfig(expected))
         );
     }
@@ -305,5 +305,42 @@ fn single_settings_are_changed() {
     ] {
         let found = change::apply(&before, &operations, change::topic_row).map_err(|error| error.to_string());
         assert_eq!(found, expected.map(|pairs| overrides(&pairs)).map_err(str::to_owned));
+    }
+}
+
+#[test]
+fn the_remote_store_is_a_folder_or_nothing() {
+    let on = "remote.log.storage.system.enable=true\n\
+              remote.log.storage.manager.class.name=org.apache.kafka.server.log.remote.storage.LocalTieredStorage\n";
+    assert_eq!(parse("rsm.config.dir=/r").unwrap().0.remote_store, None);
+    let (config, warnings) =
+        parse(&format!("{on}rsm.config.dir=/r\nrlmm.config.remote.log.metadata.topic.num.partitions=7")).unwrap();
+    let store = config.remote_store.unwrap();
+    assert_eq!((store.dir.as_str(), store.metadata_partitions, store.metadata_replication_factor), ("/r", 7, 3));
+    assert_eq!((store.metadata_retention_ms, store.consume_wait_ms, warnings.len()), (-1, 120_000, 0));
+    let own_prefix = format!("{on}remote.log.storage.manager.impl.prefix=x.\nx.dir=/q");
+    assert_eq!(parse(&own_prefix).unwrap().0.remote_store.unwrap().dir, "/q");
+    for (text, key) in [
+        ("remote.log.storage.system.enable=true", "remote.log.storage.manager.class.name"),
+        (
+            "remote.log.storage.system.enable=true\nremote.log.storage.manager.class.name=S3",
+            "remote.log.storage.manager.class.name",
+        ),
+        (on, "rsm.config.dir"),
+        (
+            &format!("{on}rsm.config.dir=/r\nremote.log.metadata.manager.class.name=Mine"),
+            "remote.log.metadata.manager.class.name",
+        ),
+        (
+            &format!("{on}rsm.config.dir=/r\nrlmm.config.remote.log.metadata.topic.num.partitions=0"),
+            "rlmm.config.remote.log.metadata.topic.num.partitions",
+        ),
+        (
+            &format!("{on}rsm.config.dir=/r\nlog.local.retention.bytes=5\nlog.retention.bytes=4"),
+            "log.local.retention.bytes",
+        ),
+        (&format!("{on}rsm.config.dir=/r\nlog.local.retention.ms=-1"), "log.local.retention.ms"),
+    ] {
+        assert_eq!(parse(text).unwrap_err().key, key, "{text}");
     }
 }

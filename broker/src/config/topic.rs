@@ -47,6 +47,8 @@ topic_config! {
     min_compaction_lag_ms: i64 = "min.compaction.lag.ms",
     min_insync_replicas: i32 = "min.insync.replicas",
     preallocate: bool = "preallocate",
+    local_retention_bytes: i64 = "local.retention.bytes",
+    local_retention_ms: i64 = "local.retention.ms",
     remote_storage_enable: bool = "remote.storage.enable",
     remote_log_copy_disable: bool = "remote.log.copy.disable",
     remote_log_delete_on_disable: bool = "remote.log.delete.on.disable",
@@ -156,11 +158,50 @@ pub fn validate_topic(broker: &BrokerConfig, overrides: &BTreeMap<String, String
         ));
     }
     if config.remote_storage_enable {
+        check_remote(broker, &config)?;
+    }
+    Ok(config)
+}
+
+/// Whether a topic that has had these settings may have those: its segments in the remote store would belong to nobody.
+pub fn may_follow(before: &BTreeMap<String, String>, after: &TopicConfig) -> Result<(), ConfigError> {
+    let was_remote = before.get("remote.storage.enable").is_some_and(|text| text.trim().eq_ignore_ascii_case("true"));
+    if !was_remote || after.remote_storage_enable {
+        return Ok(());
+    }
+    Err(ConfigError::Conflict(
+        "It is invalid to disable remote storage without deleting remote data. If you want to keep the remote data and \
+         turn to read only, please set `remote.storage.enable=true,remote.log.copy.disable=true`. If you want to disable \
+         remote storage and delete all remote data, please set \
+         `remote.storage.enable=false,remote.log.delete.on.disable=true`."
+            .to_owned(),
+    ))
+}
+
+fn check_remote(broker: &BrokerConfig, config: &TopicConfig) -> Result<(), ConfigError> {
+    if broker.remote_store.is_none() {
         return Err(ConfigError::Conflict(
             "Tiered Storage functionality is disabled in the broker. \
              Topic cannot be configured with remote log storage."
                 .to_owned(),
         ));
     }
-    Ok(config)
+    if config.is_compacted() {
+        let problem = "Remote log storage is unsupported for the compacted topics";
+        return Err(ConfigError::Conflict(problem.to_owned()));
+    }
+    for (unit, total, local) in [
+        ("bytes", config.retention_bytes, config.local_retention_bytes),
+        ("ms", config.retention_ms, config.local_retention_ms),
+    ] {
+        let problem = match local {
+            -2 => continue,
+            _ if total <= -1 => continue,
+            -1 => format!("Value must not be -1 as retention.{unit} value is set as {total}."),
+            _ if local > total => format!("Value must not be more than retention.{unit} property value: {total}"),
+            _ => continue,
+        };
+        return Err(ConfigError::Value { name: format!("local.retention.{unit}"), value: local.to_string(), problem });
+    }
+    Ok(())
 }

@@ -65,7 +65,7 @@ pub const TOPIC_SETTINGS: &[Setting] = &[
     boolean("remote.log.delete.on.disable", Some("false"), Any, Medium)
         .doc("Tiered storage only: remove remote data when it is turned off."),
     boolean("remote.storage.enable", Some("false"), Any, Medium)
-        .doc("Tiered storage for this topic; Castellan has none."),
+        .doc("Copy full segments to the remote store; cannot be turned off again."),
     long("retention.bytes", Some("-1"), Any, Medium).mirrors("log.retention.bytes")
         .doc("Oldest segments are removed while a partition is larger; -1 is no limit."),
     long("retention.ms", Some("604800000"), AtLeast(-1), Medium).mirrors("log.retention.ms")

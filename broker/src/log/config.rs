@@ -4,6 +4,15 @@
 use common::kafka::batch::TimestampType;
 use common::kafka::compression::Compression;
 
+/// How much of a log stays on this broker although it is in the remote store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalRetention {
+    /// `local.retention.ms`, else `retention.ms`; -1 keeps all.
+    pub ms: i64,
+    /// `local.retention.bytes`, else `retention.bytes`; -1 keeps all.
+    pub bytes: i64,
+}
+
 /// Settings of one log. Field names are Kafka's topic settings with `.` written `_`; see the Kafka 3.9 topic
 /// configuration reference for their meaning. Negative means "no limit" where Kafka says so.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +70,9 @@ pub struct LogConfig {
     pub min_insync_replicas: i32,
     /// `preallocate`: kept for the description of the topic; files always grow as needed here.
     pub preallocate: bool,
+    /// What holds of the local log alone if older segments are copied to the remote store (`remote.storage.enable`, KIP-405);
+    /// `None` if they are not.
+    pub remote: Option<LocalRetention>,
     /// `producer.id.expiration.ms` (broker-wide): an idle producer's sequence is forgotten after this.
     pub producer_id_expiration_ms: i64,
 }
@@ -93,12 +105,18 @@ impl Default for LogConfig {
             unclean_leader_election: false,
             min_insync_replicas: 1,
             preallocate: false,
+            remote: None,
             producer_id_expiration_ms: 24 * 3_600_000,
         }
     }
 }
 
 impl LogConfig {
+    /// How long, and up to how many bytes, segments stay here.
+    pub(super) fn local_retention(&self) -> LocalRetention {
+        self.remote.unwrap_or(LocalRetention { ms: self.retention_ms, bytes: self.retention_bytes })
+    }
+
     /// Age of its first record at which a segment is rolled. A compacted log rolls at the latest after
     /// `max.compaction.lag.ms`, because the active segment is never compacted (KIP-354).
     pub fn roll_after_ms(&self) -> i64 {

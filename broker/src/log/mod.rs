@@ -18,6 +18,7 @@ pub mod metadata;
 pub mod producers;
 mod read;
 mod recovery;
+pub mod remote;
 mod retention;
 mod scan;
 mod segment;
@@ -28,11 +29,12 @@ mod truncate;
 
 pub use append::{AppendError, AppendInfo, AppendOrigin};
 pub use common::kafka::batch::TimestampType;
-pub use config::LogConfig;
+pub use config::{LocalRetention, LogConfig};
 pub use flush::{FlushWork, is_deleted_dir, remove_deleted_dir};
 pub use index::AbortedTxn;
 pub use producers::Verification;
 pub use read::{ReadError, ReadResult, TimestampedOffset};
+pub use segment::SegmentPaths;
 
 use common::Rng;
 use common::disk::Disk;
@@ -117,6 +119,11 @@ pub struct Log {
     epochs: EpochCache,
     producers: Producers,
     log_start_offset: i64,
+    /// The log start of the checkpoint, if it lies before the first segment: it counts if the topic's settings, which are not
+    /// known yet, say that what lies between is in the remote store.
+    remembered_start: Option<i64>,
+    /// The last offset that is in the remote store; -1 if none is, or it is not known.
+    highest_copied: i64,
     log_end_offset: i64,
     /// Everything before is synced.
     recovery_point: i64,
@@ -188,6 +195,9 @@ impl Log {
     pub fn update_config(&mut self, config: LogConfig) {
         self.producers.set_expiration_ms(config.producer_id_expiration_ms);
         self.config = config;
+        if let Some(start) = self.remembered_start.take().filter(|_| self.config.remote.is_some()) {
+            self.log_start_offset = start;
+        }
     }
 
     /// First offset that may be read. May lie inside a batch (DeleteRecords).

@@ -598,6 +598,29 @@ impl Producers {
         Ok(())
     }
 
+    /// The snapshot at an offset as it lies on the disk; where there is none, that of no producers, which is what is known.
+    pub(crate) fn snapshot_bytes(&self, offset: i64) -> Result<Vec<u8>, LogError> {
+        if !self.snapshots.contains(&offset) {
+            return Ok(encode_snapshot(std::iter::empty()));
+        }
+        let path = self.snapshot_path(offset);
+        self.disk.read(&path, MAX_SNAPSHOT_BYTES).map_err(LogError::io("read", &path))
+    }
+
+    /// Goes on at an offset with what a snapshot says.
+    pub(crate) fn restore(&mut self, offset: i64, snapshot: &[u8], now: WallMillis) -> Result<(), LogError> {
+        let path = self.snapshot_path(offset);
+        let file = self.disk.open(&path, true).map_err(LogError::io("create", &path))?;
+        let written = file.set_len(0).and_then(|()| file.write_at(snapshot, 0));
+        written.map_err(LogError::io("write", &path))?;
+        self.snapshots.insert(offset);
+        // What is not known of the end is read anew.
+        self.end_offset = -1;
+        self.reload(offset.saturating_sub(1), offset, now)?;
+        self.end_offset = offset;
+        Ok(())
+    }
+
     /// Syncs the latest snapshot.
     pub(crate) fn sync_snapshot(&self) -> Result<(), LogError> {
         let Some(snapshot) = self.snapshots.last() else { return Ok(()) };

@@ -4,7 +4,7 @@
 use super::scan::LOOKUP_CHUNK_BYTES;
 use super::segment::Segment;
 use super::{AbortedTxn, Log, LogError, MAX_DECOMPRESSED_BYTES};
-use common::disk::FileSlice;
+use common::disk::{Disk, FileSlice};
 use common::kafka::batch::{BatchError, BatchHeader};
 use common::mutants;
 use std::ops::Bound;
@@ -36,6 +36,12 @@ pub enum ReadError {
         log_start_offset: i64,
         /// Offset of the next record.
         log_end_offset: i64,
+    },
+    /// The offset is before the first local segment: it is in the remote store.
+    #[error("offset {offset} is not here any more")]
+    InRemote {
+        /// The offset asked for.
+        offset: i64,
     },
     /// The disk, or a damaged segment.
     #[error(transparent)]
@@ -79,7 +85,9 @@ impl Log {
             return Ok(nothing);
         }
         let disk = self.disk.as_ref();
-        let first_segment = self.segments.range(..=offset).next_back().map_or(offset, |(base, _)| *base);
+        let Some((&first_segment, _)) = self.segments.range(..=offset).next_back() else {
+            return Err(ReadError::InRemote { offset });
+        };
         for (base, segment) in self.segments.range(first_segment..bound) {
             let Some(first) = segment.locate(disk, offset)? else { continue };
             let end = self.end_position(*base, segment, bound)?;
@@ -161,7 +169,7 @@ impl Log {
                 if header.max_timestamp < timestamp || header.last_offset() < self.log_start_offset {
                     continue;
                 }
-                let found = self.first_record(segment, position, &header, |record_timestamp, offset| {
+                let found = first_record(disk, segment, position, &header, |record_timestamp, offset| {
                     record_timestamp >= timestamp && offset >= self.log_start_offset
                 })?;
                 if found.is_some() {
@@ -188,30 +196,29 @@ impl Log {
         let Some((position, header)) = segment.scanner(disk, batch.position, 0)?.next_batch()? else {
             return Ok(None);
         };
-        self.first_record(segment, position, &header, |record_timestamp, _| record_timestamp >= timestamp)
+        first_record(disk, segment, position, &header, |record_timestamp, _| record_timestamp >= timestamp)
     }
+}
 
-    /// The first record of a batch that is `wanted`, by timestamp and offset.
-    fn first_record(
-        &self,
-        segment: &Segment,
-        position: u32,
-        header: &BatchHeader,
-        wanted: impl Fn(i64, i64) -> bool,
-    ) -> Result<Option<TimestampedOffset>, LogError> {
-        let batch = segment.scanner(self.disk.as_ref(), position, 0)?.batch(position, header)?;
-        let malformed =
-            |error: BatchError| LogError::malformed(segment.path(), format!("{error} (position {position})"));
-        for record in batch.records(MAX_DECOMPRESSED_BYTES).map_err(malformed)? {
-            let record = record.map_err(malformed)?;
-            if wanted(record.timestamp, record.offset) {
-                return Ok(Some(TimestampedOffset {
-                    timestamp: record.timestamp,
-                    offset: record.offset,
-                    leader_epoch: header.partition_leader_epoch,
-                }));
-            }
+/// The first record of a batch that is `wanted`, by timestamp and offset.
+pub(super) fn first_record(
+    disk: &dyn Disk,
+    segment: &Segment,
+    position: u32,
+    header: &BatchHeader,
+    wanted: impl Fn(i64, i64) -> bool,
+) -> Result<Option<TimestampedOffset>, LogError> {
+    let batch = segment.scanner(disk, position, 0)?.batch(position, header)?;
+    let malformed = |error: BatchError| LogError::malformed(segment.path(), format!("{error} (position {position})"));
+    for record in batch.records(MAX_DECOMPRESSED_BYTES).map_err(malformed)? {
+        let record = record.map_err(malformed)?;
+        if wanted(record.timestamp, record.offset) {
+            return Ok(Some(TimestampedOffset {
+                timestamp: record.timestamp,
+                offset: record.offset,
+                leader_epoch: header.partition_leader_epoch,
+            }));
         }
-        Ok(None)
     }
+    Ok(None)
 }

@@ -69,6 +69,8 @@ pub(super) fn open(
         epochs,
         producers,
         log_start_offset: start.log_start_offset.max(0),
+        remembered_start: None,
+        highest_copied: -1,
         log_end_offset: 0,
         recovery_point: start.recovery_point.max(0),
         unflushed_since: None,
@@ -415,7 +417,10 @@ fn find_ends(log: &mut Log, start: OpenState, is_new: bool) -> Result<(), LogErr
     match end {
         Some(offset) => {
             let first = *log.segments.keys().next().expect("there is one with an end");
-            log.log_start_offset = log.log_start_offset.max(first);
+            if log.config.remote.is_none() && log.log_start_offset < first {
+                log.remembered_start = Some(log.log_start_offset);
+                log.log_start_offset = first;
+            }
             log.log_end_offset = offset;
         }
         None => {

@@ -2,7 +2,7 @@
 //! renamed files. Decides nothing about compaction.
 
 use super::segment::{Segment, remove_if_there};
-use super::{Log, LogError};
+use super::{LocalRetention, Log, LogError};
 use common::time::{Millis, Now};
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ impl Log {
 
     /// Drops the oldest segments that lie before the log start, and with `cleanup.policy=delete` those above
     /// `retention.bytes` or older than `retention.ms`; never one that reaches the high watermark. If all may go, an
-    /// empty segment takes their place. Also removes files whose deletion delay is over. Returns the number of
+    /// empty segment takes their place. If the topic has a remote store, what is not in it stays, and the log start does. Also removes files whose deletion delay is over. Returns the number of
     /// segments dropped.
     pub fn delete_old_segments(&mut self, now: Now, high_watermark: i64) -> Result<u32, LogError> {
         self.now = now;
@@ -52,11 +52,13 @@ impl Log {
     }
 
     fn delete_while(&mut self, reason: Reason, high_watermark: i64) -> Result<u32, LogError> {
-        let retention_bytes = self.config.retention_bytes;
+        let LocalRetention { ms: retention_ms, bytes: retention_bytes } = self.config.local_retention();
+        let is_copied = self.config.remote.is_some();
+        let mut must_roll = false;
         let mut surplus_bytes = self.size_bytes() as i64 - retention_bytes;
         match reason {
             Reason::Size if retention_bytes < 0 || surplus_bytes < 0 => return Ok(0),
-            Reason::Age if self.config.retention_ms < 0 => return Ok(0),
+            Reason::Age if retention_ms < 0 => return Ok(0),
             _ => {}
         }
         let mut deletable = Vec::new();
@@ -75,13 +77,21 @@ impl Log {
                 }
                 Reason::Age => {
                     let age_ms = self.now.wall.0.saturating_sub(segment.largest_timestamp(self.disk.as_ref())?);
-                    age_ms > self.config.retention_ms
+                    age_ms > retention_ms
                 }
             };
-            if !goes {
+            // What is to go must be copied first, and what is written to is not.
+            must_roll |= goes && is_copied && next.is_none();
+            let may_go = !is_copied
+                || (end_offset > 0 && end_offset - 1 <= self.highest_copied)
+                || next.is_some_and(|next| next.base_offset <= self.log_start_offset);
+            if !goes || !may_go {
                 break;
             }
             deletable.push(segment.base_offset);
+        }
+        if must_roll {
+            self.roll(self.log_end_offset, self.now)?;
         }
         self.delete_segments(&deletable, reason)
     }
@@ -94,7 +104,10 @@ impl Log {
             self.roll(self.log_end_offset, self.now)?;
         }
         let first_kept = self.segments.keys().find(|base| !deletable.contains(base)).copied();
-        self.set_log_start_offset(first_kept.expect("the active segment stays"))?;
+        let first_kept = first_kept.expect("the active segment stays");
+        if self.config.remote.is_none() {
+            self.set_log_start_offset(first_kept)?;
+        }
         let due = self.now.mono + self.config.file_delete_delay_ms;
         for base in deletable {
             let segment = self.segments.remove(base).expect("it was just seen");

@@ -2,6 +2,7 @@
 //! what it is asked for; knows nothing of leaders, producers or retention.
 
 use super::index::{LazyFile, OFFSET_ENTRY_BYTES, OffsetIndex, TIME_ENTRY_BYTES, TimeIndex, TimestampOffset, TxnIndex};
+use super::remote::SegmentHandles;
 use super::scan::{LOOKUP_CHUNK_BYTES, Scanned, Scanner, WALK_CHUNK_BYTES, size_of};
 use super::{LogConfig, LogError};
 use common::disk::{Disk, DiskFile};
@@ -48,6 +49,19 @@ pub(crate) struct SegmentFiles {
     pub index_len: Option<u64>,
     pub time_index_len: Option<u64>,
     pub txn_index_len: Option<u64>,
+}
+
+/// Where the files of a segment lie that has no place in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentPaths {
+    /// `.log`
+    pub log: PathBuf,
+    /// `.index`
+    pub index: PathBuf,
+    /// `.timeindex`
+    pub time_index: PathBuf,
+    /// `.txnindex`
+    pub txn_index: PathBuf,
 }
 
 #[derive(Debug)]
@@ -99,6 +113,31 @@ impl Segment {
             bytes_since_index_entry: 0,
             lacks_indexes: files.log_len == 0 && files.index_len.is_none() && files.time_index_len.is_none(),
             recent: VecDeque::new(),
+        })
+    }
+
+    /// A segment whose files lie elsewhere, to be read.
+    pub(crate) fn open_elsewhere(
+        base_offset: i64,
+        paths: SegmentPaths,
+        files: SegmentFiles,
+    ) -> Result<Segment, LogError> {
+        let mut segment = Segment::open(Path::new(""), base_offset, files, Now::default())?;
+        segment.log.set_path(paths.log);
+        segment.index.file_mut().set_path(paths.index);
+        segment.time_index.file_mut().set_path(paths.time_index);
+        segment.txn_index.file_mut().set_path(paths.txn_index);
+        Ok(segment)
+    }
+
+    /// The open files of a segment that is written to no more.
+    pub(crate) fn handles(&self, disk: &dyn Disk) -> Result<SegmentHandles, LogError> {
+        let txn_index = self.txn_index.exists().then(|| self.txn_index.file().get(disk)).transpose()?;
+        Ok(SegmentHandles {
+            log: self.log.get(disk)?.clone(),
+            index: self.index.file().get(disk)?.clone(),
+            time_index: self.time_index.file().get(disk)?.clone(),
+            txn_index: txn_index.cloned(),
         })
     }
 

@@ -549,6 +549,90 @@ fn retention_by_age_size_and_log_start() {
 }
 
 #[test]
+fn with_a_remote_store_only_what_is_copied_goes_and_the_start_stays() {
+    let remote = LogConfig { remote: Some(LocalRetention { ms: -1, bytes: 1 }), ..small_segments() };
+    let place = Place::new(remote.clone());
+    let mut log = place.open(CLEAN);
+    fill(&mut log, 30);
+    let end = log.log_end_offset();
+    log.delete_old_segments(at(2000), end).unwrap();
+    assert_eq!(
+        (log.local_start_offset(), log.next_copy(0).unwrap().is_none()),
+        (0, true),
+        "nothing is copied or stable"
+    );
+    // Nothing of a segment is copied before all of it is stable.
+    let first = log.next_copy(end).unwrap().unwrap();
+    assert_eq!(first.start_offset, 0);
+    assert!(log.next_copy(first.end_offset).unwrap().is_none());
+    assert!(log.next_copy(first.end_offset + 1).unwrap().is_some());
+    log.set_highest_copied(first.end_offset);
+    log.delete_old_segments(at(2000), end).unwrap();
+    let local = first.end_offset + 1;
+    assert_eq!((log.log_start_offset(), log.local_start_offset()), (0, local));
+    assert_eq!(log.next_copy(end).unwrap().unwrap().start_offset, local);
+    assert!(matches!(log.read(0, 1000, end, true), Err(ReadError::InRemote { offset: 0 })));
+    assert!(log.read(local, 1000, end, true).unwrap().records.is_some());
+    assert_eq!(log.checkpointed_start(), Some(0));
+    // What was copied of what is cut counts no more: the next leader may write something else there.
+    log.set_highest_copied(end - 1);
+    log.truncate_to(end - 2).unwrap();
+    assert_eq!(log.highest_copied(), end - 3);
+    fill(&mut log, 2);
+    let end = log.log_end_offset();
+    log.close().unwrap();
+    drop(log);
+    // When a log is opened its topic's settings may not be known yet.
+    for (later, start) in [(remote.clone(), 0), (small_segments(), local)] {
+        let mut log = Log::open(Arc::new(StdDisk), place.dir(), small_segments(), CLEAN, at(3000)).unwrap();
+        assert_eq!((log.log_start_offset(), log.checkpointed_start()), (local, Some(0)));
+        log.update_config(later);
+        assert_eq!((log.log_start_offset(), log.local_start_offset()), (start, local));
+        assert_eq!(log.highest_copied(), -1);
+    }
+    // Deleted records need no copy.
+    let mut log = place.open(CLEAN);
+    assert!(log.set_log_start_offset(end - 1).unwrap());
+    log.delete_old_segments(at(4000), end).unwrap();
+    assert_eq!((log.log_start_offset(), log.segment_count()), (end - 1, 1));
+}
+
+#[test]
+fn a_log_goes_on_behind_what_a_copy_says() {
+    let remote = LogConfig { remote: Some(LocalRetention { ms: -1, bytes: 1 }), ..small_segments() };
+    let (one, other) = (Place::new(remote.clone()), Place::new(remote));
+    let mut log = one.open(CLEAN);
+    append(&mut log, &idempotent(7, 3, 0, 2));
+    fill(&mut log, 20);
+    let copy = log.next_copy(log.log_end_offset()).unwrap().unwrap();
+    let path = Path::new("copy");
+    let behind = remote::RemoteState {
+        next_offset: copy.end_offset + 1,
+        log_start_offset: 1,
+        epochs: remote::parse_epochs(&copy.epochs_text, path).unwrap(),
+        producers: copy.producers.clone(),
+    };
+    remote::check_producers(&copy.producers, path).unwrap();
+    for is_reopened in [false, true] {
+        let mut log = other.open(CLEAN);
+        if !is_reopened {
+            fill(&mut log, 3);
+            log.restart_behind(&behind, at(2000)).unwrap();
+        }
+        let start = if is_reopened { 0 } else { 1 };
+        assert_eq!((log.log_start_offset(), log.local_start_offset()), (start, behind.next_offset));
+        assert_eq!(log.log_end_offset(), behind.next_offset);
+        assert_eq!(log.epochs().epoch_for_offset(1), Some(0));
+        assert!(log.producers().get(7).is_some_and(|entry| entry.epoch == 3), "reopened: {is_reopened}");
+        log.close().unwrap();
+    }
+    for text in ["", "1\n0\n", "0\n2\n0 0\n", "0\n1\n0 x\n"] {
+        assert!(remote::parse_epochs(text, path).is_err(), "{text:?}");
+    }
+    assert!(remote::check_producers(&copy.producers[1..], path).is_err());
+}
+
+#[test]
 fn offsets_by_timestamp() {
     let place = Place::new(LogConfig { index_interval_bytes: 50, segment_bytes: 400, ..LogConfig::default() });
     let mut log = place.open(CLEAN);

@@ -62,6 +62,8 @@ impl Log {
 
     fn set_end(&mut self, offset: i64) {
         self.log_end_offset = offset;
+        // What is copied of what was cut is another history's.
+        self.highest_copied = self.highest_copied.min(offset - 1);
         self.recovery_point = self.recovery_point.min(offset);
         if self.recovery_point == offset {
             self.unflushed_since = None;

@@ -75,6 +75,19 @@ pub struct Wanted {
     pub last_fetched_epoch: Option<i32>,
 }
 
+impl Wanted {
+    /// Nothing, from offset 0 on, by whoever believes in nothing.
+    pub fn of_consumer() -> Wanted {
+        Wanted {
+            fetch_offset: 0,
+            log_start_offset: -1,
+            max_bytes: 0,
+            current_leader_epoch: None,
+            last_fetched_epoch: None,
+        }
+    }
+}
+
 /// One partition of a fetch, with the name of its topic if this broker knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {

@@ -10,6 +10,8 @@ use common::time::{Millis, Now};
 use uuid::Uuid;
 
 use super::fetch_session::{INITIAL_EPOCH, NO_SESSION, Wanted, next_epoch};
+use crate::log::remote::RemoteState;
+
 use super::{FollowError, Partition, Position, Woken};
 
 /// A partition by topic name and number.
@@ -29,8 +31,49 @@ pub struct FetcherSettings {
 pub enum Ask {
     /// A Fetch request.
     Fetch(FetchAsk),
-    /// A ListOffsets request: the leader's first or end offset.
+    /// A ListOffsets request: the leader's first, first local or end offset.
     Offsets(OffsetsAsk),
+    /// An OffsetForLeaderEpoch request.
+    Epochs(EpochsAsk),
+    /// Not for the leader: what lies in the remote store is asked for.
+    Rebuild(RebuildAsk),
+}
+
+/// Which offset of the leader's log is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The end.
+    End,
+    /// The first.
+    Start,
+    /// The first that the leader has itself, and its leader epoch.
+    LocalStart,
+}
+
+/// An OffsetForLeaderEpoch request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochsAsk {
+    /// Topic, partition, current leader epoch, the epoch whose end is asked for.
+    pub partitions: Vec<(Arc<str>, i32, i32, i32)>,
+}
+
+/// A follower whose next records are only in the remote store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RebuildAsk {
+    /// Topic.
+    pub topic: Arc<str>,
+    /// Topic id.
+    pub topic_id: Uuid,
+    /// Partition.
+    pub partition: i32,
+    /// Current leader epoch.
+    pub leader_epoch: i32,
+    /// The last offset that the leader does not have itself.
+    pub offset: i64,
+    /// Its leader epoch.
+    pub epoch: i32,
+    /// The leader's log start offset.
+    pub log_start_offset: i64,
 }
 
 /// A Fetch request without what is the same in all of them.
@@ -51,8 +94,8 @@ pub struct FetchAsk {
 /// A ListOffsets request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OffsetsAsk {
-    /// The end offset is asked for; the first offset otherwise.
-    pub latest: bool,
+    /// Which offset.
+    pub which: Which,
     /// Topic, partition, current leader epoch.
     pub partitions: Vec<(Arc<str>, i32, i32)>,
 }
@@ -88,6 +131,9 @@ pub enum FetchFailure {
     /// It knows a later leader epoch.
     #[error("our leader epoch is old")]
     FencedEpoch,
+    /// Our offset is in the remote store only; the leader's log start offset.
+    #[error("offset is in the remote store")]
+    InRemote(i64),
     /// Something that passes: it does not lead yet or no longer, does not know the topic, cannot read its disk.
     #[error("leader answered with error code {0}")]
     Other(i16),
@@ -110,6 +156,18 @@ pub enum SessionFailure {
 /// One partition's part of a Fetch answer.
 pub type FetchedPartition = (TopicName, i32, Result<Fetched, FetchFailure>);
 
+/// A partition's part of a leader's answer to OffsetForLeaderEpoch: an epoch and its end.
+pub type EpochEnd = (Key, Result<(i32, i64), FetchFailure>);
+
+/// An offset of the leader's log and its leader epoch, -1 if that is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaderOffset {
+    /// The offset.
+    pub offset: i64,
+    /// Its leader epoch.
+    pub leader_epoch: i32,
+}
+
 /// A leader's whole answer to Fetch.
 #[derive(Clone, Debug)]
 pub struct FetchAnswer {
@@ -126,6 +184,13 @@ enum Phase {
     AsksEnd,
     /// The leader's end is not below ours: its first offset is needed.
     AsksStart,
+    /// Our offset is in the remote store only: the first offset that the leader has itself is needed. The leader's log start.
+    AsksLocalStart(i64),
+    /// The epoch of the last offset that the leader does not have itself is needed: the leader's log start, the first offset
+    /// it has, and the epoch of that.
+    AsksEpoch(i64, i64, i32),
+    /// What is in the remote store is awaited.
+    Rebuilds,
 }
 
 struct Followed {
@@ -150,6 +215,7 @@ struct Followed {
 enum InFlight {
     Fetch { full: bool },
     Offsets(OffsetsAsk),
+    Epochs(EpochsAsk),
 }
 
 /// The fetcher of one connection to one leader.
@@ -163,6 +229,8 @@ pub struct Fetcher {
     forgotten: BTreeMap<Key, Uuid>,
     /// Partitions that ask for the leader's offsets.
     asking: BTreeSet<Key>,
+    /// To be asked of the remote store.
+    rebuilds: Vec<RebuildAsk>,
     delayed: BTreeSet<(Millis, Key)>,
     session_id: i32,
     session_epoch: i32,
@@ -196,6 +264,7 @@ impl Fetcher {
             changed: BTreeSet::new(),
             forgotten: BTreeMap::new(),
             asking: BTreeSet::new(),
+            rebuilds: Vec::new(),
             delayed: BTreeSet::new(),
             session_id: NO_SESSION,
             session_epoch: INITIAL_EPOCH,
@@ -258,6 +327,7 @@ impl Fetcher {
 
     /// Takes over all that another fetcher of the same leader follows. Answers on their way to that one are ignored.
     pub fn take_over(&mut self, other: &mut Fetcher) {
+        self.rebuilds.append(&mut other.rebuilds);
         let keys: Vec<Key> = other.partitions.keys().cloned().collect();
         for key in keys {
             let Some(followed) = other.partitions.get(&key) else { continue };
@@ -311,6 +381,13 @@ impl Fetcher {
         }
         self.paused_until = None;
         self.end_delays(now);
+        if let Some(ask) = self.rebuilds.pop() {
+            return Some(Ask::Rebuild(ask));
+        }
+        if let Some(ask) = self.next_epochs() {
+            self.in_flight = Some(InFlight::Epochs(ask.clone()));
+            return Some(Ask::Epochs(ask));
+        }
         if let Some(ask) = self.next_offsets() {
             self.in_flight = Some(InFlight::Offsets(ask.clone()));
             return Some(Ask::Offsets(ask));
@@ -337,16 +414,25 @@ impl Fetcher {
     }
 
     fn next_offsets(&self) -> Option<OffsetsAsk> {
-        let latest = self.partitions.get(self.asking.first()?)?.phase == Phase::AsksEnd;
-        let phase = if latest { Phase::AsksEnd } else { Phase::AsksStart };
+        let which = self.asking.iter().find_map(|key| self.partitions.get(key)?.phase.which())?;
         let partitions = self
             .asking
             .iter()
             .filter_map(|key| Some((key, self.partitions.get(key)?)))
-            .filter(|(_, followed)| followed.phase == phase)
+            .filter(|(_, followed)| followed.phase.which() == Some(which))
             .map(|(key, followed)| (key.0.clone(), key.1, followed.leader_epoch))
             .collect();
-        Some(OffsetsAsk { latest, partitions })
+        Some(OffsetsAsk { which, partitions })
+    }
+
+    fn next_epochs(&self) -> Option<EpochsAsk> {
+        let asked = |key: &Key| {
+            let followed = self.partitions.get(key)?;
+            let Phase::AsksEpoch(_, _, epoch) = followed.phase else { return None };
+            Some((key.0.clone(), key.1, followed.leader_epoch, epoch - 1))
+        };
+        let partitions: Vec<_> = self.asking.iter().filter_map(asked).collect();
+        (!partitions.is_empty()).then_some(EpochsAsk { partitions })
     }
 
     fn next_fetch(&mut self, now: Millis) -> Option<FetchAsk> {
@@ -473,6 +559,12 @@ impl Fetcher {
                 self.changed.insert(key);
                 return;
             }
+            Err(FetchFailure::InRemote(log_start_offset)) => {
+                followed.phase = Phase::AsksLocalStart(log_start_offset);
+                self.asking.insert(key.clone());
+                self.changed.insert(key);
+                return;
+            }
             Err(FetchFailure::FencedEpoch) => {
                 tracing::info!(topic = &*key.0, partition = key.1, epoch, "fenced; waiting for the new leader");
                 self.remove(&key);
@@ -534,7 +626,7 @@ impl Fetcher {
     }
 
     /// Takes the leader's answer to ListOffsets: for each partition an offset or a failure; `None` if no answer came.
-    pub fn on_offsets(&mut self, answer: Option<Vec<(Key, Result<i64, FetchFailure>)>>, now: Millis) {
+    pub fn on_offsets(&mut self, answer: Option<Vec<(Key, Result<LeaderOffset, FetchFailure>)>>, now: Millis) {
         let sent = self.in_flight.take_if(|sent| matches!(sent, InFlight::Offsets(_)));
         let Some(InFlight::Offsets(asked)) = sent else { return };
         let Some(answer) = answer else {
@@ -542,32 +634,107 @@ impl Fetcher {
             self.session_epoch = INITIAL_EPOCH;
             return;
         };
-        let mut answers: BTreeMap<Key, Result<i64, FetchFailure>> = answer.into_iter().collect();
+        let mut answers: BTreeMap<Key, Result<LeaderOffset, FetchFailure>> = answer.into_iter().collect();
         for (topic, partition, epoch) in asked.partitions {
             let key = (topic, partition);
             let outcome = answers.remove(&key).unwrap_or(Err(FetchFailure::Other(-1)));
             let Some(followed) = self.partitions.get_mut(&key) else { continue };
-            let phase = if asked.latest { Phase::AsksEnd } else { Phase::AsksStart };
-            if followed.phase != phase || followed.leader_epoch != epoch {
+            if followed.phase.which() != Some(asked.which) || followed.leader_epoch != epoch {
                 continue;
             }
             self.asking.remove(&key);
-            self.on_leader_offset(key, asked.latest, outcome, now);
+            self.on_leader_offset(key, asked.which, outcome, now);
+        }
+    }
+
+    /// Takes the leader's answer to OffsetForLeaderEpoch: for each partition an epoch and its end, or a failure; `None` if no
+    /// answer came.
+    pub fn on_epochs(&mut self, answer: Option<Vec<EpochEnd>>, now: Millis) {
+        let sent = self.in_flight.take_if(|sent| matches!(sent, InFlight::Epochs(_)));
+        let Some(InFlight::Epochs(asked)) = sent else { return };
+        let Some(answer) = answer else {
+            self.pause(now);
+            self.session_epoch = INITIAL_EPOCH;
+            return;
+        };
+        let mut answers: BTreeMap<Key, Result<(i32, i64), FetchFailure>> = answer.into_iter().collect();
+        for (topic, partition, leader_epoch, _) in asked.partitions {
+            let key = (topic, partition);
+            let outcome = answers.remove(&key).unwrap_or(Err(FetchFailure::Other(-1)));
+            let Some(followed) = self.partitions.get_mut(&key).filter(|one| one.leader_epoch == leader_epoch) else {
+                continue;
+            };
+            let Phase::AsksEpoch(log_start, local_start, epoch) = followed.phase else { continue };
+            self.asking.remove(&key);
+            match outcome {
+                Err(FetchFailure::FencedEpoch) => self.remove(&key),
+                Err(failure) => {
+                    tracing::info!(topic = &*key.0, partition = key.1, %failure, "cannot learn the leader's epochs");
+                    self.delay(&key, now);
+                }
+                // The end of the earlier epoch is that of the offsets before it, too.
+                Ok((earlier, end)) => {
+                    let epoch = if end > local_start - 1 { earlier } else { epoch };
+                    self.rebuild(&key, (log_start, local_start, epoch));
+                }
+            }
+        }
+    }
+
+    fn rebuild(&mut self, key: &Key, (log_start_offset, local_start, epoch): (i64, i64, i32)) {
+        let Some(followed) = self.partitions.get_mut(key) else { return };
+        followed.phase = Phase::Rebuilds;
+        self.rebuilds.push(RebuildAsk {
+            topic: key.0.clone(),
+            topic_id: followed.topic_id,
+            partition: key.1,
+            leader_epoch: followed.leader_epoch,
+            offset: local_start - 1,
+            epoch,
+            log_start_offset,
+        });
+    }
+
+    /// What is in the remote store; `None` if it cannot be told now: everything is asked again later.
+    pub fn on_rebuilt(&mut self, ask: &RebuildAsk, behind: Option<&RemoteState>, now: Now) {
+        let key = (ask.topic.clone(), ask.partition);
+        let Some(followed) = self.partitions.get_mut(&key) else { return };
+        if followed.phase != Phase::Rebuilds || followed.leader_epoch != ask.leader_epoch {
+            return;
+        }
+        match behind {
+            Some(behind) => {
+                let moved = followed.partition.restart_behind(ask.leader_epoch, behind, now);
+                self.settle(key, moved, now.mono);
+            }
+            None => {
+                followed.phase = Phase::Fetching;
+                self.delay(&key, now.mono);
+            }
         }
     }
 
     /// Our offset is not in the leader's log. If the leader ends below us (unclean election), we cut to its end. If not
     /// and it starts above our end, nothing of ours is of use and we start there; otherwise we go on from our end.
-    fn on_leader_offset(&mut self, key: Key, latest: bool, outcome: Result<i64, FetchFailure>, now: Millis) {
+    fn on_leader_offset(&mut self, key: Key, which: Which, outcome: Result<LeaderOffset, FetchFailure>, now: Millis) {
         let Some(followed) = self.partitions.get_mut(&key) else { return };
         let (epoch, partition) = (followed.leader_epoch, followed.partition.clone());
         match outcome {
+            Ok(LeaderOffset { offset, leader_epoch }) if which == Which::LocalStart => {
+                let Phase::AsksLocalStart(log_start) = followed.phase else { return };
+                if leader_epoch > 0 {
+                    followed.phase = Phase::AsksEpoch(log_start, offset, leader_epoch);
+                    self.asking.insert(key);
+                } else {
+                    self.rebuild(&key, (log_start, offset, leader_epoch));
+                }
+            }
             Err(FetchFailure::FencedEpoch) => self.remove(&key),
             Err(failure) => {
                 tracing::info!(topic = &*key.0, partition = key.1, %failure, "cannot learn the leader's offsets");
                 self.delay(&key, now);
             }
-            Ok(leader_end) if latest => match partition.cut_to_leader_end(epoch, leader_end) {
+            Ok(leader) if which == Which::End => match partition.cut_to_leader_end(epoch, leader.offset) {
                 Ok(Some(position)) => self.settle(key, Ok(position), now),
                 Ok(None) => {
                     followed.phase = Phase::AsksStart;
@@ -575,10 +742,22 @@ impl Fetcher {
                 }
                 Err(error) => self.settle(key, Err(error), now),
             },
-            Ok(leader_start) => {
-                let moved = partition.start_at_leader_start(epoch, leader_start);
+            Ok(leader) => {
+                let moved = partition.start_at_leader_start(epoch, leader.offset);
                 self.settle(key, moved, now);
             }
+        }
+    }
+}
+
+impl Phase {
+    /// Which offset of the leader is needed.
+    fn which(self) -> Option<Which> {
+        match self {
+            Phase::AsksEnd => Some(Which::End),
+            Phase::AsksStart => Some(Which::Start),
+            Phase::AsksLocalStart(_) => Some(Which::LocalStart),
+            Phase::Fetching | Phase::AsksEpoch(..) | Phase::Rebuilds => None,
         }
     }
 }

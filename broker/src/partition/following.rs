@@ -115,7 +115,7 @@ impl Partition {
         Ok(state.position())
     }
 
-    fn check_following(&self, state: &State, leader_epoch: i32) -> Result<(), FollowError> {
+    pub(super) fn check_following(&self, state: &State, leader_epoch: i32) -> Result<(), FollowError> {
         if state.is_offline {
             return Err(FollowError::Storage);
         }
@@ -191,19 +191,19 @@ impl Partition {
     }
 }
 
-fn follow_error(error: &LogError) -> FollowError {
+pub(super) fn follow_error(error: &LogError) -> FollowError {
     tracing::error!(%error, "cannot cut the log");
     FollowError::Storage
 }
 
 impl State {
     /// What is cut from the log is cut from the one that is to take its place.
-    fn truncate_future(&mut self, to: i64) -> Result<(), FollowError> {
+    pub(super) fn truncate_future(&mut self, to: i64) -> Result<(), FollowError> {
         let Some(future) = &mut self.future else { return Ok(()) };
         future.log.truncate_to(to).map(drop).map_err(|error| follow_error(&error))
     }
 
-    fn position(&self) -> Position {
+    pub(super) fn position(&self) -> Position {
         Position { offset: self.log.log_end_offset(), epoch: self.log.latest_epoch() }
     }
 }

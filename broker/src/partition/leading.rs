@@ -25,13 +25,15 @@ pub struct FoundOffset {
 pub enum OffsetQuery {
     /// The first offset.
     Earliest,
+    /// The first offset that is on the broker.
+    EarliestLocal,
     /// The end offset that the reader may see.
     Latest,
     /// The record with the largest timestamp.
     MaxTimestamp,
     /// The first record whose timestamp is this or later.
     Timestamp(i64),
-    /// The last offset in tiered storage, which there is none of.
+    /// The last offset in the remote store.
     LatestTiered,
     /// The first offset that is still to go to tiered storage.
     EarliestPendingUpload,
@@ -255,6 +257,9 @@ impl Partition {
         let max_bytes = max_bytes.min(usize::try_from(wanted.max_bytes).unwrap_or(0));
         let mut data = match state.read(params.isolation, wanted, max_bytes, at_least_one) {
             Ok(data) => data,
+            Err(LogReadError::InRemote { .. }) if params.replica.is_none() => {
+                return Ok(FetchData { is_in_remote: true, ..state.nothing_read() });
+            }
             Err(error) => return Err(self.read_error(state, error, woken)),
         };
         if self.is_held_back(state, params) && self.shared.throttles.leading.is_exceeded(now.mono) {
@@ -473,15 +478,26 @@ impl Partition {
                 unavailable()?;
                 return Ok(Some(FoundOffset { timestamp: -1, offset: readable, leader_epoch }));
             }
-            OffsetQuery::Earliest => {
-                let offset = log.log_start_offset();
+            OffsetQuery::Earliest | OffsetQuery::EarliestLocal => {
+                let is_local = query == OffsetQuery::EarliestLocal;
+                let offset = if is_local { log.local_start_offset() } else { log.log_start_offset() };
                 return Ok(Some(FoundOffset {
                     timestamp: -1,
                     offset,
                     leader_epoch: log.epochs().epoch_for_offset(offset),
                 }));
             }
-            OffsetQuery::LatestTiered | OffsetQuery::EarliestPendingUpload => Ok(None),
+            OffsetQuery::LatestTiered => {
+                let offset = log.highest_copied();
+                let leader_epoch = log.epochs().epoch_for_offset(offset);
+                return Ok((offset >= 0).then_some(FoundOffset { timestamp: -1, offset, leader_epoch }));
+            }
+            OffsetQuery::EarliestPendingUpload => {
+                return Ok(log.earliest_pending_copy().map(|offset| {
+                    let leader_epoch = log.epochs().epoch_for_offset(offset);
+                    FoundOffset { timestamp: -1, offset, leader_epoch }
+                }));
+            }
             OffsetQuery::MaxTimestamp => log.max_timestamp_offset(),
             OffsetQuery::Timestamp(timestamp) => log.offset_for_timestamp(timestamp),
         };
@@ -520,6 +536,10 @@ impl Partition {
     fn read_error(&self, state: &State, error: LogReadError, woken: &mut Woken) -> ReadError {
         match error {
             LogReadError::OffsetOutOfRange { .. } => ReadError::OffsetOutOfRange,
+            LogReadError::InRemote { .. } => ReadError::InRemote {
+                high_watermark: state.high_watermark,
+                log_start_offset: state.log.log_start_offset(),
+            },
             LogReadError::Log(error @ LogError::Io { .. }) => {
                 self.note_failure(state, &error, woken);
                 ReadError::Storage

@@ -9,6 +9,7 @@ pub mod isr;
 mod leading;
 pub mod moving;
 mod past;
+mod remote;
 mod replicas;
 mod serving;
 mod storage;
@@ -36,13 +37,14 @@ use uuid::Uuid;
 use crate::log::{AbortedTxn, AppendError, Log, LogConfig, LogError};
 use crate::metrics::{ReplicaCounters, TopicCounters};
 use fetch_session::Wanted;
-use follower::{FetchAsk, OffsetsAsk};
+use follower::{EpochsAsk, FetchAsk, OffsetsAsk, RebuildAsk};
 use isr::{InSync, LagRule};
 use moving::FutureLog;
 use throttle::{ThrottleWindow, Throttles};
 use waiting::{ParkedDelete, ParkedFetch, ParkedProduce, Waiters};
 
 pub use leading::{Asker, FoundOffset, OffsetQuery};
+pub use remote::{RemoteFetch, RemoteView};
 pub use replicas::{Append, FetchCall, FetchPart, IsrAnswer, ProduceCall, Replicas};
 pub use serving::{FetchOrder, FetchPiece, FetchReply, FetchResult, PieceError, Topics};
 pub use storage::StorageError;
@@ -173,6 +175,24 @@ pub enum Effect {
         /// The request.
         ask: OffsetsAsk,
     },
+    /// Something of a fetch is in the remote store; it is answered when that was read.
+    ReadRemote(Box<RemoteFetch>),
+    /// A follower wants to go on from the remote store; the answer comes back through [`Replicas::on_rebuilt`].
+    Rebuild {
+        /// The leader.
+        leader: i32,
+        /// What is needed.
+        ask: RebuildAsk,
+    },
+    /// To be sent to a leader; the answer comes back through [`Replicas::on_epochs`].
+    EpochEnds {
+        /// The leader.
+        leader: i32,
+        /// Which of the fetchers of that leader.
+        fetcher: u32,
+        /// The request.
+        ask: EpochsAsk,
+    },
     /// Work that blocks on the disk, to be done by [`Replicas::do_chore`] off the thread of the tick.
     Chore(Chore),
     /// `Replicas::tick` is to be called no later than at this moment.
@@ -263,6 +283,8 @@ pub struct FetchData {
     pub diverging: Option<(i32, i64)>,
     /// Nothing was read: the consumer is to read from this replica.
     pub preferred_replica: Option<i32>,
+    /// Nothing was read: the records are in the remote store only.
+    pub is_in_remote: bool,
 }
 
 /// The outcome of one partition of a fetch.
@@ -298,6 +320,20 @@ pub enum ReadError {
     /// A batch in the log is damaged.
     #[error("log is corrupt")]
     Corrupt,
+    /// A follower's offset is only in the remote store: it goes on from what lies there.
+    #[error("offset is in the remote store")]
+    InRemote {
+        /// High watermark.
+        high_watermark: i64,
+        /// Log start offset.
+        log_start_offset: i64,
+    },
+    /// What is in the remote store is not known yet.
+    #[error("the remote part is not known yet")]
+    RemoteUnknown,
+    /// The remote store cannot be read, or too many wait for it.
+    #[error("the remote store cannot be read")]
+    RemoteStore,
 }
 
 /// Where an append landed.
@@ -555,7 +591,7 @@ impl Partition {
         };
         Partition {
             is_internal: is_internal(&topic),
-            is_watched: AtomicBool::new(false),
+            is_watched: AtomicBool::new(&*topic == crate::tiered::METADATA_TOPIC),
             topic,
             index,
             shared,

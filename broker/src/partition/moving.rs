@@ -302,6 +302,12 @@ fn copy(from: &Log, to: &mut Log, most: u64, now: Now) -> Result<u64, MoveFailur
         to.truncate_fully_and_start_at(from.log_end_offset()).map_err(MoveFailure::To)?;
         return Ok(0);
     }
+    if let Some(behind) = from.remote_state().map_err(MoveFailure::From)?
+        && to.log_end_offset() < behind.next_offset
+    {
+        to.restart_behind(&behind, now).map_err(MoveFailure::To)?;
+        return Ok(0);
+    }
     let begin = to.log_end_offset().max(from.log_start_offset());
     let most = u32::try_from(most).unwrap_or(u32::MAX).min(STEP_BYTES);
     let read = match from.read(begin, most, from.log_end_offset(), true) {

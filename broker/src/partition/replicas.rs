@@ -8,7 +8,9 @@ use common::Rng;
 use common::id::TopicPartition;
 
 use super::fetch_session::FetchSessions;
-use super::follower::{Ask, FetchAnswer, FetchFailure, Fetcher, FetcherSettings, Key, SessionFailure, TopicName};
+use super::follower::{
+    Ask, FetchAnswer, FetchFailure, Fetcher, FetcherSettings, Key, LeaderOffset, SessionFailure, TopicName,
+};
 use super::isr::Verdict;
 use super::leading::AppendCall;
 use super::storage::{self, LogDirs, StorageError};
@@ -429,6 +431,12 @@ impl Replicas {
         let is_news = |data: &FetchData| data.diverging.is_some() || data.preferred_replica.is_some();
         let must_answer = outcomes.iter().any(|outcome| outcome.as_ref().map_or(true, is_news));
         let is_enough = bytes >= usize::try_from(params.min_bytes).unwrap_or(0);
+        let in_remote = outcomes.iter().position(|outcome| outcome.as_ref().is_ok_and(|data| data.is_in_remote));
+        if let Some(slot) = in_remote {
+            let fetch = RemoteFetch { params, targets, outcomes, slot, bytes, done: done(), asked_at: now.mono };
+            effects.push(Effect::ReadRemote(Box::new(fetch)));
+            return None;
+        }
         if params.max_wait_ms == 0 || outcomes.is_empty() || must_answer || is_enough {
             self.count_served(&params, targets.iter().map(Option::as_ref), &outcomes, now);
             return Some(outcomes);
@@ -530,7 +538,7 @@ impl Replicas {
     }
 
     /// Counts what goes to whom, and apart what goes to followers whose replicas are throttled, in sync or not (KIP-73).
-    fn count_served<'a>(
+    pub(super) fn count_served<'a>(
         &self,
         params: &FetchParams,
         targets: impl Iterator<Item = Option<&'a FetchTarget>>,
@@ -661,7 +669,7 @@ impl Replicas {
     pub fn on_offsets(
         &self,
         (leader, number): (i32, u32),
-        answer: Option<Vec<(Key, Result<i64, FetchFailure>)>>,
+        answer: Option<Vec<(Key, Result<LeaderOffset, FetchFailure>)>>,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
@@ -678,10 +686,16 @@ impl Replicas {
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        match fetcher.next(now.mono) {
+        let mut next = fetcher.next(now.mono);
+        while let Some(Ask::Rebuild(ask)) = next {
+            effects.push(Effect::Rebuild { leader, ask });
+            next = fetcher.next(now.mono);
+        }
+        match next {
             Some(Ask::Fetch(ask)) => effects.push(Effect::Fetch { leader, fetcher: number, ask }),
             Some(Ask::Offsets(ask)) => effects.push(Effect::ListOffsets { leader, fetcher: number, ask }),
-            None => effects.extend(fetcher.next_deadline().map(Effect::WakeAt)),
+            Some(Ask::Epochs(ask)) => effects.push(Effect::EpochEnds { leader, fetcher: number, ask }),
+            Some(Ask::Rebuild(_)) | None => effects.extend(fetcher.next_deadline().map(Effect::WakeAt)),
         }
     }
 

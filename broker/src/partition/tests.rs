@@ -12,11 +12,13 @@ use common::kafka::batch::{self, BatchSpec, Record};
 use common::time::WallMillis;
 
 use super::fetch_session::{FetchKey, SessionRequest, Target, TopicKey};
-use super::follower::{FetchAnswer, FetchFailure, Fetched, SessionFailure, TopicName};
+use super::follower::{FetchAnswer, FetchFailure, Fetched, LeaderOffset, SessionFailure, TopicName, Which};
 use super::isr::Verdict;
 use super::*;
 use crate::log::{AppendOrigin, OpenState};
 use crate::server::disk::StdDisk;
+
+mod tiered;
 
 const TOPIC: &str = "t";
 const ID: Uuid = Uuid::from_u128(77);
@@ -125,6 +127,7 @@ struct World {
     forgets_answers: bool,
     /// A broker that the controller takes into no ISR, for it is about to stop.
     leaving: Option<i32>,
+    remote: tiered::Remote,
 }
 
 impl World {
@@ -144,6 +147,7 @@ impl World {
             settings,
             forgets_answers: false,
             leaving: None,
+            remote: tiered::Remote::default(),
         };
         for id in brokers {
             let dir = tempfile::tempdir().unwrap();
@@ -279,6 +283,8 @@ impl World {
                 let node = self.nodes.get_mut(&from).unwrap();
                 node.replicas.on_offsets((leader, fetcher), answer, self.now, &mut node.effects);
             }
+            Effect::EpochEnds { leader, fetcher, ask } => self.epoch_ends(from, (leader, fetcher), &ask),
+            Effect::Rebuild { leader, ask } => self.rebuild(from, leader, &ask),
             Effect::AlterPartition(_) if self.forgets_answers => {}
             Effect::AlterPartition(changes) => {
                 let answers = (!self.cut.contains(&from)).then(|| changes.iter().map(|one| self.decide(one)).collect());
@@ -490,17 +496,27 @@ fn fetched(piece: FetchPiece) -> Option<follower::FetchedPartition> {
         }),
         Err(PieceError::Read(ReadError::OffsetOutOfRange)) => Err(FetchFailure::OffsetOutOfRange),
         Err(PieceError::Read(ReadError::FencedEpoch)) => Err(FetchFailure::FencedEpoch),
+        Err(PieceError::Read(ReadError::InRemote { log_start_offset, .. })) => {
+            Err(FetchFailure::InRemote(log_start_offset))
+        }
         Err(_) => Err(FetchFailure::Other(6)),
     };
     Some((TopicName::Id(id), piece.key.partition, outcome))
 }
 
-fn offset(replicas: &Replicas, ask: &OffsetsAsk, asked: &(Arc<str>, i32, i32)) -> Result<i64, FetchFailure> {
-    let query = if ask.latest { OffsetQuery::Latest } else { OffsetQuery::Earliest };
+fn offset(replicas: &Replicas, ask: &OffsetsAsk, asked: &(Arc<str>, i32, i32)) -> Result<LeaderOffset, FetchFailure> {
+    let query = match ask.which {
+        Which::End => OffsetQuery::Latest,
+        Which::Start => OffsetQuery::Earliest,
+        Which::LocalStart => OffsetQuery::EarliestLocal,
+    };
     let asker = Asker { current_leader_epoch: Some(asked.2), only_leader: true };
     let partition = replicas.get(&asked.0, asked.1).ok_or(FetchFailure::Other(3))?;
     let found = partition.find_offset(asker, query, None);
-    found.map(|found| found.unwrap().offset).map_err(|_| FetchFailure::Other(6))
+    let found = found.map(Option::unwrap);
+    let offset =
+        |found: FoundOffset| LeaderOffset { offset: found.offset, leader_epoch: found.leader_epoch.unwrap_or(-1) };
+    found.map(offset).map_err(|_| FetchFailure::Other(6))
 }
 
 fn values(content: &[(i64, String)]) -> Vec<&str> {

@@ -513,7 +513,9 @@ impl Replicas {
         // A replica that only moves to another broker needs no way back.
         let undelete_ms = self.dirs.lock().undelete_ms();
         let until_ms = now.wall.0.saturating_add(i64::try_from(undelete_ms).unwrap_or(i64::MAX));
-        let is_kept = undelete_ms > 0 && stop.leader_epoch == EPOCH_DURING_DELETE;
+        // What was in the remote store goes with the topic, and without it a log is not whole.
+        let is_whole = partition.remote_view().is_none();
+        let is_kept = undelete_ms > 0 && stop.leader_epoch == EPOCH_DURING_DELETE && is_whole;
         let (log_dir, deleted) = partition.delete(is_kept.then_some(WallMillis(until_ms)), rng, woken);
         tracing::debug!(topic = &*stop.topic, partition = stop.partition, "deleted");
         let mut at = now.mono + self.shared.settings.delete_delay_ms;

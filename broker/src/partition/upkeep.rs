@@ -196,10 +196,7 @@ impl Partition {
             Checkpoint::RecoveryPoints => state.log.recovery_point(),
             Checkpoint::Compacted => state.first_dirty_offset?,
             // A start that is the first segment's own needs no entry.
-            Checkpoint::StartOffsets => {
-                let start = state.log.log_start_offset();
-                (start > state.log.first_base_offset()).then_some(start)?
-            }
+            Checkpoint::StartOffsets => state.log.checkpointed_start()?,
         };
         Some((state.log_dir.clone(), offset))
     }

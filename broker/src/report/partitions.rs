@@ -4,6 +4,7 @@ use super::{labelled, of_partition, single};
 use crate::broker::Broker;
 use crate::metrics::{Counter, TopicCounters};
 use crate::partition::PartitionView;
+use crate::tiered::Role;
 use common::exposition::{Exposition, Kind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +40,7 @@ pub(super) fn write(broker: &Broker, held: &[Held], text: &mut Exposition) {
     write_topics(broker, held, text);
     write_replicas(broker, held, text);
     write_lags(broker, text);
+    write_remote(broker, text);
     write_logs(held, text);
     write_led(broker, held, text);
 }
@@ -57,10 +59,64 @@ const OF_TOPICS: &[(&str, &str, OfTopic)] = &[
     ("failedfetchrequests", "Partitions of fetch requests that failed.", |topic| &topic.failed_fetches),
 ];
 
+/// The same with tiered storage.
+const OF_REMOTE: &[(&str, &str, OfTopic)] = &[
+    ("remotecopybytes", "Bytes copied to the remote store.", |topic| &topic.remote.bytes_copied),
+    ("remotecopyrequests", "Segments copied to the remote store.", |topic| &topic.remote.copies),
+    ("remotecopyerrors", "Copies to the remote store that failed.", |topic| &topic.remote.failed_copies),
+    ("remotefetchbytes", "Bytes read in the remote store.", |topic| &topic.remote.bytes_read),
+    ("remotefetchrequests", "Reads in the remote store.", |topic| &topic.remote.reads),
+    ("remotefetcherrors", "Reads in the remote store that failed.", |topic| &topic.remote.failed_reads),
+    ("remotedeleterequests", "Segments removed from the remote store.", |topic| &topic.remote.removals),
+    ("remotedeleteerrors", "Removals from the remote store that failed.", |topic| &topic.remote.failed_removals),
+    ("buildremotelogauxstaterequests", "Times that a follower wanted to go on from the remote store.", |topic| {
+        &topic.remote.rebuilds
+    }),
+    ("buildremotelogauxstateerrors", "Times that a follower could not go on from the remote store.", |topic| {
+        &topic.remote.failed_rebuilds
+    }),
+];
+
+/// Gauges of tiered storage, of the partitions that this broker leads.
+fn write_remote(broker: &Broker, text: &mut Exposition) {
+    let Some(on) = broker.tiering.on() else { return };
+    let mut topics: BTreeMap<Arc<str>, [f64; 4]> = BTreeMap::new();
+    for partition in broker.replicas.all() {
+        let Some(view) = partition.remote_view().filter(|view| matches!(view.role, Role::Leader(_))) else { continue };
+        let sums = topics.entry(view.place.topic.clone()).or_default();
+        sums[0] += view.to_copy.0 as f64;
+        sums[1] += view.to_copy.1 as f64;
+        if let Ok(index) = on.machine.lock().index(&view.place) {
+            sums[2] += index.all().count() as f64;
+            sums[3] += index.all().map(|segment| segment.bytes() as f64).sum::<f64>();
+        }
+    }
+    for (number, (name, help)) in [
+        ("remotecopylagbytes", "Bytes of full segments that are not in the remote store."),
+        ("remotecopylagsegments", "Full segments that are not in the remote store."),
+        ("remotelogmetadatacount", "Segments that are known to be in the remote store."),
+        ("remotelogsizebytes", "Bytes of them."),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("kafka_server_brokertopicmetrics_{name}");
+        let mut family = text.family(&name, Kind::Gauge, help);
+        family.sample(&[], topics.values().map(|sums| sums[number]).sum());
+        for (topic, sums) in &topics {
+            family.sample(&[("topic", topic)], sums[number]);
+        }
+    }
+    let (waiting, _) = on.readers_load();
+    let name = "org_apache_kafka_storage_internals_log_remotestoragethreadpool_remotelogreadertaskqueuesize";
+    single(text, name, Kind::Gauge, "Reads that wait for others to be done.", waiting as f64);
+}
+
 fn write_topics(broker: &Broker, held: &[Held], text: &mut Exposition) {
     let counters = broker.replicas.counters();
     let topics: BTreeMap<&str, &TopicCounters> = held.iter().map(|held| (&*held.topic, &*held.counters)).collect();
-    for (name, help, counter) in OF_TOPICS {
+    let of_remote = if broker.tiering.on().is_some() { OF_REMOTE } else { &[] };
+    for (name, help, counter) in OF_TOPICS.iter().chain(of_remote) {
         let name = format!("kafka_server_brokertopicmetrics_{name}_total");
         let mut family = text.family(&name, Kind::Counter, help);
         family.sample(&[], counter(&counters.all).get() as f64);

@@ -456,7 +456,11 @@ impl Broker {
         };
         let (topic, topic_id, partition) = (held.topic.clone(), held.key.topic_id, held.key.partition);
         let part = FetchPart { topic, topic_id, partition, wanted };
-        self.replicas.read_uncounted(&params, &part, at_least_one, (now, effects))
+        let read = self.replicas.read_uncounted(&params, &part, at_least_one, (now, effects));
+        match read {
+            Ok(data) if data.is_in_remote => self.read_remote_now(&params, &part, at_least_one, data),
+            read => read,
+        }
     }
 
     /// Something changed for a share partition: who waits for it tries again.

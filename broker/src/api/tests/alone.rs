@@ -54,6 +54,8 @@ pub(super) struct Alone {
     session: i64,
     /// What is to be done later waits until somebody settles it.
     pub(super) is_slow: bool,
+    /// What time it is.
+    pub(super) now: Now,
     _dir: tempfile::TempDir,
 }
 
@@ -68,7 +70,8 @@ impl Alone {
             Collaborators { disk: Arc::new(StdDisk), outbox: wishes.clone(), rng: common::Rng::with_seed(1) };
         let ports = BTreeMap::from([("PLAINTEXT".to_owned(), 9092)]);
         let broker = Broker::start(config, (&ports, "h"), collaborators, NOW).unwrap();
-        let mut alone = Alone { broker, wishes, zk: FakeZk::default(), session: 0, is_slow: false, _dir: dir };
+        let mut alone =
+            Alone { broker, wishes, zk: FakeZk::default(), session: 0, is_slow: false, now: NOW, _dir: dir };
         alone.broker.begin(NOW);
         alone.settle();
         assert!(alone.broker.cluster.is_controller());
@@ -89,7 +92,7 @@ impl Alone {
                 continue;
             }
             let Some(job) = self.wishes.jobs.lock().pop_front() else { return };
-            job(NOW);
+            job(self.now);
         }
     }
 
@@ -146,7 +149,7 @@ impl Alone {
             software: Default::default(),
             principal: format!("User:{user}"),
         };
-        let handled = dispatch(&self.broker, &info, 0, frame, NOW).0;
+        let handled = dispatch(&self.broker, &info, 0, frame, self.now).0;
         if !self.is_slow {
             self.settle();
         }

@@ -98,6 +98,10 @@ impl Reign {
 
     /// `None` if the topic cannot be brought back.
     fn kept_of(&self, topic: &str, settings: Settings, io: &Io<'_>) -> Option<KeptTopic> {
+        if settings.get("remote.storage.enable").is_some_and(|text| text.trim().eq_ignore_ascii_case("true")) {
+            info!(topic, "what the topic had in the remote store is removed; the topic is gone for good");
+            return None;
+        }
         let mirror = self.mirror.topics.get(topic)?;
         let (deleted_at_ms, deleted_zxid) = self.deleting.get(topic)?.marked_at?;
         let keeps = |broker: &i32| {

@@ -1,0 +1,244 @@
+//! Tiered storage by requests alone: records are copied, deleted here, read, found by time and deleted there.
+
+use super::alone::Alone;
+use crate::partition::Chore;
+use common::kafka::batch::{self, BatchSpec, Record, build};
+use common::kafka::error::ErrorCode;
+use common::kafka::messages::create_topics::CreatableTopicConfig;
+use common::kafka::messages::fetch::{FetchPartition, FetchTopic};
+use common::kafka::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
+use common::kafka::messages::*;
+use common::kafka::records::Records;
+use common::time::{Now, WallMillis};
+use std::path::Path;
+use uuid::Uuid;
+
+const CLIENT: &str = "a";
+
+fn tiered(dir: &Path, more: &str) -> Alone {
+    Alone::new(&format!(
+        "remote.log.storage.system.enable=true\n\
+         remote.log.storage.manager.class.name=org.apache.kafka.server.log.remote.storage.LocalTieredStorage\n\
+         rsm.config.dir={}\n\
+         rlmm.config.remote.log.metadata.topic.replication.factor=1\n\
+         rlmm.config.remote.log.metadata.topic.num.partitions=3\n\
+         remote.log.manager.task.interval.ms=1000\n{more}",
+        dir.display()
+    ))
+}
+
+fn create(alone: &mut Alone, settings: &[(&str, &str)]) -> Result<(), String> {
+    let setting = |(name, value): &(&str, &str)| CreatableTopicConfig {
+        name: (*name).to_owned(),
+        value: Some((*value).to_owned()),
+    };
+    let new = create_topics::CreatableTopic {
+        name: "t".to_owned(),
+        num_partitions: 1,
+        replication_factor: 1,
+        configs: settings.iter().map(setting).collect(),
+        ..Default::default()
+    };
+    let made = alone.ask(CLIENT, 7, &CreateTopicsRequest { topics: vec![new], ..Default::default() }).unwrap();
+    if made.topics[0].error_code == 0 { Ok(()) } else { Err(made.topics[0].error_message.clone().unwrap_or_default()) }
+}
+
+fn produce(alone: &mut Alone, count: i64) {
+    for _ in 0..count {
+        let value = Some(bytes::Bytes::from(vec![b'v'; 50]));
+        let timestamp = alone.now.wall.0;
+        let record = Record { timestamp, value, ..Record::default() };
+        let records = Some(Records::from(build(&BatchSpec::default(), &[record]).unwrap()));
+        let data = produce::PartitionProduceData { index: 0, records };
+        let topic =
+            produce::TopicProduceData { name: "t".to_owned(), partition_data: vec![data], ..Default::default() };
+        let request = ProduceRequest { acks: -1, timeout_ms: 1000, topic_data: vec![topic], ..Default::default() };
+        let answer = alone.ask(CLIENT, 9, &request).unwrap();
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, 0, "{answer:?}");
+        alone.now = later(alone.now, 1);
+    }
+}
+
+fn later(now: Now, ms: u64) -> Now {
+    Now { mono: now.mono + ms, wall: WallMillis(now.wall.0 + i64::try_from(ms).unwrap()) }
+}
+
+/// Lets time pass, with everything that is due, and old segments deleted.
+fn pass(alone: &mut Alone, ms: u64) {
+    let until = later(alone.now, ms);
+    while alone.now.mono < until.mono {
+        alone.now = later(alone.now, 50);
+        alone.broker.tick_tiered(alone.now);
+        alone.settle();
+    }
+    let now = alone.now;
+    alone.broker.with_replicas(now, |replicas, effects| replicas.do_chore(Chore::Retention, now, effects));
+}
+
+/// Offsets of what a consumer gets, or the error.
+fn fetch(alone: &mut Alone, fetch_offset: i64, isolation_level: i8) -> Result<Vec<i64>, i16> {
+    let partition = FetchPartition {
+        fetch_offset,
+        current_leader_epoch: -1,
+        last_fetched_epoch: -1,
+        log_start_offset: -1,
+        partition_max_bytes: 1 << 20,
+        ..FetchPartition::default()
+    };
+    let topic = FetchTopic { topic: "t".to_owned(), partitions: vec![partition], ..FetchTopic::default() };
+    let request = FetchRequest {
+        replica_id: -1,
+        max_bytes: 1 << 20,
+        session_epoch: -1,
+        isolation_level,
+        topics: vec![topic],
+        ..FetchRequest::default()
+    };
+    let mut answer = alone.ask(CLIENT, 12, &request).unwrap();
+    let found = answer.responses.remove(0).partitions.remove(0);
+    if found.error_code != 0 {
+        return Err(found.error_code);
+    }
+    assert_eq!(found.aborted_transactions.is_some(), isolation_level == 1);
+    let bytes = found.records.unwrap().to_bytes().unwrap();
+    Ok(batch::batches(bytes).map_while(Result::ok).map(|batch| batch.header.base_offset).collect())
+}
+
+fn everything(alone: &mut Alone, from: i64) -> Vec<i64> {
+    let mut found = Vec::new();
+    let mut offset = from;
+    while let Ok(more) = fetch(alone, offset, 0)
+        && let Some(last) = more.last()
+    {
+        offset = last + 1;
+        found.extend(more);
+    }
+    found
+}
+
+fn offset(alone: &mut Alone, timestamp: i64) -> i64 {
+    let partition = list_offsets::ListOffsetsPartition { timestamp, current_leader_epoch: -1, ..Default::default() };
+    let topic = list_offsets::ListOffsetsTopic { name: "t".to_owned(), partitions: vec![partition] };
+    let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+    let found = alone.ask(CLIENT, 9, &request).unwrap().topics.remove(0).partitions.remove(0);
+    assert_eq!(found.error_code, 0, "{timestamp}");
+    found.offset
+}
+
+fn alter(alone: &mut Alone, operation: i8, name: &str, value: Option<&str>) -> Result<(), String> {
+    let value = value.map(str::to_owned);
+    let config = AlterableConfig { name: name.to_owned(), config_operation: operation, value };
+    let resource = AlterConfigsResource { resource_type: 2, resource_name: "t".to_owned(), configs: vec![config] };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+    let answer = alone.ask(CLIENT, 1, &request).unwrap().responses.remove(0);
+    if answer.error_code == 0 { Ok(()) } else { Err(answer.error_message.unwrap_or_default()) }
+}
+
+/// Names of the files of the partition in the store.
+fn stored(dir: &Path) -> Vec<String> {
+    let Ok(folders) = std::fs::read_dir(dir.join("kafka-tiered-storage")) else { return Vec::new() };
+    let folder = folders.map(|entry| entry.unwrap().path()).find(|path| path.to_string_lossy().contains("/t-0-"));
+    let Some(folder) = folder else { return Vec::new() };
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn records_are_read_found_and_deleted_where_only_the_store_has_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = tiered(dir.path(), "");
+    pass(&mut alone, 2000);
+    let settings = [("remote.storage.enable", "true"), ("segment.bytes", "300"), ("local.retention.bytes", "1")];
+    create(&mut alone, &settings).unwrap();
+    let begin = alone.now.wall.0;
+    produce(&mut alone, 30);
+    assert_eq!((offset(&mut alone, -4), offset(&mut alone, -5)), (0, -1));
+    pass(&mut alone, 5000);
+    pass(&mut alone, 5000);
+    let local = offset(&mut alone, -4);
+    assert!(local >= 28, "{local}");
+    assert_eq!((offset(&mut alone, -2), offset(&mut alone, -1), offset(&mut alone, -5)), (0, 30, local - 1));
+    assert_eq!(everything(&mut alone, 0), (0..30).collect::<Vec<i64>>());
+    assert_eq!(fetch(&mut alone, 5, 1).map(|found| found[0]), Ok(5));
+    for (at, expected) in [(0, 0), (7, 7), (29, 29), (30, -1)] {
+        assert_eq!(offset(&mut alone, begin + at), expected, "time {at}");
+    }
+    let names = stored(dir.path());
+    let kinds: std::collections::BTreeSet<&str> =
+        names.iter().filter_map(|name| name.split_once('.')).map(|(_, kind)| kind).collect();
+    assert_eq!(kinds, ["index", "leader_epoch_checkpoint", "log", "snapshot", "timeindex"].into());
+    assert!(names.iter().all(|name| name.len() > 20 + 1 + 22 && name.as_bytes()[20] == b'-'), "{names:?}");
+    // By request.
+    let partition = delete_records::DeleteRecordsPartition { partition_index: 0, offset: 10 };
+    let topic = delete_records::DeleteRecordsTopic { name: "t".to_owned(), partitions: vec![partition] };
+    let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1000 };
+    assert_eq!(alone.ask(CLIENT, 2, &request).unwrap().topics[0].partitions[0].low_watermark, 10);
+    assert_eq!(fetch(&mut alone, 9, 0), Err(ErrorCode::OffsetOutOfRange.code()));
+    assert_eq!((offset(&mut alone, -2), offset(&mut alone, begin)), (10, 10));
+    pass(&mut alone, 5000);
+    assert!(stored(dir.path()).len() < names.len());
+    assert_eq!(everything(&mut alone, 10), (10..30).collect::<Vec<i64>>());
+    // With the topic.
+    let topic = DeleteTopicState { name: Some("t".to_owned()), topic_id: Uuid::nil() };
+    let request = DeleteTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
+    assert_eq!(alone.ask(CLIENT, 6, &request).unwrap().responses[0].error_code, 0);
+    pass(&mut alone, 2000);
+    assert_eq!(stored(dir.path()), [] as [String; 0]);
+}
+
+#[test]
+fn a_topic_with_a_remote_store_cannot_be_brought_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = tiered(dir.path(), "castellan.topic.undelete.ms=60000");
+    pass(&mut alone, 2000);
+    create(&mut alone, &[("remote.storage.enable", "true")]).unwrap();
+    produce(&mut alone, 1);
+    let topic = DeleteTopicState { name: Some("t".to_owned()), topic_id: Uuid::nil() };
+    let request = DeleteTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
+    assert_eq!(alone.ask(CLIENT, 6, &request).unwrap().responses[0].error_code, 0);
+    pass(&mut alone, 2000);
+    assert!(!alone.zk.exists("/castellan/deleted_topics"));
+    create(&mut alone, &[]).unwrap();
+}
+
+#[test]
+fn settings_follow_kafkas_rules() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = tiered(dir.path(), "");
+    let on = ("remote.storage.enable", "true");
+    for (settings, expected) in [
+        (&[on, ("cleanup.policy", "compact")][..], "Remote log storage is unsupported for the compacted topics"),
+        (
+            &[on, ("retention.ms", "5"), ("local.retention.ms", "6")],
+            "Invalid value 6 for configuration local.retention.ms: Value must not be more than retention.ms property value: 5",
+        ),
+        (
+            &[on, ("retention.bytes", "5"), ("local.retention.bytes", "-1")],
+            "Invalid value -1 for configuration local.retention.bytes: Value must not be -1 as retention.bytes value is set as 5.",
+        ),
+        (
+            &[on, ("remote.log.copy.disable", "true")],
+            "It is invalid to set `remote.log.delete.on.disable` or `remote.log.copy.disable` under Zookeeper's mode.",
+        ),
+    ] {
+        assert_eq!(create(&mut alone, settings), Err(expected.to_owned()), "{settings:?}");
+    }
+    create(&mut alone, &[on]).unwrap();
+    for (operation, value) in [(1, None), (0, Some("false"))] {
+        let text = alter(&mut alone, operation, "remote.storage.enable", value).unwrap_err();
+        assert!(text.starts_with("It is invalid to disable remote storage without deleting remote data."), "{text}");
+    }
+    alter(&mut alone, 0, "local.retention.ms", Some("1000")).unwrap();
+}
+
+#[test]
+fn without_the_system_no_topic_has_it() {
+    let mut alone = Alone::new("");
+    let expected = "Tiered Storage functionality is disabled in the broker. \
+                    Topic cannot be configured with remote log storage.";
+    assert_eq!(create(&mut alone, &[("remote.storage.enable", "true")]), Err(expected.to_owned()));
+}

@@ -1,0 +1,587 @@
+//! Every partition with a remote store that this broker holds: what is known of its remote part, and what is being done about
+//! it. One thing at a time for each partition: a copy, or a removal; each is told to the metadata topic first, done when this
+//! broker has read there that it was told, and told again when it is done. So whoever leads next knows of all that may lie in
+//! the store.
+
+use super::expiry::{Retention, expired};
+use super::index::Index;
+use super::lineage;
+use super::record::{MetadataRecord, metadata_partition};
+use super::segment::{Place, RemoteSegment, SegmentState, SegmentUpdate};
+use crate::log::LogError;
+use crate::log::epochs::EpochEntry;
+use crate::log::remote::SegmentCopy;
+use bytes::Bytes;
+use common::Rng;
+use common::kafka::batch::{self, BatchError};
+use common::time::{Millis, Now};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// What is told and not read back is told again after this: the metadata topic changed its leader.
+const TELL_AGAIN_MS: u64 = 5_000;
+/// How long an answer about the end of a partition of the metadata topic may take.
+const END_ASKED_MS: u64 = 2_000;
+/// While something is waited for, it is looked for this often.
+const LOOK_MS: u64 = 100;
+/// A record of the metadata topic is some hundred bytes.
+const RECORDS_BYTES_MAX: usize = 64 << 20;
+
+/// Settings of the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// `broker.id`.
+    pub broker: i32,
+    /// `remote.log.manager.task.interval.ms`.
+    pub interval_ms: u64,
+    /// `remote.log.metadata.consume.wait.ms`: what is told must be read back within.
+    pub patience_ms: u64,
+}
+
+/// What this broker is to a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Its leader in this leader epoch: it copies and removes.
+    Leader(i32),
+    /// It only wants to know.
+    Follower,
+}
+
+/// What a partition's log says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFacts {
+    /// `retention.ms` of the topic.
+    pub retention_ms: i64,
+    /// `retention.bytes` of the topic.
+    pub retention_bytes: i64,
+    /// Bytes of the segments that are not in the store.
+    pub only_local_bytes: u64,
+    /// Log start offset.
+    pub log_start_offset: i64,
+    /// First offset that is on this broker.
+    pub local_start_offset: i64,
+    /// Log end offset.
+    pub log_end_offset: i64,
+    /// Leader epochs.
+    pub epochs: Vec<EpochEntry>,
+}
+
+/// The logs, as the machine needs them.
+pub trait Logs {
+    /// `None` if the partition is not here any more.
+    fn facts(&self, place: &Place) -> Option<LogFacts>;
+    /// The next segment to be copied.
+    fn next_copy(&self, place: &Place) -> Result<Option<SegmentCopy>, LogError>;
+    /// So much of it is in the store.
+    fn set_highest_copied(&self, place: &Place, offset: i64);
+    /// The log begins here from now on.
+    fn set_log_start(&self, place: &Place, offset: i64);
+}
+
+/// What is to be done for the machine.
+#[derive(Debug)]
+pub enum Work {
+    /// To be written to the metadata topic. Whether that succeeds is seen when it is read.
+    Tell(MetadataRecord),
+    /// To be copied; [`Machine::on_copied`] hears of the end.
+    Copy {
+        /// Which partition.
+        place: Place,
+        /// Id of the new segment.
+        id: Uuid,
+        /// What.
+        copy: Box<SegmentCopy>,
+    },
+    /// To be removed from the store; [`Machine::on_removed`] hears of the end.
+    Remove {
+        /// Which partition.
+        place: Place,
+        /// The segment.
+        id: Uuid,
+        /// Where it begins.
+        start_offset: i64,
+    },
+    /// A deleted topic's segments: to be removed, and then told to be gone.
+    RemoveAll {
+        /// Which partition.
+        place: Place,
+        /// The segments: id and where each begins.
+        segments: Vec<(Uuid, i64)>,
+    },
+}
+
+/// The remote part of a partition is not known yet: the metadata topic is still being read.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the remote part of the partition is not known yet")]
+pub struct NotReady;
+
+/// What is being done about a partition.
+#[derive(Debug)]
+enum Doing {
+    Copy { id: Uuid, end_offset: i64, copy: Option<Box<SegmentCopy>>, step: Step },
+    Remove { ids: VecDeque<Uuid>, step: Step },
+}
+
+/// How far it is.
+#[derive(Debug)]
+enum Step {
+    /// This was told, and is awaited from the metadata topic.
+    Told { record: Box<MetadataRecord>, again_at: Millis, until: Millis },
+    /// The store works.
+    Running,
+}
+
+#[derive(Debug)]
+struct Held {
+    role: Role,
+    /// The partition of the metadata topic that tells of it.
+    told_by: i32,
+    index: Index,
+    /// Records of the metadata topic before this are known.
+    read_to: i64,
+    /// The metadata topic ended here after the partition came to this broker; `None` until its leader has said so.
+    ready_at: Option<i64>,
+    is_ready: bool,
+    /// The log's start was compared with the store since this broker leads.
+    is_start_known: bool,
+    /// The topic is deleted, and this broker led: its segments go as soon as all are known.
+    is_doomed: bool,
+    doing: Option<Doing>,
+    due: Millis,
+}
+
+/// One partition of the metadata topic.
+#[derive(Debug, Default)]
+struct Reading {
+    /// Next offset to be read.
+    position: i64,
+    end_asked_at: Option<Millis>,
+}
+
+/// See the top of the file.
+#[derive(Debug)]
+pub struct Machine {
+    settings: Settings,
+    held: BTreeMap<Place, Held>,
+    topic: BTreeMap<i32, Reading>,
+}
+
+impl Machine {
+    /// Holds nothing.
+    pub fn new(settings: Settings) -> Machine {
+        Machine { settings, held: BTreeMap::new(), topic: BTreeMap::new() }
+    }
+
+    /// The partitions with a remote store that this broker holds now, all of them; the metadata topic has `count` partitions.
+    pub fn assign(&mut self, roles: &BTreeMap<Place, Role>, count: i32, now: Now) {
+        self.held.retain(|place, held| held.is_doomed || roles.contains_key(place));
+        for (place, role) in roles {
+            if let Some(held) = self.held.get_mut(place) {
+                if held.role != *role {
+                    (held.role, held.is_start_known, held.due) = (*role, false, now.mono);
+                }
+                continue;
+            }
+            let told_by = metadata_partition(place, count);
+            // Everything that was told of it is read again from the start; for others it is old.
+            self.topic.insert(told_by, Reading::default());
+            let held = Held {
+                role: *role,
+                told_by,
+                index: Index::default(),
+                read_to: 0,
+                ready_at: None,
+                is_ready: false,
+                is_start_known: false,
+                is_doomed: false,
+                doing: None,
+                due: now.mono,
+            };
+            self.held.insert(place.clone(), held);
+        }
+        let used: BTreeSet<i32> = self.held.values().map(|held| held.told_by).collect();
+        self.topic.retain(|number, _| used.contains(number));
+    }
+
+    /// The topic was deleted while this broker led the partition: what is in the store goes.
+    pub fn doom(&mut self, place: &Place) {
+        if let Some(held) = self.held.get_mut(place) {
+            held.is_doomed = true;
+        }
+    }
+
+    /// The partitions of the metadata topic that are read, and from where on.
+    pub fn wanted(&self) -> Vec<(i32, i64)> {
+        self.topic.iter().map(|(number, reading)| (*number, reading.position)).collect()
+    }
+
+    /// Of which of them the end must be asked.
+    pub fn ends_wanted(&mut self, now: Now) -> Vec<i32> {
+        let waiting: BTreeSet<i32> =
+            self.held.values().filter(|held| held.ready_at.is_none()).map(|held| held.told_by).collect();
+        let mut asked = Vec::new();
+        for (number, reading) in &mut self.topic {
+            let is_due = reading.end_asked_at.is_none_or(|at| now.mono - at >= END_ASKED_MS);
+            if is_due && waiting.contains(number) {
+                reading.end_asked_at = Some(now.mono);
+                asked.push(*number);
+            }
+        }
+        asked
+    }
+
+    /// A partition of the metadata topic ends here, as its leader says.
+    pub fn on_end(&mut self, number: i32, end: i64) {
+        for held in self.held.values_mut().filter(|held| held.told_by == number) {
+            held.ready_at.get_or_insert(end);
+        }
+        self.note_ready(number);
+    }
+
+    /// A partition of the metadata topic begins here: what was asked for is not there any more.
+    pub fn on_start(&mut self, number: i32, start: i64) {
+        if let Some(reading) = self.topic.get_mut(&number) {
+            reading.position = reading.position.max(start);
+        }
+        self.note_ready(number);
+    }
+
+    /// Batches of the metadata topic, read from offset `asked` on, the last one perhaps cut off. True if there were any that
+    /// were not known.
+    pub fn on_read(&mut self, number: i32, asked: i64, batches: Bytes) -> bool {
+        let Some(reading) = self.topic.get_mut(&number).filter(|reading| reading.position == asked) else {
+            return false;
+        };
+        let mut records = Vec::new();
+        let mut next = asked;
+        for batch in batch::batches(batches) {
+            let batch = match batch.and_then(|batch| batch::check_crc(&batch.bytes).map(|()| batch)) {
+                Ok(batch) => batch,
+                Err(BatchError::Truncated { .. }) => break,
+                Err(error) => {
+                    tracing::error!(partition = number, offset = next, %error, "the metadata of remote segments is damaged");
+                    break;
+                }
+            };
+            next = next.max(batch.header.next_offset());
+            if batch.header.is_control() {
+                continue;
+            }
+            match batch.records(RECORDS_BYTES_MAX) {
+                Ok(found) => records.extend(found.filter_map(Result::ok).filter(|record| record.offset >= asked)),
+                Err(error) => tracing::error!(partition = number, %error, "metadata of remote segments cannot be read"),
+            }
+        }
+        reading.position = next;
+        for record in records {
+            match record.value.map(MetadataRecord::decode) {
+                Some(Ok(told)) => self.apply(told, record.offset),
+                Some(Err(error)) => {
+                    tracing::warn!(partition = number, offset = record.offset, %error, "passed over");
+                }
+                None => {}
+            }
+        }
+        self.note_ready(number);
+        next > asked
+    }
+
+    fn apply(&mut self, told: MetadataRecord, offset: i64) {
+        let Some(held) = self.held.get_mut(told.place()).filter(|held| offset >= held.read_to) else { return };
+        held.read_to = offset + 1;
+        match told {
+            MetadataRecord::Segment(_, segment) => held.index.add(segment),
+            MetadataRecord::Update(_, update) => held.index.update(&update),
+            // Nobody tells it in Kafka 3.9.
+            MetadataRecord::PartitionDelete { .. } => {}
+        }
+    }
+
+    fn note_ready(&mut self, number: i32) {
+        let Some(reading) = self.topic.get(&number) else { return };
+        for (place, held) in self.held.iter_mut().filter(|(_, held)| held.told_by == number && !held.is_ready) {
+            held.is_ready = held.ready_at.is_some_and(|end| reading.position >= end);
+            if held.is_ready {
+                let segments = held.index.all().count();
+                tracing::info!(
+                    topic = &*place.topic,
+                    partition = place.partition,
+                    segments,
+                    "the remote part is known"
+                );
+            }
+        }
+    }
+
+    /// What is known of a partition's remote part.
+    pub fn index(&self, place: &Place) -> Result<&Index, NotReady> {
+        self.held.get(place).filter(|held| held.is_ready).map(|held| &held.index).ok_or(NotReady)
+    }
+
+    /// Every partition, whether its remote part is known, and that.
+    pub fn all(&self) -> impl Iterator<Item = (&Place, Role, Option<&Index>)> {
+        self.held.iter().map(|(place, held)| (place, held.role, held.is_ready.then_some(&held.index)))
+    }
+
+    /// Goes on with everything. When to call again.
+    pub fn tick(&mut self, logs: &dyn Logs, rng: &mut Rng, now: Now, work: &mut Vec<Work>) -> Option<Millis> {
+        let mut next: Option<Millis> = None;
+        let mut gone = Vec::new();
+        for (place, held) in &mut self.held {
+            if held.is_doomed && held.is_ready {
+                let segments = held.index.all().map(|segment| (segment.id, segment.start_offset)).collect();
+                work.push(Work::RemoveAll { place: place.clone(), segments });
+                gone.push(place.clone());
+                continue;
+            }
+            while held.go_on(place, logs, (&self.settings, now, rng), work) {}
+            let is_waiting = !held.is_ready || held.doing.is_some();
+            let at = if is_waiting { now.mono + LOOK_MS } else { held.due.max(now.mono + 1) };
+            next = Some(next.map_or(at, |next| next.min(at)));
+        }
+        gone.iter().for_each(|place| drop(self.held.remove(place)));
+        next
+    }
+
+    /// A copy is complete, or failed.
+    pub fn on_copied(
+        &mut self,
+        place: &Place,
+        (id, start_offset): (Uuid, i64),
+        is_done: bool,
+        (now, work): (Now, &mut Vec<Work>),
+    ) {
+        let settings = self.settings;
+        let held = self.held.get_mut(place);
+        let Some(held) = held.filter(|held| matches!(&held.doing, Some(Doing::Copy { id: other, .. }) if *other == id))
+        else {
+            // The partition went meanwhile: nobody will ever tell of the copy.
+            return work.push(Work::Remove { place: place.clone(), id, start_offset });
+        };
+        if is_done {
+            let step = tell(update(place, id, SegmentState::CopyFinished, &settings, now), &settings, now, work);
+            if let Some(Doing::Copy { step: old, .. }) = &mut held.doing {
+                *old = step;
+            }
+        } else {
+            held.begin_removal(place, VecDeque::from([id]), (&settings, now), work);
+        }
+    }
+
+    /// A removal is complete, or failed.
+    pub fn on_removed(&mut self, place: &Place, id: Uuid, is_done: bool, (now, work): (Now, &mut Vec<Work>)) {
+        let settings = self.settings;
+        let Some(held) = self.held.get_mut(place) else { return };
+        let Some(Doing::Remove { ids, step }) = &mut held.doing else { return };
+        if ids.front() != Some(&id) || !matches!(step, Step::Running) {
+            return;
+        }
+        if is_done {
+            *step = tell(update(place, id, SegmentState::DeleteFinished, &settings, now), &settings, now, work);
+        } else {
+            held.rest(&settings, now);
+        }
+    }
+}
+
+impl Held {
+    fn rest(&mut self, settings: &Settings, now: Now) {
+        self.doing = None;
+        self.due = now.mono + settings.interval_ms;
+    }
+
+    /// One step; true if there may be another one now.
+    fn go_on(
+        &mut self,
+        place: &Place,
+        logs: &dyn Logs,
+        (settings, now, rng): (&Settings, Now, &mut Rng),
+        work: &mut Vec<Work>,
+    ) -> bool {
+        match &mut self.doing {
+            None if !self.is_ready || now.mono < self.due => false,
+            None => self.begin(place, logs, (settings, now, rng), work),
+            Some(Doing::Copy { step: Step::Running, .. } | Doing::Remove { step: Step::Running, .. }) => false,
+            Some(Doing::Copy { step, .. } | Doing::Remove { step, .. }) => {
+                let Step::Told { record, again_at, until } = step else { return false };
+                if is_known(&self.index, record) {
+                    return self.heard(place, logs, (settings, now), work);
+                }
+                if now.mono >= *until {
+                    tracing::warn!(
+                        topic = &*place.topic,
+                        partition = place.partition,
+                        "what was told of a remote segment was not read back in time"
+                    );
+                    self.rest(settings, now);
+                } else if now.mono >= *again_at {
+                    *again_at = now.mono + TELL_AGAIN_MS;
+                    work.push(Work::Tell((**record).clone()));
+                }
+                false
+            }
+        }
+    }
+
+    /// Looks for something to do.
+    fn begin(
+        &mut self,
+        place: &Place,
+        logs: &dyn Logs,
+        (settings, now, rng): (&Settings, Now, &mut Rng),
+        work: &mut Vec<Work>,
+    ) -> bool {
+        self.due = now.mono + settings.interval_ms;
+        let Some(facts) = logs.facts(place) else { return false };
+        let highest = lineage::highest_copied(&self.index, &facts.epochs, facts.log_end_offset);
+        logs.set_highest_copied(place, highest);
+        if self.role == Role::Follower {
+            return false;
+        }
+        if !self.is_start_known {
+            self.is_start_known = true;
+            let start = lineage::first_copied(&self.index, &facts.epochs).unwrap_or(facts.local_start_offset);
+            logs.set_log_start(place, start);
+        }
+        match logs.next_copy(place) {
+            Ok(Some(copy)) => {
+                self.begin_copy(place, copy, (settings, now, rng), work);
+                return false;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(topic = &*place.topic, partition = place.partition, %error, "a segment cannot be copied");
+                return false;
+            }
+        }
+        let Some(facts) = logs.facts(place) else { return false };
+        let old = expired(&self.index, retention(&facts, now));
+        if let Some(start) = old.log_start_offset {
+            logs.set_log_start(place, start);
+        }
+        if !old.segments.is_empty() {
+            self.begin_removal(place, old.segments.into(), (settings, now), work);
+        }
+        false
+    }
+
+    fn begin_copy(
+        &mut self,
+        place: &Place,
+        copy: SegmentCopy,
+        (settings, now, rng): (&Settings, Now, &mut Rng),
+        work: &mut Vec<Work>,
+    ) {
+        let id = uuid::Builder::from_random_bytes(rng.u128(..).to_be_bytes()).into_uuid();
+        let segment = RemoteSegment {
+            id,
+            start_offset: copy.start_offset,
+            end_offset: copy.end_offset,
+            max_timestamp_ms: copy.max_timestamp_ms,
+            broker_id: settings.broker,
+            event_timestamp_ms: now.wall.0,
+            size_bytes: i32::try_from(copy.size_bytes).unwrap_or(i32::MAX),
+            epochs: copy.epochs.iter().map(|entry| (entry.epoch, entry.start_offset)).collect(),
+            custom: None,
+            state: SegmentState::CopyStarted,
+        };
+        let step = tell(MetadataRecord::Segment(place.clone(), segment), settings, now, work);
+        let (end_offset, copy) = (copy.end_offset, Some(Box::new(copy)));
+        self.doing = Some(Doing::Copy { id, end_offset, copy, step });
+    }
+
+    fn begin_removal(
+        &mut self,
+        place: &Place,
+        ids: VecDeque<Uuid>,
+        (settings, now): (&Settings, Now),
+        work: &mut Vec<Work>,
+    ) {
+        let Some(first) = ids.front() else { return self.rest(settings, now) };
+        let step = tell(update(place, *first, SegmentState::DeleteStarted, settings, now), settings, now, work);
+        self.doing = Some(Doing::Remove { ids, step });
+    }
+
+    /// What was told was read: the next step. True if there may be another one now.
+    fn heard(
+        &mut self,
+        place: &Place,
+        logs: &dyn Logs,
+        (settings, now): (&Settings, Now),
+        work: &mut Vec<Work>,
+    ) -> bool {
+        match self.doing.take() {
+            None => false,
+            // Another leader has it now; what was told is taken back.
+            Some(Doing::Copy { id, copy: Some(_), .. }) if self.role == Role::Follower => {
+                self.begin_removal(place, VecDeque::from([id]), (settings, now), work);
+                false
+            }
+            Some(Doing::Copy { id, end_offset, copy: Some(copy), .. }) => {
+                work.push(Work::Copy { place: place.clone(), id, copy });
+                self.doing = Some(Doing::Copy { id, end_offset, copy: None, step: Step::Running });
+                false
+            }
+            Some(Doing::Copy { end_offset, copy: None, .. }) => {
+                logs.set_highest_copied(place, end_offset);
+                // The next one at once.
+                self.due = now.mono;
+                true
+            }
+            Some(Doing::Remove { mut ids, .. }) => {
+                let Some(id) = ids.front().copied() else { return false };
+                if let Some(segment) = self.index.get(&id) {
+                    work.push(Work::Remove { place: place.clone(), id, start_offset: segment.start_offset });
+                    self.doing = Some(Doing::Remove { ids, step: Step::Running });
+                    return false;
+                }
+                ids.pop_front();
+                if self.role == Role::Follower {
+                    ids.clear();
+                }
+                self.begin_removal(place, ids, (settings, now), work);
+                true
+            }
+        }
+    }
+}
+
+fn retention(facts: &LogFacts, now: Now) -> Retention<'_> {
+    Retention {
+        now_ms: now.wall.0,
+        retention_ms: facts.retention_ms,
+        retention_bytes: facts.retention_bytes,
+        only_local_bytes: facts.only_local_bytes,
+        log_start_offset: facts.log_start_offset,
+        log_end_offset: facts.log_end_offset,
+        epochs: &facts.epochs,
+    }
+}
+
+fn tell(record: MetadataRecord, settings: &Settings, now: Now, work: &mut Vec<Work>) -> Step {
+    work.push(Work::Tell(record.clone()));
+    Step::Told { record: Box::new(record), again_at: now.mono + TELL_AGAIN_MS, until: now.mono + settings.patience_ms }
+}
+
+fn update(place: &Place, id: Uuid, state: SegmentState, settings: &Settings, now: Now) -> MetadataRecord {
+    let (event_timestamp_ms, broker_id) = (now.wall.0, settings.broker);
+    MetadataRecord::Update(place.clone(), SegmentUpdate { id, event_timestamp_ms, custom: None, state, broker_id })
+}
+
+/// Whether the index shows what was told, or something that follows from it.
+fn is_known(index: &Index, told: &MetadataRecord) -> bool {
+    let (id, state) = match told {
+        MetadataRecord::Segment(_, segment) => (segment.id, segment.state),
+        MetadataRecord::Update(_, update) => (update.id, update.state),
+        MetadataRecord::PartitionDelete { .. } => return true,
+    };
+    match index.get(&id) {
+        Some(segment) => segment.state >= state,
+        None => matches!(state, SegmentState::DeleteStarted | SegmentState::DeleteFinished),
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "server")]
+mod tests;

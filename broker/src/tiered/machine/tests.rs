@@ -1,0 +1,220 @@
+//! The machine alone: what it wants, and what it makes of what comes of that.
+
+use super::*;
+use crate::log::remote::SegmentHandles;
+use crate::server::disk::StdDisk;
+use common::disk::Disk;
+use common::kafka::batch::{BatchSpec, Record};
+use common::time::WallMillis;
+use std::cell::RefCell;
+
+const SETTINGS: Settings = Settings { broker: 1, interval_ms: 1000, patience_ms: 12_000 };
+
+/// A log of which segments of ten offsets are to be copied, one behind the other.
+struct OneLog {
+    copies: RefCell<VecDeque<SegmentCopy>>,
+    said: RefCell<Vec<String>>,
+}
+
+impl Logs for OneLog {
+    fn facts(&self, _: &Place) -> Option<LogFacts> {
+        Some(LogFacts {
+            retention_ms: -1,
+            retention_bytes: -1,
+            only_local_bytes: 0,
+            log_start_offset: 0,
+            local_start_offset: 0,
+            log_end_offset: 100,
+            epochs: vec![EpochEntry { epoch: 0, start_offset: 0 }],
+        })
+    }
+    fn next_copy(&self, _: &Place) -> Result<Option<SegmentCopy>, LogError> {
+        Ok(self.copies.borrow_mut().pop_front())
+    }
+    fn set_highest_copied(&self, _: &Place, offset: i64) {
+        self.said.borrow_mut().push(format!("copied to {offset}"));
+    }
+    fn set_log_start(&self, _: &Place, offset: i64) {
+        self.said.borrow_mut().push(format!("starts at {offset}"));
+    }
+}
+
+struct World {
+    machine: Machine,
+    log: OneLog,
+    rng: Rng,
+    now: Now,
+    told: Vec<Bytes>,
+    _dir: tempfile::TempDir,
+}
+
+fn place() -> Place {
+    Place { topic: "t".into(), topic_id: Uuid::from_u128(5), partition: 0 }
+}
+
+impl World {
+    fn new(role: Role, copies: i64) -> World {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StdDisk.open(&dir.path().join("f"), true).unwrap();
+        let copy = |number: i64| SegmentCopy {
+            start_offset: number * 10,
+            end_offset: number * 10 + 9,
+            max_timestamp_ms: 1,
+            size_bytes: 0,
+            epochs: vec![EpochEntry { epoch: 0, start_offset: number * 10 }],
+            epochs_text: String::new(),
+            producers: vec![],
+            files: SegmentHandles { log: file.clone(), index: file.clone(), time_index: file.clone(), txn_index: None },
+        };
+        let log = OneLog { copies: RefCell::new((0..copies).map(copy).collect()), said: RefCell::default() };
+        let now = Now { mono: Millis(1000), wall: WallMillis(1_000_000) };
+        let mut machine = Machine::new(SETTINGS);
+        machine.assign(&BTreeMap::from([(place(), role)]), 1, now);
+        World { machine, log, rng: Rng::with_seed(1), now, told: vec![], _dir: dir }
+    }
+
+    /// The metadata topic is read to its end.
+    fn read(&mut self) {
+        self.machine.on_end(0, i64::try_from(self.told.len()).unwrap());
+        for (number, position) in self.machine.wanted() {
+            let new = self.told[usize::try_from(position).unwrap()..].concat();
+            self.machine.on_read(number, position, Bytes::from(new));
+        }
+    }
+
+    fn write(&mut self, record: &MetadataRecord) {
+        let base_offset = i64::try_from(self.told.len()).unwrap();
+        let record = Record { offset: base_offset, value: Some(record.encode().unwrap()), ..Record::default() };
+        self.told.push(batch::build(&BatchSpec { base_offset, ..BatchSpec::default() }, &[record]).unwrap());
+    }
+
+    /// What is wanted after so much time; nothing is lost or late that is not said to be.
+    fn tick(&mut self, ms: u64) -> Vec<Work> {
+        self.now = Now { mono: self.now.mono + ms, ..self.now };
+        let mut work = Vec::new();
+        self.machine.tick(&self.log, &mut self.rng, self.now, &mut work);
+        work
+    }
+
+    fn one(&mut self, ms: u64) -> Work {
+        let mut work = self.tick(ms);
+        assert_eq!(work.len(), 1, "{work:?}");
+        work.remove(0)
+    }
+
+    /// Writes what is to be told and reads it back; which state it tells of.
+    fn tell(&mut self, work: Work) -> (Uuid, SegmentState) {
+        let Work::Tell(record) = work else { panic!("{work:?}") };
+        self.write(&record);
+        self.read();
+        match record {
+            MetadataRecord::Segment(_, segment) => (segment.id, segment.state),
+            MetadataRecord::Update(_, update) => (update.id, update.state),
+            MetadataRecord::PartitionDelete { .. } => panic!("nobody tells it"),
+        }
+    }
+}
+
+#[test]
+fn a_segment_is_told_copied_and_told() {
+    let mut world = World::new(Role::Leader(0), 2);
+    assert!(world.tick(0).is_empty(), "nothing is known before the metadata topic was read");
+    world.read();
+    for number in 0..2 {
+        let begun = world.one(if number == 0 { 0 } else { 1 });
+        let (id, state) = world.tell(begun);
+        assert_eq!(state, SegmentState::CopyStarted);
+        let Work::Copy { id: copied, .. } = world.one(1) else { panic!("no copy") };
+        assert_eq!(copied, id);
+        assert!(world.tick(5000).is_empty(), "the store may take its time");
+        let mut work = Vec::new();
+        world.machine.on_copied(&place(), (id, number * 10), true, (world.now, &mut work));
+        assert_eq!(world.tell(work.remove(0)), (id, SegmentState::CopyFinished));
+    }
+    assert!(world.tick(1).is_empty());
+    assert_eq!(
+        world.log.said.borrow().join(", "),
+        "copied to -1, starts at 0, copied to 9, copied to 9, copied to 19, copied to 19"
+    );
+    let index = world.machine.index(&place()).unwrap();
+    assert_eq!(index.find(0, 15).map(|segment| segment.start_offset), Some(10));
+}
+
+#[test]
+fn what_is_not_read_back_is_told_again_and_given_up() {
+    let mut world = World::new(Role::Leader(0), 1);
+    world.read();
+    let Work::Tell(first) = world.one(0) else { panic!("nothing told") };
+    assert!(world.tick(4999).is_empty());
+    let Work::Tell(again) = world.one(1) else { panic!("not told again") };
+    assert_eq!(first, again);
+    assert_eq!(world.tick(5000).len(), 1);
+    assert!(world.tick(2000).is_empty(), "given up");
+    // What comes late does no harm, and goes when retention says so.
+    world.tell(Work::Tell(again));
+    assert!(world.tick(1000).is_empty());
+    assert!(world.machine.index(&place()).unwrap().find(0, 5).is_none());
+}
+
+#[test]
+fn a_copy_that_failed_is_cleared_away() {
+    let mut world = World::new(Role::Leader(0), 1);
+    world.read();
+    let begun = world.one(0);
+    let (id, _) = world.tell(begun);
+    let Work::Copy { .. } = world.one(1) else { panic!("no copy") };
+    let mut work = Vec::new();
+    world.machine.on_copied(&place(), (id, 0), false, (world.now, &mut work));
+    assert_eq!(world.tell(work.remove(0)), (id, SegmentState::DeleteStarted));
+    let Work::Remove { start_offset: 0, .. } = world.one(1) else { panic!("not removed") };
+    world.machine.on_removed(&place(), id, true, (world.now, &mut work));
+    assert_eq!(world.tell(work.remove(0)), (id, SegmentState::DeleteFinished));
+    world.tick(1);
+    assert_eq!(world.machine.index(&place()).unwrap().all().count(), 0);
+}
+
+#[test]
+fn a_follower_only_listens_and_a_partition_that_comes_hears_all() {
+    let mut world = World::new(Role::Leader(0), 1);
+    world.read();
+    let begun = world.one(0);
+    let (id, _) = world.tell(begun);
+    let mut other = World::new(Role::Follower, 1);
+    other.told.clone_from(&world.told);
+    other.machine.on_end(0, 1);
+    assert!(other.tick(0).is_empty(), "not read yet");
+    other.read();
+    assert!(other.tick(0).is_empty());
+    assert_eq!(other.log.said.borrow().join(", "), "copied to -1");
+    assert!(other.machine.index(&place()).unwrap().get(&id).is_some());
+    // Another partition comes: the topic is read again from its start, and nothing is applied twice.
+    let second = Place { partition: 1, ..place() };
+    let roles = BTreeMap::from([(place(), Role::Follower), (second.clone(), Role::Follower)]);
+    other.machine.assign(&roles, 1, other.now);
+    assert_eq!(other.machine.wanted(), [(0, 0)]);
+    assert!(other.machine.index(&place()).is_ok() && other.machine.index(&second).is_err());
+    other.read();
+    assert!(other.machine.index(&second).is_ok());
+    assert_eq!(other.machine.index(&place()).unwrap().all().count(), 1);
+}
+
+#[test]
+fn what_a_deleted_topic_has_goes_as_soon_as_it_is_known() {
+    let mut world = World::new(Role::Leader(0), 1);
+    world.read();
+    let begun = world.one(0);
+    let (id, _) = world.tell(begun);
+    let mut other = World::new(Role::Leader(1), 0);
+    other.told.clone_from(&world.told);
+    other.machine.doom(&place());
+    other.machine.assign(&BTreeMap::new(), 1, other.now);
+    assert!(other.tick(0).is_empty(), "not known yet");
+    other.read();
+    let Work::RemoveAll { segments, .. } = other.one(0) else { panic!("not removed") };
+    assert_eq!(segments, [(id, 0)]);
+    assert!(other.tick(0).is_empty());
+    // A copy that ends now is nobody's.
+    let mut work = Vec::new();
+    other.machine.on_copied(&place(), (id, 0), true, (other.now, &mut work));
+    assert!(matches!(&work[..], [Work::Remove { start_offset: 0, .. }]), "{work:?}");
+}
