@@ -225,23 +225,29 @@ fn group(
     file: &BTreeMap<String, String>,
     properties: &BTreeMap<String, String>,
 ) -> anyhow::Result<Option<String>> {
-    let given = [
-        options.value("group")?,
-        file.get("group.id").map(String::as_str),
-        properties.get("group.id").map(String::as_str),
-    ];
-    let groups: BTreeSet<&str> = given.into_iter().flatten().collect();
+    let group = one_group(options, [file, properties], "--consumer.config")?;
+    if group.is_some() && options.has("partition") {
+        return Err(options.usage("Options group and partition cannot be specified together.").into());
+    }
+    Ok(group)
+}
+
+/// The group that `--group` and the settings name, which must be one; `file_option` is how the tool calls its file.
+pub(crate) fn one_group(
+    options: &Options,
+    settings: [&BTreeMap<String, String>; 2],
+    file_option: &str,
+) -> anyhow::Result<Option<String>> {
+    let of_settings = settings.into_iter().filter_map(|settings| settings.get("group.id").map(String::as_str));
+    let groups: BTreeSet<&str> = options.value("group")?.into_iter().chain(of_settings).collect();
     if groups.len() > 1 {
         let list: Vec<String> = groups.iter().map(|group| format!("'{group}'")).collect();
         let message = format!(
             "The group ids provided in different places (directly using '--group', via '--consumer-property', or via \
-             '--consumer.config') do not match. Detected group ids: {}",
+             '{file_option}') do not match. Detected group ids: {}",
             list.join(", ")
         );
         return Err(options.usage(&message).into());
-    }
-    if !groups.is_empty() && options.has("partition") {
-        return Err(options.usage("Options group and partition cannot be specified together.").into());
     }
     Ok(groups.first().map(|group| (*group).to_owned()))
 }

@@ -7,12 +7,13 @@ use crate::client::java_text;
 use crate::clock;
 use crate::cluster::load_settings;
 use crate::consume::formatter::Formatter;
+use crate::consume::one_group;
 use crate::options::{self, Options, key_values};
 use crate::share_client::{Acknowledge, Delivered, Settings, ShareConsumer};
 use anyhow::Context as _;
 use rdkafka::Timestamp;
 use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let config = renamed(&options, "consumer-config", "command-config")?;
     let mut properties = options.value(config)?.map_or_else(|| Ok(BTreeMap::new()), load_settings)?;
     let given = key_values(&options.values(property));
-    let group = group(&options, &properties, &given)?;
+    let group = one_group(&options, [&properties, &given], "--consumer-config")?.unwrap_or_else(|| NAME.to_owned());
     properties.extend(given);
     properties.insert("group.id".to_owned(), group);
     properties.entry("client.id".to_owned()).or_insert_with(|| NAME.to_owned());
@@ -95,29 +96,6 @@ fn renamed(options: &Options, old: &'static str, new: &'static str) -> anyhow::R
         }
         _ => Ok(new),
     }
-}
-
-fn group(
-    options: &Options,
-    file: &BTreeMap<String, String>,
-    properties: &BTreeMap<String, String>,
-) -> anyhow::Result<String> {
-    let given = [
-        options.value("group")?,
-        file.get("group.id").map(String::as_str),
-        properties.get("group.id").map(String::as_str),
-    ];
-    let groups: BTreeSet<&str> = given.into_iter().flatten().collect();
-    if groups.len() > 1 {
-        let list: Vec<String> = groups.iter().map(|group| format!("'{group}'")).collect();
-        let message = format!(
-            "The group ids provided in different places (directly using '--group', via '--consumer-property', or via \
-             '--consumer-config') do not match. Detected group ids: {}",
-            list.join(", ")
-        );
-        return Err(options.usage(&message).into());
-    }
-    Ok(groups.first().map_or(NAME, |group| *group).to_owned())
 }
 
 fn formatter(options: &Options) -> anyhow::Result<Formatter> {

@@ -38,7 +38,8 @@ impl Log {
 
     /// Drops the oldest segments that lie before the log start, and with `cleanup.policy=delete` those above
     /// `retention.bytes` or older than `retention.ms`; never one that reaches the high watermark. If all may go, an
-    /// empty segment takes their place. If the topic has a remote store, what is not in it stays, and the log start does. Also removes files whose deletion delay is over. Returns the number of
+    /// empty segment takes their place. If the topic has a remote store, what is not in it stays, and the
+    /// log start does. Also removes files whose deletion delay is over. Returns the number of
     /// segments dropped.
     pub fn delete_old_segments(&mut self, now: Now, high_watermark: i64) -> Result<u32, LogError> {
         self.now = now;

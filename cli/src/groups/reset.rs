@@ -92,23 +92,7 @@ fn scope(options: &Options, cluster: &mut Cluster, group: &str) -> anyhow::Resul
         return Ok(wire::committed(cluster, group).map_err(wrapped)?.into_keys().collect());
     }
     if options.has("topic") {
-        let mut partitions: BTreeSet<Partition> = BTreeSet::new();
-        let mut whole = Vec::new();
-        for topic in options.values("topic") {
-            match topic.contains(':') {
-                true => partitions.extend(with_partitions(topic)?),
-                false => whole.push(topic.to_owned()),
-            }
-        }
-        if !whole.is_empty() {
-            let metadata = log_offsets::metadata(cluster, &whole).map_err(wrapped)?;
-            for topic in metadata.topics {
-                check(topic.error_code, None).map_err(|error| wrapped(error.into()))?;
-                let name = topic.name.unwrap_or_default();
-                partitions.extend(topic.partitions.iter().map(|partition| (name.clone(), partition.partition_index)));
-            }
-        }
-        return Ok(partitions.into_iter().collect());
+        return of_topics(options, cluster, wrapped);
     }
     if !options.has("from-file") {
         return Err(options.usage("One of the reset scopes should be defined: --all-topics, --topic.").into());
@@ -116,8 +100,32 @@ fn scope(options: &Options, cluster: &mut Cluster, group: &str) -> anyhow::Resul
     Ok(Vec::new())
 }
 
+/// What `--topic` names: all partitions of a topic, or those that stand behind it. `tells` makes of an answer's error what is shown.
+pub(crate) fn of_topics(
+    options: &Options,
+    cluster: &mut Cluster,
+    tells: fn(anyhow::Error) -> anyhow::Error,
+) -> anyhow::Result<Vec<Partition>> {
+    let mut partitions: BTreeSet<Partition> = BTreeSet::new();
+    let mut whole = Vec::new();
+    for topic in options.values("topic") {
+        match topic.contains(':') {
+            true => partitions.extend(with_partitions(topic)?),
+            false => whole.push(topic.to_owned()),
+        }
+    }
+    if !whole.is_empty() {
+        for topic in log_offsets::metadata(cluster, &whole).map_err(tells)?.topics {
+            check(topic.error_code, None).map_err(|error| tells(error.into()))?;
+            let name = topic.name.unwrap_or_default();
+            partitions.extend(topic.partitions.iter().map(|partition| (name.clone(), partition.partition_index)));
+        }
+    }
+    Ok(partitions.into_iter().collect())
+}
+
 /// Of `topic:0,1,2`.
-pub(crate) fn with_partitions(argument: &str) -> Result<Vec<Partition>, IllegalArgument> {
+fn with_partitions(argument: &str) -> Result<Vec<Partition>, IllegalArgument> {
     let mut parts = argument.split(':');
     let (Some(topic), Some(list), None) = (parts.next(), parts.next().filter(|list| !list.is_empty()), parts.next())
     else {

@@ -2,6 +2,31 @@
 
 use crate::options::{HELP, Spec, VERSION, flag, int, text};
 
+/// What is said of the formatter's properties under either name of the option.
+macro_rules! properties {
+    () => {
+        "The properties to initialize the message formatter. Default properties include: \n \
+         print.timestamp=true|false\n \
+         print.key=true|false\n \
+         print.offset=true|false\n \
+         print.delivery=true|false\n \
+         print.epoch=true|false\n \
+         print.partition=true|false\n \
+         print.headers=true|false\n \
+         print.value=true|false\n \
+         key.separator=<key.separator>\n \
+         line.separator=<line.separator>\n \
+         headers.separator=<headers.separator>\n \
+         null.literal=<null.literal>\n \
+         key.deserializer=<key.deserializer>\n \
+         value.deserializer=<value.deserializer>\n \
+         header.deserializer=<header.deserializer>\n\
+         \nUsers can also pass in customized properties for their formatter; more specifically, users can pass in \
+         properties keyed with 'key.deserializer.', 'value.deserializer.' and 'headers.deserializer.' prefixes to configure \
+         their deserializers."
+    };
+}
+
 /// What the tool knows.
 pub(super) const SPECS: &[Spec] = &[
     HELP,
@@ -30,49 +55,13 @@ pub(super) const SPECS: &[Spec] = &[
     text(
         "property",
         "prop",
-        "(DEPRECATED) The properties to initialize the message formatter. Default properties include: \n \
-         print.timestamp=true|false\n \
-         print.key=true|false\n \
-         print.offset=true|false\n \
-         print.delivery=true|false\n \
-         print.epoch=true|false\n \
-         print.partition=true|false\n \
-         print.headers=true|false\n \
-         print.value=true|false\n \
-         key.separator=<key.separator>\n \
-         line.separator=<line.separator>\n \
-         headers.separator=<headers.separator>\n \
-         null.literal=<null.literal>\n \
-         key.deserializer=<key.deserializer>\n \
-         value.deserializer=<value.deserializer>\n \
-         header.deserializer=<header.deserializer>\n\
-         \nUsers can also pass in customized properties for their formatter; more specifically, users can pass in \
-         properties keyed with 'key.deserializer.', 'value.deserializer.' and 'headers.deserializer.' prefixes to configure \
-         their deserializers. \nThis option will be removed in a future version. Use --formatter-property instead.",
+        concat!(
+            "(DEPRECATED) ",
+            properties!(),
+            " \nThis option will be removed in a future version. Use --formatter-property instead."
+        ),
     ),
-    text(
-        "formatter-property",
-        "prop",
-        "The properties to initialize the message formatter. Default properties include: \n \
-         print.timestamp=true|false\n \
-         print.key=true|false\n \
-         print.offset=true|false\n \
-         print.delivery=true|false\n \
-         print.epoch=true|false\n \
-         print.partition=true|false\n \
-         print.headers=true|false\n \
-         print.value=true|false\n \
-         key.separator=<key.separator>\n \
-         line.separator=<line.separator>\n \
-         headers.separator=<headers.separator>\n \
-         null.literal=<null.literal>\n \
-         key.deserializer=<key.deserializer>\n \
-         value.deserializer=<value.deserializer>\n \
-         header.deserializer=<header.deserializer>\n\
-         \nUsers can also pass in customized properties for their formatter; more specifically, users can pass in \
-         properties keyed with 'key.deserializer.', 'value.deserializer.' and 'headers.deserializer.' prefixes to configure \
-         their deserializers.",
-    ),
+    text("formatter-property", "prop", properties!()),
     text(
         "formatter-config",
         "config file",

@@ -3,7 +3,7 @@
 use super::{print_error, wire};
 use crate::client::{KafkaError, check, code_of, java_text};
 use crate::cluster::Cluster;
-use crate::groups::reset::{Plan, at, at_time, with_partitions, wrapped};
+use crate::groups::reset::{Plan, at, at_time, of_topics, wrapped};
 use crate::groups::when;
 use crate::java_order::{hash_order, partition_hash};
 use crate::log_offsets::{self, EARLIEST, LATEST, Partition};
@@ -67,22 +67,7 @@ fn scope(options: &Options, cluster: &mut Cluster, id: &str) -> anyhow::Result<V
     if !options.has("topic") {
         return Ok(wire::offsets(cluster, id)?.into_keys().collect());
     }
-    let mut partitions: BTreeSet<Partition> = BTreeSet::new();
-    let mut whole = Vec::new();
-    for topic in options.values("topic") {
-        match topic.contains(':') {
-            true => partitions.extend(with_partitions(topic)?),
-            false => whole.push(topic.to_owned()),
-        }
-    }
-    if !whole.is_empty() {
-        for topic in log_offsets::metadata(cluster, &whole)?.topics {
-            check(topic.error_code, None)?;
-            let name = topic.name.unwrap_or_default();
-            partitions.extend(topic.partitions.iter().map(|partition| (name.clone(), partition.partition_index)));
-        }
-    }
-    Ok(partitions.into_iter().collect())
+    of_topics(options, cluster, |error| error)
 }
 
 fn check_partitions(cluster: &mut Cluster, scope: &[Partition]) -> anyhow::Result<()> {
