@@ -72,7 +72,9 @@ pub(crate) fn fetch_request(broker: &Broker, ask: FetchAsk) -> (FetchRequest, i1
         } else {
             ReplicaState::default()
         },
-        max_wait_ms: config.replica_fetch_wait_max_ms,
+        max_wait_ms: ask.patience_ms.map_or(config.replica_fetch_wait_max_ms, |patience| {
+            config.replica_fetch_wait_max_ms.min(patience.try_into().unwrap_or(i32::MAX))
+        }),
         min_bytes: config.replica_fetch_min_bytes,
         max_bytes: config.replica_fetch_response_max_bytes,
         session_id: ask.session_id,

@@ -89,6 +89,8 @@ pub struct FetchAsk {
     pub wanted: Vec<(Arc<str>, Uuid, i32, Wanted)>,
     /// Partitions that are no longer wanted.
     pub forgotten: Vec<(Arc<str>, Uuid, i32)>,
+    /// The leader must not keep the request for longer: then a partition that failed is due again.
+    pub patience_ms: Option<u64>,
 }
 
 /// A ListOffsets request.
@@ -477,6 +479,7 @@ impl Fetcher {
         for ((topic, partition), id) in std::mem::take(&mut self.forgotten) {
             ask.forgotten.push((topic, id, partition));
         }
+        ask.patience_ms = self.delayed.first().map(|(at, _)| *at - now);
         (self.session_members > 0 || !ask.forgotten.is_empty()).then_some(ask)
     }
 

@@ -470,7 +470,7 @@ fn order(from: i32, ask: &FetchAsk) -> FetchOrder {
         only_leader: true,
         nearer: Arc::default(),
         isolation: Isolation::LogEnd,
-        max_wait_ms: 500,
+        max_wait_ms: ask.patience_ms.unwrap_or(500).min(500),
         min_bytes: 1,
         max_bytes: 10 << 20,
     };
@@ -673,6 +673,27 @@ fn who_waits_for_a_dethroned_leader_is_told() {
     world.elect(2);
     assert_eq!(pending.text(), "not leader");
     assert_eq!(world.produce(1, &["b"], true).text(), "not leader");
+}
+
+/// Followers hear of a new leader before it does itself: what it refuses first must not wait until it has something to say
+/// of the rest, or the half second for which it keeps a fetch.
+#[test]
+fn a_partition_that_its_leader_refused_is_asked_for_again_while_others_wait() {
+    let mut world = World::new(&[1, 2], 2);
+    let idle = NewState { partition: 1, ..world.state() };
+    (1..=2).for_each(|id| world.tell(id, &idle));
+    world.pump();
+    (world.leader, world.leader_epoch, world.partition_epoch) = (2, 1, 1);
+    let (late, idle) = (world.state(), NewState { partition: 1, ..world.state() });
+    world.tell(2, &idle);
+    let node = world.nodes.get_mut(&1).unwrap();
+    let told = node.replicas.become_leader_or_follower(1, &[late.clone(), idle], world.now, &mut node.effects);
+    assert_eq!(told, Ok(vec![Ok(()), Ok(())]));
+    world.pump();
+    world.tell(2, &late);
+    let pending = world.produce(2, &["a"], true);
+    world.pass(20);
+    assert_eq!(pending.text(), "at 0");
 }
 
 #[test]
