@@ -65,7 +65,8 @@ def healthy():
     """Partitions by leader once every replica is in sync and every broker is there."""
     known = metadata()
     partitions = known.topics[topic].partitions.values()
-    if any(len(p.isrs) < len(p.replicas) or p.leader < 0 for p in partitions):
+    # A broker that has only just started may not know the topic yet.
+    if not partitions or any(len(p.isrs) < len(p.replicas) or p.leader < 0 for p in partitions):
         return None
     return known
 
