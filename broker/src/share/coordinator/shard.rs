@@ -31,6 +31,8 @@ pub(super) struct Entry {
     updates: u32,
     /// Where the last snapshot stands.
     snapshot_at: i64,
+    /// Where the last one stands that every leader to come will have, or the first of all.
+    kept_at: i64,
 }
 
 /// What records say, applied one by one, live and on load.
@@ -50,6 +52,7 @@ impl States {
                     state_fence: state.max(value.state_epoch),
                     updates: 0,
                     snapshot_at: offset,
+                    kept_at: before.map_or(offset, |entry| entry.kept_at),
                     value,
                 };
                 self.0.insert(key, entry);
@@ -75,6 +78,7 @@ impl States {
             state_fence: 0,
             updates: 0,
             snapshot_at: offset,
+            kept_at: offset,
         });
         let value = &mut entry.value;
         // A write that was sent again may come late.
@@ -352,10 +356,14 @@ impl Shard {
         }
     }
 
-    /// What stands before the snapshot of every share partition says nothing any more.
+    /// What stands before the snapshot of every share partition says nothing any more, if the snapshot is replicated: another
+    /// leader may not have it otherwise, and needs the one before.
     fn prune(&mut self, io: &mut Io<'_>) {
-        let Some(needed) = self.states.0.values().map(|entry| entry.snapshot_at).min() else { return };
         let replicated = io.journal.high_watermark(self.lead.partition).unwrap_or(0);
+        for entry in self.states.0.values_mut().filter(|entry| entry.snapshot_at < replicated) {
+            entry.kept_at = entry.snapshot_at;
+        }
+        let Some(needed) = self.states.0.values().map(|entry| entry.kept_at).min() else { return };
         let up_to = needed.min(replicated);
         if up_to > self.pruned_to {
             self.pruned_to = up_to;

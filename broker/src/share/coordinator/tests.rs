@@ -309,6 +309,23 @@ fn answers_wait_for_what_they_rest_on() {
     check(&[("refuse", ""), ("init 0 0 0", "NotAvailable")]);
 }
 
+/// Seed 166 of the simulator: the snapshot before was deleted, the new one was not replicated, and the next leader had none.
+#[test]
+fn a_snapshot_is_needed_until_the_next_is_replicated() {
+    check(&[
+        ("init 0 0 0", "ok"),
+        ("write 0 0 0 1", "ok"),
+        ("write 0 0 0 2", "ok"),
+        ("hold", ""),
+        ("write 0 0 0 3", ""),
+        ("wait 60000", "NotAvailable"),
+        ("release", ""),
+        ("wait 60000", "prune 3"),
+        ("lead", ""),
+        ("read 0 -1", "s0 l0 @3 n7 "),
+    ]);
+}
+
 #[test]
 fn what_says_nothing_any_more_is_deleted() {
     check(&[
