@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use uuid::Uuid;
 
+use super::standing::Standing;
+
 /// A session unused for this long gives way to any new one (`FetchSession` of Kafka 3.9: two minutes).
 pub const EVICTION_MS: u64 = 120_000;
 /// Session id of a request or response without a session.
@@ -88,6 +90,15 @@ impl Wanted {
     }
 }
 
+/// What a fetcher was told of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// High watermark.
+    pub high_watermark: i64,
+    /// Log start offset.
+    pub log_start_offset: i64,
+}
+
 /// One partition of a fetch, with the name of its topic if this broker knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -129,6 +140,14 @@ impl Cached {
         Cached { key, topic, wanted, high_watermark: -1, log_start_offset: -1 }
     }
 
+    /// `resolve` names the topic if its id was unknown until now.
+    fn target(&mut self, resolve: impl Fn(&Uuid) -> Option<Arc<str>>) -> Target {
+        if let (None, TopicKey::Id(id)) = (&self.topic, &self.key.topic) {
+            self.topic = resolve(id);
+        }
+        Target { key: self.key.clone(), topic: self.topic.clone(), wanted: self.wanted }
+    }
+
     /// Remembers what is told; true if there is something to tell.
     fn update(&mut self, summary: &Summary) -> bool {
         let mut tell = summary.records_bytes > 0 || summary.must_tell || summary.is_error;
@@ -149,14 +168,20 @@ struct Session {
     next_order: u64,
     order: BTreeMap<u64, Cached>,
     index: BTreeMap<FetchKey, u64>,
+    /// Of a follower: which of them rest. Its places are those of `order`.
+    standing: Option<Arc<Standing>>,
 }
 
 impl Session {
     fn put(&mut self, target: Target) {
-        if let Some(cached) = self.index.get(&target.key).and_then(|at| self.order.get_mut(at)) {
+        if let Some(at) = self.index.get(&target.key)
+            && let Some(cached) = self.order.get_mut(at)
+        {
             cached.wanted = target.wanted;
+            self.standing.iter().for_each(|standing| standing.wake(*at));
             return;
         }
+        self.standing.iter().for_each(|standing| standing.wake(self.next_order));
         self.index.insert(target.key.clone(), self.next_order);
         self.order.insert(self.next_order, Cached::new(target));
         self.next_order += 1;
@@ -165,6 +190,7 @@ impl Session {
     fn forget(&mut self, key: &FetchKey) {
         if let Some(at) = self.index.remove(key) {
             self.order.remove(&at);
+            self.standing.iter().for_each(|standing| standing.forget(at));
         }
     }
 
@@ -175,6 +201,10 @@ impl Session {
         if summary.records_bytes > 0
             && let Some(cached) = self.order.remove(at)
         {
+            if let Some(standing) = &self.standing {
+                standing.forget(*at);
+                standing.wake(self.next_order);
+            }
             *at = self.next_order;
             self.order.insert(self.next_order, cached);
             self.next_order += 1;
@@ -381,7 +411,8 @@ impl FetchSessions {
             Kind::Full { targets, privileged, uses_topic_ids } => {
                 let mut wanted: BTreeMap<FetchKey, Target> =
                     targets.into_iter().map(|target| (target.key.clone(), target)).collect();
-                let mut session = Session { uses_topic_ids, ..Session::default() };
+                let standing = privileged.then(Arc::default);
+                let mut session = Session { uses_topic_ids, standing, ..Session::default() };
                 for (key, summary) in answers {
                     if let Some(target) = wanted.remove(key) {
                         let (high_watermark, log_start_offset) = (summary.high_watermark, summary.log_start_offset);
@@ -407,21 +438,43 @@ impl FetchSessions {
 }
 
 impl FetchContext {
+    /// Which partitions of a follower's session rest; `None` unless the request goes on with one.
+    pub fn standing(&self) -> Option<Arc<Standing>> {
+        match &self.0 {
+            Kind::Incremental { session, .. } => session.lock().standing.clone(),
+            Kind::Sessionless(_) | Kind::Full { .. } => None,
+        }
+    }
+
+    /// None of them rests.
+    pub fn wake_all(&self) {
+        if let Kind::Incremental { session, .. } = &self.0 {
+            let session = session.lock();
+            let standing = session.standing.iter();
+            standing.for_each(|standing| session.order.keys().for_each(|place| standing.wake(*place)));
+        }
+    }
+
+    /// The partitions of a follower's session that do not rest, in their order: place, partition, what it was told.
+    pub fn awake(&self, resolve: impl Fn(&Uuid) -> Option<Arc<str>>) -> Vec<(u64, Target, Told)> {
+        let Kind::Incremental { session, .. } = &self.0 else { return Vec::new() };
+        let mut session = session.lock();
+        let places = session.standing.as_ref().map(|standing| standing.awake()).unwrap_or_default();
+        let awake = places.into_iter().filter_map(|place| {
+            let cached = session.order.get_mut(&place)?;
+            let told = Told { high_watermark: cached.high_watermark, log_start_offset: cached.log_start_offset };
+            Some((place, cached.target(&resolve), told))
+        });
+        awake.collect()
+    }
+
     /// All partitions of the fetch in their order. `resolve` names topics whose id was unknown when the session began.
     pub fn targets(&self, resolve: impl Fn(&Uuid) -> Option<Arc<str>>) -> Vec<Target> {
         match &self.0 {
             Kind::Sessionless(targets) | Kind::Full { targets, .. } => targets.clone(),
-            Kind::Incremental { session, .. } => session
-                .lock()
-                .order
-                .values_mut()
-                .map(|cached| {
-                    if let (None, TopicKey::Id(id)) = (&cached.topic, &cached.key.topic) {
-                        cached.topic = resolve(id);
-                    }
-                    Target { key: cached.key.clone(), topic: cached.topic.clone(), wanted: cached.wanted }
-                })
-                .collect(),
+            Kind::Incremental { session, .. } => {
+                session.lock().order.values_mut().map(|cached| cached.target(&resolve)).collect()
+            }
         }
     }
 }

@@ -220,6 +220,14 @@ impl InSync {
         }
     }
 
+    /// A follower had all that the leader had when it asked at `at`, and has asked for the same since.
+    pub fn had_all(&mut self, replica: i32, at: Millis) {
+        if let Some(follower) = self.followers.get_mut(&replica) {
+            follower.last_fetch = follower.last_fetch.max(Some(at));
+            follower.last_caught_up = follower.last_caught_up.max(Some(at));
+        }
+    }
+
     /// The high watermark that the followers allow: the least end offset of all in sync, of a proposed newcomer, and of
     /// those that are caught up and about to join (otherwise the high watermark would run away from them forever).
     /// `is_alive` tells if a broker is known to be alive.

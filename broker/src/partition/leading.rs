@@ -143,6 +143,7 @@ impl Partition {
             log_start_offset: info.log_start_offset,
         };
         self.wake_fetches(state, Isolation::LogEnd, woken);
+        self.rouse(state, true, woken);
         self.advance(state, now, woken);
         Ok(appended)
     }
@@ -181,6 +182,7 @@ impl Partition {
         woken.produces.extend(reached.map(|(parked, slot)| (parked, slot, error())));
         self.wake_fetches(state, Isolation::HighWatermark, woken);
         self.wake_fetches(state, Isolation::Committed, woken);
+        self.rouse(state, false, woken);
         if self.is_told_of() {
             woken.high_watermarks.push((self.topic.clone(), self.index, high_watermark));
         }
@@ -197,8 +199,8 @@ impl Partition {
 
     /// True if this partition's part of a parked fetch makes it worth answering.
     fn satisfies(&self, state: &State, parked: &ParkedFetch, slot: usize) -> bool {
-        let is_held_back = self.is_held_back(state, &parked.params) && self.shared.throttles.leading.was_exceeded();
-        !is_held_back && state.satisfies(parked, slot)
+        let is_kept_back = parked.params.replica.is_some_and(|replica| self.is_kept_back(state, replica));
+        !is_kept_back && state.satisfies(parked, slot)
     }
 
     /// Lists a fetch that found too little. If more came in since it read, it is checked at once.
@@ -262,7 +264,9 @@ impl Partition {
             }
             Err(error) => return Err(self.read_error(state, error, woken)),
         };
-        if self.is_held_back(state, params) && self.shared.throttles.leading.is_exceeded(now.mono) {
+        if params.replica.is_some_and(|replica| self.is_held_back(state, replica))
+            && self.shared.throttles.leading.is_exceeded(now.mono)
+        {
             data.records = Records::default();
         }
         if let Some(replica) = params.replica
@@ -282,11 +286,14 @@ impl Partition {
     }
 
     /// The follower is out of sync and throttled: it gets no records while too many bytes go to such as it (KIP-73).
-    fn is_held_back(&self, state: &State, params: &FetchParams) -> bool {
+    fn is_held_back(&self, state: &State, replica: i32) -> bool {
         let throttle = &self.shared.throttles.leading;
-        throttle.is_used()
-            && params.replica.is_some_and(|replica| !state.in_sync.committed().contains(&replica))
-            && throttle.covers(&self.topic, self.index)
+        throttle.is_used() && !state.in_sync.committed().contains(&replica) && throttle.covers(&self.topic, self.index)
+    }
+
+    /// The same, and too many bytes went to such as it when that was looked at last.
+    pub(super) fn is_kept_back(&self, state: &State, replica: i32) -> bool {
+        self.is_held_back(state, replica) && self.shared.throttles.leading.was_exceeded()
     }
 
     fn note_follower(&self, state: &mut State, fetch: &FollowerFetch, now: Now, woken: &mut Woken) {
@@ -346,6 +353,7 @@ impl Partition {
                 }
                 state.in_sync.commit(&isr, eligible_min_isr);
                 state.partition_epoch = partition_epoch;
+                self.rouse(state, false, woken);
                 tracing::info!(topic = &*self.topic, partition = self.index, ?isr, partition_epoch, "in-sync replicas");
                 self.keep_if_alone(state, woken);
                 self.advance(state, now, woken);
@@ -418,6 +426,7 @@ impl Partition {
             self.note_failure(state, &error, woken);
             return Err(DeleteError::Storage);
         }
+        self.rouse(state, false, woken);
         self.wake_deletes(state, woken);
         Ok((offset, self.low_watermark(state)))
     }
@@ -558,6 +567,7 @@ impl Partition {
         let deletes = state.waiters.deleted(i64::MAX);
         woken.deletes.extend(deletes.map(|(parked, slot)| (parked, slot, Err(DeleteError::NotLeader))));
         woken.fetches.extend(state.waiters.all_fetches());
+        self.rouse(state, true, woken);
     }
 }
 

@@ -12,6 +12,7 @@ mod past;
 mod remote;
 mod replicas;
 mod serving;
+pub mod standing;
 mod storage;
 #[cfg(all(test, feature = "server"))]
 mod tests;
@@ -40,6 +41,7 @@ use fetch_session::Wanted;
 use follower::{EpochsAsk, FetchAsk, OffsetsAsk, RebuildAsk};
 use isr::{InSync, LagRule};
 use moving::FutureLog;
+use standing::ParkedFollower;
 use throttle::{ThrottleWindow, Throttles};
 use waiting::{ParkedDelete, ParkedFetch, ParkedProduce, Waiters};
 
@@ -440,6 +442,8 @@ pub struct Woken {
     deletes: Vec<(Arc<ParkedDelete>, usize, DeleteOutcome)>,
     /// Fetches that have enough to answer, or must be answered.
     fetches: Vec<Arc<ParkedFetch>>,
+    /// The same, of followers in their sessions.
+    followers: Vec<Arc<ParkedFollower>>,
     /// ISR proposals for the controller.
     changes: Vec<IsrChange>,
     /// High watermarks of internal topics and of those that are watched.

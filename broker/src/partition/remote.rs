@@ -121,13 +121,15 @@ impl Partition {
 
     /// What lay before was removed from the remote store, or never was there.
     pub(super) fn start_at(&self, offset: i64, woken: &mut Woken) {
-        let mut state = self.state.lock();
-        if state.is_offline || state.is_gone || !self.is_leader(&state) || offset > state.high_watermark {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if state.is_offline || state.is_gone || !self.is_leader(state) || offset > state.high_watermark {
             return;
         }
         if let Err(error) = state.log.set_log_start_offset(offset) {
-            self.note_failure(&state, &error, woken);
+            self.note_failure(state, &error, woken);
         }
+        self.rouse(state, false, woken);
     }
 
     /// Aborted transactions of `from..to` that are known here.

@@ -482,7 +482,7 @@ impl Replicas {
         outcomes
     }
 
-    fn find<'a>(&self, parts: impl Iterator<Item = (&'a str, i32)>) -> Vec<Option<Arc<Partition>>> {
+    pub(super) fn find<'a>(&self, parts: impl Iterator<Item = (&'a str, i32)>) -> Vec<Option<Arc<Partition>>> {
         let topics = self.topics.read();
         parts.map(|(topic, partition)| topics.get(topic)?.get(&partition).cloned()).collect()
     }
@@ -509,6 +509,9 @@ impl Replicas {
         }
         for parked in woken.fetches {
             self.answer_fetch(&parked, now, effects);
+        }
+        for parked in woken.followers {
+            self.answer_follower(&parked, now, effects);
         }
         if !woken.changes.is_empty() {
             let mut queue = self.isr_queue.lock();

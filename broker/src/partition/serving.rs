@@ -72,6 +72,12 @@ impl Replicas {
             Ok(context) => context,
             Err(error) => return Some(Err(error)),
         };
+        // A follower that waits for more than the next record must have it counted.
+        if let Some(standing) =
+            context.standing().filter(|_| order.params.replica.is_some() && order.params.min_bytes <= 1)
+        {
+            return self.serve_standing((&standing, context, order.params), topics, done, (now, effects));
+        }
         let mut parts = Vec::new();
         let mut known: Vec<Target> = Vec::new();
         let mut unknown: Vec<FetchPiece> = Vec::new();
@@ -119,7 +125,7 @@ impl Replicas {
     }
 }
 
-fn finish(
+pub(super) fn finish(
     sessions: &FetchSessions,
     context: fetch_session::FetchContext,
     pieces: Vec<FetchPiece>,

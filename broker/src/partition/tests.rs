@@ -18,6 +18,7 @@ use super::*;
 use crate::log::{AppendOrigin, OpenState};
 use crate::server::disk::StdDisk;
 
+mod standing;
 mod tiered;
 
 const TOPIC: &str = "t";

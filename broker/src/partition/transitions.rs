@@ -144,6 +144,7 @@ impl Partition {
             // Those that wait believe in the last epoch: they are told at once.
             woken.fetches.extend(state.waiters.all_fetches());
         }
+        self.rouse(state, is_new_epoch, woken);
         state.partition_epoch = new.partition_epoch;
         state.leader = Some(self.shared.settings.broker);
         tracing::debug!(

@@ -95,13 +95,17 @@ impl Chores {
 impl Partition {
     /// Ages and sizes out old segments.
     fn retain(&self, now: Now, woken: &mut Woken) {
-        let mut state = self.state.lock();
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
         if state.is_offline || state.is_gone {
             return;
         }
-        let high_watermark = state.high_watermark;
+        let (high_watermark, start) = (state.high_watermark, state.log.log_start_offset());
         if let Err(error) = state.log.delete_old_segments(now, high_watermark) {
-            self.note_failure(&state, &error, woken);
+            self.note_failure(state, &error, woken);
+        }
+        if state.log.log_start_offset() != start {
+            self.rouse(state, false, woken);
         }
     }
 
@@ -318,6 +322,7 @@ impl Replicas {
         while let Some(parked) = self.deadlines.pop_expired(now.mono) {
             match parked {
                 Parked::Fetch(parked) => self.answer_fetch(&parked, now, effects),
+                Parked::Follower(parked) => self.answer_follower(&parked, now, effects),
                 Parked::Produce(parked, partitions) => {
                     partitions.iter().for_each(|partition| partition.unpark_joined(parked.id()));
                     parked.expire(|outcome| *outcome = Err(ProduceError::TimedOut));

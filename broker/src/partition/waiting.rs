@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use common::time::Millis;
 use parking_lot::Mutex;
 
+use super::standing::{ParkedFollower, Watch};
 use super::{DeleteOutcome, FetchOutcome, FetchParams, FetchTarget, Isolation, Partition, ProduceOutcome};
 
 /// Called once with the outcome of each partition of the request, in request order. It may encode and send; it must
@@ -177,6 +178,8 @@ pub struct Waiters {
     deletes: BTreeMap<(i64, u64, usize), Arc<ParkedDelete>>,
     /// By what they may read.
     fetches: [BTreeMap<u64, (Arc<ParkedFetch>, usize)>; 3],
+    /// Sessions of followers.
+    pub(super) standing: Vec<Watch>,
 }
 
 impl Waiters {
@@ -249,6 +252,8 @@ pub enum Parked {
     Produce(Arc<ParkedProduce>, Vec<Arc<Partition>>),
     /// Fetch.
     Fetch(Arc<ParkedFetch>),
+    /// Fetch of a follower in its session.
+    Follower(Arc<ParkedFollower>),
     /// DeleteRecords.
     Delete(Arc<ParkedDelete>, Vec<Arc<Partition>>),
 }
@@ -272,6 +277,7 @@ impl Deadlines {
             Parked::Produce(joined, _) => joined.place(),
             Parked::Delete(joined, _) => joined.place(),
             Parked::Fetch(fetch) => fetch.place(),
+            Parked::Follower(fetch) => fetch.place(),
         };
         let mut queue = self.queue.lock();
         queue.insert(place, parked);
