@@ -17,7 +17,8 @@ pub const LEADER_EPOCH_FILE: &str = "leader-epoch-checkpoint";
 ///
 /// A change is not synced: a failover changes thousands of these files at once, and records behind the recovery point
 /// tell their epochs again when the log is opened. Before the recovery point rises the file is made durable. An epoch
-/// that begins without a record is not even written: opened again, the log would not have it, as in Kafka.
+/// that begins without a record is not even written: opened again, the log would not have it, as in Kafka. With a remote
+/// store each change is synced: no record here tells the epochs of what is only there.
 pub struct EpochCache {
     disk: Arc<dyn Disk>,
     path: PathBuf,
@@ -25,6 +26,8 @@ pub struct EpochCache {
     is_unsynced: bool,
     /// The latest entry is not in the file.
     is_unwritten: bool,
+    /// Changes are synced.
+    is_synced_always: bool,
 }
 
 /// An epoch and the offset of its first record.
@@ -88,7 +91,13 @@ impl EpochCache {
             entries: Vec::new(),
             is_unsynced: false,
             is_unwritten: false,
+            is_synced_always: false,
         }
+    }
+
+    /// From now on each change is synced, or none is.
+    pub(crate) fn set_synced_always(&mut self, is_synced_always: bool) {
+        self.is_synced_always = is_synced_always;
     }
 
     /// Follows the renaming of the partition's directory.
@@ -208,9 +217,22 @@ impl EpochCache {
         self.write()
     }
 
+    /// Replaces all entries, and the file once, durably.
+    pub(crate) fn replace(&mut self, entries: impl IntoIterator<Item = EpochEntry>) -> Result<(), LogError> {
+        self.entries.clear();
+        for entry in entries {
+            self.assign_unwritten(entry.epoch, entry.start_offset);
+        }
+        self.is_unsynced = true;
+        self.sync()
+    }
+
     /// Replaces the file by what is in memory.
     pub(crate) fn write(&mut self) -> Result<(), LogError> {
         (self.is_unsynced, self.is_unwritten) = (true, false);
+        if self.is_synced_always {
+            return self.sync();
+        }
         self.disk.write_unsynced(&self.path, self.text().as_bytes()).map_err(LogError::io("write", &self.path))
     }
 

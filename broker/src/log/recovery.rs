@@ -59,6 +59,11 @@ pub(super) fn open(
         }
         Err(error) => return Err(error),
     };
+    let mut epochs = epochs;
+    // Before the topic's settings are known, the file tells that there is more elsewhere.
+    let first = files.segments.keys().next();
+    let is_more_elsewhere = epochs.earliest().zip(first).is_some_and(|(entry, first)| entry.start_offset < *first);
+    epochs.set_synced_always(config.remote.is_some() || is_more_elsewhere);
     let producers = Producers::new(Arc::clone(&disk), &dir, config.producer_id_expiration_ms, files.snapshots.clone());
     let seed = u64::from(crc32c::crc32c(dir.as_os_str().as_encoded_bytes()));
     let mut log = Log {

@@ -166,15 +166,16 @@ impl Log {
 
     /// Forgets everything that is here and goes on behind what the remote store has.
     pub fn restart_behind(&mut self, state: &RemoteState, now: Now) -> Result<(), LogError> {
-        self.truncate_fully_and_start_at(state.next_offset)?;
+        self.drop_segments(state.next_offset)?;
         self.log_start_offset = state.log_start_offset.min(state.next_offset);
-        for entry in state.epochs.iter().filter(|entry| entry.start_offset < state.next_offset) {
-            self.epochs.assign_unwritten(entry.epoch, entry.start_offset);
-        }
-        self.epochs.write()?;
-        self.epochs.truncate_from_start(self.log_start_offset)?;
-        // No record here will ever tell these epochs again.
-        self.epochs.sync()?;
+        // No record here will ever tell these epochs again: at no time are there none of them on the disk.
+        let start = self.log_start_offset;
+        let entries = state.epochs.iter().filter(|entry| entry.start_offset < state.next_offset);
+        let before = entries.clone().rfind(|entry| entry.start_offset <= start);
+        let first = before.map(|entry| EpochEntry { start_offset: start, ..*entry });
+        let behind = entries.filter(|entry| entry.start_offset > start).copied();
+        self.epochs.replace(first.into_iter().chain(behind))?;
+        self.producers.restart_at(state.next_offset)?;
         self.producers.restore(state.next_offset, &state.producers, now.wall)
     }
 }

@@ -1,6 +1,7 @@
 //! The log as its owner sees it, over real files in a temporary directory.
 
 use super::*;
+use crate::log::epochs::EpochEntry;
 use crate::server::disk::StdDisk;
 use common::time::WallMillis;
 use std::collections::BTreeSet;
@@ -143,6 +144,11 @@ impl Place {
 
 fn small_segments() -> LogConfig {
     LogConfig { segment_bytes: 1000, index_interval_bytes: 100, ..LogConfig::default() }
+}
+
+/// A snapshot of none.
+fn no_producers() -> Vec<u8> {
+    Place::new(LogConfig::default()).open(CLEAN).producers.snapshot_bytes(0).unwrap()
 }
 
 fn append(log: &mut Log, batch: &TestBatch) -> AppendInfo {
@@ -630,6 +636,59 @@ fn a_log_goes_on_behind_what_a_copy_says() {
         assert!(remote::parse_epochs(text, path).is_err(), "{text:?}");
     }
     assert!(remote::check_producers(&copy.producers[1..], path).is_err());
+}
+
+#[test]
+fn epochs_of_what_is_only_in_the_store_survive_a_loss_of_power() {
+    let remote = LogConfig { remote: Some(LocalRetention { ms: -1, bytes: 1 }), ..small_segments() };
+    let place = Place::new(remote.clone());
+    let disk: Arc<dyn Disk> = Arc::new(faults::Forgetful);
+    let behind = remote::RemoteState {
+        next_offset: 100,
+        log_start_offset: 5,
+        epochs: [(0, 0), (1, 3), (2, 50)].map(|(epoch, start_offset)| EpochEntry { epoch, start_offset }).to_vec(),
+        producers: no_producers(),
+    };
+    let mut log = Log::open(disk.clone(), place.dir(), remote.clone(), CLEAN, at(1000)).unwrap();
+    append(&mut log, &batch(2));
+    log.restart_behind(&behind, at(1000)).unwrap();
+    let expected = |more: &[(i32, i64)]| [&[(1, 5), (2, 50)], more].concat();
+    let pairs = |log: &Log| -> Vec<(i32, i64)> {
+        log.epochs().entries().iter().map(|entry| (entry.epoch, entry.start_offset)).collect()
+    };
+    assert_eq!(pairs(&log), expected(&[]));
+    log.append_as_leader(&batch(1).build(), 3, AppendOrigin::Client, at(1000)).unwrap();
+    drop(log);
+    // The second time the topic's settings are not known when it is opened, and the power goes again.
+    for config in [remote.clone(), small_segments(), small_segments()] {
+        let start = OpenState { log_start_offset: 5, ..UNCLEAN };
+        let mut log = Log::open(disk.clone(), place.dir(), config, start, at(1000)).unwrap();
+        log.update_config(remote.clone());
+        assert_eq!(pairs(&log), expected(&[(3, 100)]));
+    }
+}
+
+#[test]
+fn what_is_cut_below_the_first_segment_is_in_the_store_still() {
+    for (to, start, epochs) in [(100, 5, vec![(1, 5), (2, 50)]), (50, 5, vec![(1, 5)]), (5, 5, vec![]), (4, 4, vec![])]
+    {
+        let remote = LogConfig { remote: Some(LocalRetention { ms: -1, bytes: 1 }), ..small_segments() };
+        let place = Place::new(remote);
+        let mut log = place.open(CLEAN);
+        let behind = remote::RemoteState {
+            next_offset: 120,
+            log_start_offset: 5,
+            epochs: [(1, 3), (2, 50)].map(|(epoch, start_offset)| EpochEntry { epoch, start_offset }).to_vec(),
+            producers: no_producers(),
+        };
+        log.restart_behind(&behind, at(1000)).unwrap();
+        log.append_as_leader(&batch(3).build(), 3, AppendOrigin::Client, at(1000)).unwrap();
+        assert!(log.truncate_to(to).unwrap());
+        let found: Vec<(i32, i64)> =
+            log.epochs().entries().iter().map(|entry| (entry.epoch, entry.start_offset)).collect();
+        assert_eq!((log.log_start_offset(), log.local_start_offset(), log.log_end_offset()), (start, to, to));
+        assert_eq!(found, epochs, "to {to}");
+    }
 }
 
 #[test]

@@ -15,7 +15,11 @@ impl Log {
         }
         let first = *self.segments.keys().next().expect("a log has at least one segment");
         if offset < first {
-            self.truncate_fully_and_start_at(offset)?;
+            if self.config.remote.is_some() && offset >= self.log_start_offset {
+                self.truncate_to_what_is_remote(offset)?;
+            } else {
+                self.truncate_fully_and_start_at(offset)?;
+            }
             return Ok(true);
         }
         tracing::info!(dir = %self.dir.display(), offset, log_end_offset = self.log_end_offset, "truncating");
@@ -43,8 +47,25 @@ impl Log {
         Ok(true)
     }
 
+    /// All that is here goes, and what is before `offset` in the remote store still is this log's. Of the producers nothing
+    /// is known then, as in Kafka.
+    fn truncate_to_what_is_remote(&mut self, offset: i64) -> Result<(), LogError> {
+        self.drop_segments(offset)?;
+        self.epochs.truncate_from_end(offset)?;
+        self.producers.restart_at(offset)
+    }
+
     /// Removes everything; the next record will have `offset`. Done when the leader's log begins behind our end.
     pub fn truncate_fully_and_start_at(&mut self, offset: i64) -> Result<(), LogError> {
+        self.drop_segments(offset)?;
+        self.epochs.clear()?;
+        self.producers.restart_at(offset)?;
+        self.log_start_offset = offset;
+        Ok(())
+    }
+
+    /// Removes all segments; leader epochs and producers stay as they are, and so does the log start.
+    pub(super) fn drop_segments(&mut self, offset: i64) -> Result<(), LogError> {
         tracing::info!(dir = %self.dir.display(), offset, log_end_offset = self.log_end_offset, "starting anew");
         self.truncations += 1;
         while let Some((_, segment)) = self.segments.pop_last() {
@@ -54,9 +75,6 @@ impl Log {
         let segment = Segment::create(self.disk.as_ref(), &self.dir, offset, jitter_ms, self.now)?;
         self.segments.insert(offset, segment);
         self.set_end(offset);
-        self.epochs.clear()?;
-        self.producers.restart_at(offset)?;
-        self.log_start_offset = offset;
         Ok(())
     }
 

@@ -90,6 +90,36 @@ impl DiskFile for FailingFile {
     }
 }
 
+/// A disk that keeps half of what was written without a sync, as after a loss of power.
+pub(super) struct Forgetful;
+
+impl Disk for Forgetful {
+    fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+        StdDisk.open(path, create)
+    }
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        StdDisk.create_dir_all(path)
+    }
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        StdDisk.read_dir(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        StdDisk.rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        StdDisk.remove_file(path)
+    }
+    fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+        StdDisk.remove_dir_all(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        StdDisk.sync_dir(path)
+    }
+    fn write_unsynced(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        StdDisk.write_unsynced(path, &bytes[..bytes.len() / 2])
+    }
+}
+
 /// Appends, rolls, flushes, deletes and compacts until the disk fails; the offsets and sequences acknowledged.
 fn run_until_failure(place: &Place, changes: i64) -> (Vec<(i64, i32)>, bool) {
     let mut acknowledged = Vec::new();
