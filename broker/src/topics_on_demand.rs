@@ -99,7 +99,11 @@ pub(crate) fn new_topic(config: &BrokerConfig, name: &str) -> NewTopic {
             replication_factor: config.remote_store.as_ref().map_or(1, |store| store.metadata_replication_factor),
             settings: settings(&[
                 ("cleanup.policy", "delete".to_owned()),
+                // Told is told: a copy that nobody knows of is lost, and the broker's own may be gone.
+                ("min.insync.replicas", remote_metadata_min_isr(config).to_string()),
                 ("remote.storage.enable", "false".to_owned()),
+                // Whatever is set for all other topics.
+                ("retention.bytes", "-1".to_owned()),
                 (
                     "retention.ms",
                     config.remote_store.as_ref().map_or(-1, |store| store.metadata_retention_ms).to_string(),
@@ -124,6 +128,11 @@ fn share_state_replication_factor(config: &BrokerConfig) -> i16 {
     if is_set { wanted } else { wanted.min(config.offsets_topic_replication_factor) }
 }
 
+/// Two, if there are so many replicas.
+fn remote_metadata_min_isr(config: &BrokerConfig) -> i32 {
+    config.remote_store.as_ref().map_or(1, |store| store.metadata_replication_factor.min(2))
+}
+
 /// As set; else not more than there are replicas.
 fn share_state_min_isr(config: &BrokerConfig) -> i16 {
     let wanted = config.share_coordinator_state_topic_min_isr;
@@ -135,6 +144,23 @@ fn share_state_min_isr(config: &BrokerConfig) -> i16 {
 mod tests {
     use super::*;
     use common::properties::Properties;
+
+    #[test]
+    fn what_is_set_for_all_topics_takes_nothing_of_the_remote_store_away() {
+        for (replicas, min_isr) in [(3, "2"), (1, "1")] {
+            let text = format!(
+                "broker.id=1\nzookeeper.connect=h:1\nlog.dirs=/d\nlog.retention.bytes=1\nlog.retention.ms=1\n\
+                 remote.log.storage.system.enable=true\nrsm.config.dir=/d\n\
+                 remote.log.storage.manager.class.name=org.apache.kafka.server.log.remote.storage.LocalTieredStorage\n\
+                 rlmm.config.remote.log.metadata.topic.replication.factor={replicas}"
+            );
+            let (config, _) = BrokerConfig::parse(&Properties::parse(&text, "test")).unwrap();
+            let settings = new_topic(&config, topic_name::REMOTE_LOG_METADATA).settings;
+            for (name, value) in [("retention.bytes", "-1"), ("retention.ms", "-1"), ("min.insync.replicas", min_isr)] {
+                assert_eq!(settings.get(name).map(String::as_str), Some(value), "{name} of {replicas}");
+            }
+        }
+    }
 
     #[test]
     fn what_is_set_for_all_topics_takes_no_state_of_share_groups_away() {
