@@ -2,7 +2,7 @@
 //! time, and what followers need that go on from there. On threads that nobody else waits for. Decides nothing of copies.
 
 use crate::broker::Broker;
-use crate::log::remote::{RemoteFiles, RemoteRead, RemoteState};
+use crate::log::remote::{RemoteRead, RemoteState};
 use crate::log::{AbortedTxn, LogError, TimestampedOffset};
 use crate::partition::follower::RebuildAsk;
 use crate::partition::{
@@ -12,6 +12,7 @@ use crate::tiered::{Index, Place, RemoteSegment, SegmentState, lineage};
 use crate::tiering::{Crew, On};
 use common::kafka::records::Records;
 use common::time::{Millis, Now};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What is to be read of one partition.
@@ -143,7 +144,7 @@ impl Broker {
 
     fn read_segments(&self, on: &On, asked: &Asked<'_>) -> Result<(Records, Option<Vec<AbortedTxn>>), RemoteError> {
         let max_bytes = u32::try_from(asked.max_bytes).unwrap_or(u32::MAX);
-        let mut segment = find(on, asked.view, asked.offset)?.ok_or(ReadError::OffsetOutOfRange)?;
+        let (mut segment, mut end) = find(on, asked.view, asked.offset)?.ok_or(ReadError::OffsetOutOfRange)?;
         let nothing = || (Records::default(), (asked.isolation == Isolation::Committed).then(Vec::new));
         loop {
             let files = on.store.open(&asked.view.place, &segment)?;
@@ -151,15 +152,19 @@ impl Broker {
                 if !asked.at_least_one && read.first_batch_bytes > max_bytes {
                     return Ok(nothing());
                 }
-                let aborted = match asked.isolation {
-                    Isolation::Committed => Some(self.aborted_in(on, asked.view, (&segment, files), &read)?),
-                    _ => None,
-                };
-                return Ok((Records::Slice(read.records), aborted));
+                // Here, and not where it is sent: the folder may be slow, and that thread has others to serve.
+                let bytes = files.bytes(&read, end)?;
+                if !bytes.is_empty() {
+                    let aborted = match asked.isolation {
+                        Isolation::Committed => Some(self.aborted_in(on, asked.view, (&segment, end), &read)?),
+                        _ => None,
+                    };
+                    return Ok((Records::Bytes(bytes), aborted));
+                }
             }
-            // The segment ends with offsets that have no record.
-            let Some(next) = find(on, asked.view, segment.end_offset + 1)? else { return Ok(nothing()) };
-            segment = next;
+            // The segment ends with offsets that have no record, or with those of another history.
+            let Some(next) = find(on, asked.view, end)? else { return Ok(nothing()) };
+            (segment, end) = next;
         }
     }
 
@@ -168,17 +173,16 @@ impl Broker {
         &self,
         on: &On,
         view: &RemoteView,
-        (segment, files): (&RemoteSegment, RemoteFiles),
+        (segment, mut end): (&RemoteSegment, i64),
         read: &RemoteRead,
     ) -> Result<Vec<AbortedTxn>, RemoteError> {
-        let (from, to) = (read.first_batch_base_offset, read.end_offset);
+        let (from, to) = (read.first_batch_base_offset, read.end_offset.min(end));
         let mut found: Vec<AbortedTxn> = Vec::new();
-        let mut end_offset = segment.end_offset;
-        let mut is_complete = files.aborted(from, to, &mut found)?;
+        let mut is_complete = aborted_of(on, view, segment, (from..to, &mut found))?;
         while !is_complete {
-            let Some(next) = find(on, view, end_offset + 1)? else { break };
-            end_offset = next.end_offset;
-            is_complete = on.store.open(&view.place, &next)?.aborted(from, to, &mut found)?;
+            let Some((next, next_end)) = find(on, view, end)? else { break };
+            is_complete = aborted_of(on, view, &next, (from..to, &mut found))?;
+            end = next_end;
         }
         if !is_complete && let Some(held) = self.replicas.get(&view.place.topic, view.place.partition) {
             found.extend(held.aborted_here(from, to)?);
@@ -221,7 +225,7 @@ impl Broker {
                 replicas.on_rebuilt(leader, (&ask, behind.as_ref()), now, effects);
             });
         };
-        if self.hand_to(Crew::Readers, Box::new(job)).is_err() {
+        if self.hand_to(Crew::Rebuilders, Box::new(job)).is_err() {
             let broker = self.clone();
             self.outbox.run(Box::new(move |now| {
                 broker.with_replicas(now, |replicas, effects| {
@@ -284,10 +288,31 @@ impl From<LogError> for RemoteError {
     }
 }
 
-fn find(on: &On, view: &RemoteView, offset: i64) -> Result<Option<RemoteSegment>, ReadError> {
+/// The segment that holds an offset, and up to where it does.
+fn find(on: &On, view: &RemoteView, offset: i64) -> Result<Option<(RemoteSegment, i64)>, ReadError> {
     let machine = on.machine.lock();
     let index = machine.index(&view.place).map_err(|_| ReadError::RemoteUnknown)?;
-    Ok(lineage::find(index, &view.facts.epochs, offset).cloned())
+    let found = lineage::find(index, &view.facts.epochs, view.facts.log_end_offset, offset);
+    Ok(found.map(|(segment, end)| (segment.clone(), end)))
+}
+
+/// Adds the aborted transactions that a segment knows of these offsets; true if no later one can know more.
+fn aborted_of(
+    on: &On,
+    view: &RemoteView,
+    segment: &RemoteSegment,
+    (offsets, found): (Range<i64>, &mut Vec<AbortedTxn>),
+) -> Result<bool, LogError> {
+    if on.has_no_aborted(&segment.id) {
+        return Ok(false);
+    }
+    match on.store.open_txn_index(&view.place, segment)? {
+        Some(index) => index.aborted(offsets.start, offsets.end, found),
+        None => {
+            on.note_no_aborted(segment.id);
+            Ok(false)
+        }
+    }
 }
 
 /// The first segment of the leader's history, from the log start on, with a record of this time or later.

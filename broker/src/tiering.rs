@@ -16,8 +16,8 @@ use crate::partition::{
 };
 use crate::peers::{MetadataCall, PeerCall};
 use crate::tiered::{
-    Entry, Lane, LogFacts, Logs, METADATA_TOPIC, Machine, MetadataRecord, Place, Role, SegmentState, SegmentUpdate,
-    Settings, Store, Work, metadata_partition,
+    Entry, Index, KnownStore, Lane, LogFacts, Logs, METADATA_TOPIC, Machine, MetadataRecord, Place, Role, SegmentState,
+    SegmentUpdate, Settings, Store, Work, lineage, metadata_partition,
 };
 use bytes::Bytes;
 use common::Rng;
@@ -53,6 +53,10 @@ const READ_WAIT_MS: i32 = 500;
 const TIMEOUT_MS: u64 = 30_000;
 /// Most bytes of one partition of the metadata topic in one read.
 const READ_BYTES: i32 = 1 << 20;
+/// Followers read two small files each.
+const REBUILDERS: usize = 2;
+/// So many segments without aborted transactions are remembered; beyond that all are looked at anew.
+const WITHOUT_ABORTED_MAX: usize = 100_000;
 /// Versions that name topics, of Fetch and of Produce.
 const FETCH: i16 = 12;
 const PRODUCE: i16 = 9;
@@ -65,6 +69,8 @@ const EARLIEST: i64 = -2;
 pub(crate) enum Crew {
     /// Reads for clients.
     Readers,
+    /// Reads for followers that go on from the store, which clients may not hold up.
+    Rebuilders,
     /// Copies and removals.
     Movers,
 }
@@ -85,7 +91,11 @@ pub(crate) struct On {
     copy_throttle: Throttle,
     rng: Mutex<Rng>,
     readers: Mutex<Lane<Job>>,
+    rebuilders: Mutex<Lane<Job>>,
     movers: Mutex<Lane<Job>>,
+    /// Segments of which it is known that they have no aborted transactions.
+    without_aborted: Mutex<BTreeSet<Uuid>>,
+    is_count_told: AtomicBool,
     due: Deadline,
     is_running: AtomicBool,
     scan_at: Mutex<Millis>,
@@ -133,7 +143,10 @@ impl Tiering {
             ),
             rng: Mutex::new(rng),
             readers: Mutex::new(Lane::new(count(config.remote_log_reader_threads), pending)),
-            // Each partition has one at most.
+            // Each partition has one of these at most.
+            rebuilders: Mutex::new(Lane::new(REBUILDERS, usize::MAX)),
+            without_aborted: Mutex::default(),
+            is_count_told: AtomicBool::new(false),
             movers: Mutex::new(Lane::new(count(copiers), usize::MAX)),
             due: Deadline::default(),
             is_running: AtomicBool::new(false),
@@ -233,6 +246,18 @@ impl Broker {
             }
             return now.mono + PAUSE_MS;
         };
+        // Which partition of it tells of which depends on how many there are.
+        let configured = self.config.remote_store.as_ref().map_or(count, |store| store.metadata_partitions);
+        if count != configured {
+            if !on.is_count_told.swap(true, Ordering::Relaxed) {
+                tracing::error!(
+                    count,
+                    configured,
+                    "{METADATA_TOPIC} has not as many partitions as rlmm.config.remote.log.metadata.topic.num.partitions says: nothing is copied or removed"
+                );
+            }
+            return self.let_go(on, now).unwrap_or(now.mono + SCAN_MS);
+        }
         {
             let mut scan_at = on.scan_at.lock();
             if *scan_at <= now.mono {
@@ -249,7 +274,7 @@ impl Broker {
         let due = on.machine.lock().tick(&logs, &mut on.rng.lock(), now, &mut work);
         let effects = logs.effects.into_inner();
         self.with_replicas(now, |_, wanted| wanted.extend(effects));
-        self.do_tiered(on, work, count, now);
+        self.do_tiered(work, count, now);
         next = due.map_or(next, |due| next.min(due));
         self.let_go(on, now).map_or(next, |due| next.min(due)).min(now.mono + SCAN_MS)
     }
@@ -375,7 +400,10 @@ impl Broker {
             match ErrorCode::from_code(found.error_code) {
                 Some(ErrorCode::None) => {
                     let bytes = found.records.map_or_else(Bytes::new, |records| records.to_bytes().unwrap_or_default());
-                    on.machine.lock().on_read(found.partition_index, position, bytes);
+                    let is_empty = bytes.is_empty();
+                    let is_new = on.machine.lock().on_read(found.partition_index, position, bytes);
+                    // Damaged, or asked twice.
+                    is_failed |= !is_new && !is_empty;
                 }
                 Some(ErrorCode::OffsetOutOfRange) => gone.push(found.partition_index),
                 _ => is_failed = true,
@@ -403,12 +431,11 @@ impl Broker {
 
     // ---- doing what the machine wants
 
-    fn do_tiered(self: &Arc<Self>, on: &On, work: Vec<Work>, count: i32, now: Now) {
+    fn do_tiered(self: &Arc<Self>, work: Vec<Work>, count: i32, now: Now) {
         for work in work {
             match work {
                 Work::Tell(record) => self.tell_metadata(&record, count, now),
                 Work::Copy { place, id, copy } => {
-                    on.copy_throttle.record(copy.size_bytes as usize, now.mono);
                     let broker = self.clone();
                     let job = move |now: Now| broker.copy_to_store((&place, id), &copy, count, now);
                     let _ = self.hand_to(Crew::Movers, Box::new(job));
@@ -418,9 +445,9 @@ impl Broker {
                     let job = move |now: Now| broker.remove_from_store(&place, (id, start_offset), count, now);
                     let _ = self.hand_to(Crew::Movers, Box::new(job));
                 }
-                Work::RemoveAll { place, segments } => {
+                Work::RemoveAll { place, segments, store } => {
                     let broker = self.clone();
-                    let job = move |now: Now| broker.remove_all_from_store(&place, &segments, count, now);
+                    let job = move |now: Now| broker.remove_all_from_store(&place, (&segments, &store), count, now);
                     let _ = self.hand_to(Crew::Movers, Box::new(job));
                 }
             }
@@ -465,9 +492,11 @@ impl Broker {
 
     fn copy_to_store(self: &Arc<Self>, (place, id): (&Place, Uuid), copy: &SegmentCopy, count: i32, now: Now) {
         let Some(on) = self.tiering.on() else { return };
-        let copied = on.store.copy(place, id, copy);
+        let known = on.machine.lock().store(place);
+        let copied = on.store.copy(place, id, copy, &known);
         let is_done = copied.is_ok();
-        if let Err(error) = copied {
+        if let Err(error) = &copied {
+            on.copy_throttle.give_back(copy.size_bytes as usize);
             tracing::error!(topic = &*place.topic, partition = place.partition, %error, "a segment is not copied");
         } else {
             let (start, end) = (copy.start_offset, copy.end_offset);
@@ -488,22 +517,23 @@ impl Broker {
             }
         });
         let mut work = Vec::new();
-        on.machine.lock().on_copied(place, (id, copy.start_offset), is_done, (now, &mut work));
-        self.do_tiered(on, work, count, now);
+        on.machine.lock().on_copied(place, (id, copy.start_offset), copied.ok(), (now, &mut work));
+        self.do_tiered(work, count, now);
         self.wake_tiered(now);
     }
 
     fn remove_from_store(self: &Arc<Self>, place: &Place, (id, start_offset): (Uuid, i64), count: i32, now: Now) {
         let Some(on) = self.tiering.on() else { return };
-        let is_done = self.remove_one(on, place, id, start_offset);
+        let known = on.machine.lock().store(place);
+        let is_done = self.remove_one(on, place, (id, start_offset), &known);
         let mut work = Vec::new();
         on.machine.lock().on_removed(place, id, is_done, (now, &mut work));
-        self.do_tiered(on, work, count, now);
+        self.do_tiered(work, count, now);
         self.wake_tiered(now);
     }
 
-    fn remove_one(&self, on: &On, place: &Place, id: Uuid, start_offset: i64) -> bool {
-        let removed = on.store.remove(place, id, start_offset);
+    fn remove_one(&self, on: &On, place: &Place, (id, start_offset): (Uuid, i64), known: &KnownStore) -> bool {
+        let removed = on.store.remove(place, id, start_offset, known);
         self.replicas.count_remote(&place.topic, place.partition, |counters| {
             counters.removals.increment();
             if removed.is_err() {
@@ -527,7 +557,13 @@ impl Broker {
         }
     }
 
-    fn remove_all_from_store(self: &Arc<Self>, place: &Place, segments: &[(Uuid, i64)], count: i32, now: Now) {
+    fn remove_all_from_store(
+        self: &Arc<Self>,
+        place: &Place,
+        (segments, known): (&[(Uuid, i64)], &KnownStore),
+        count: i32,
+        now: Now,
+    ) {
         let Some(on) = self.tiering.on() else { return };
         let tell = |id: Uuid, state: SegmentState| {
             let (event_timestamp_ms, broker_id) = (now.wall.0, self.config.broker_id);
@@ -536,7 +572,7 @@ impl Broker {
         };
         segments.iter().for_each(|(id, _)| tell(*id, SegmentState::DeleteStarted));
         for (id, start_offset) in segments {
-            if self.remove_one(on, place, *id, *start_offset) {
+            if self.remove_one(on, place, (*id, *start_offset), known) {
                 tell(*id, SegmentState::DeleteFinished);
             }
         }
@@ -566,8 +602,23 @@ impl On {
     fn lane(&self, crew: Crew) -> &Mutex<Lane<Job>> {
         match crew {
             Crew::Readers => &self.readers,
+            Crew::Rebuilders => &self.rebuilders,
             Crew::Movers => &self.movers,
         }
+    }
+
+    /// It is known that a segment has no aborted transactions.
+    pub(crate) fn has_no_aborted(&self, id: &Uuid) -> bool {
+        self.without_aborted.lock().contains(id)
+    }
+
+    /// A segment has none.
+    pub(crate) fn note_no_aborted(&self, id: Uuid) {
+        let mut without = self.without_aborted.lock();
+        if without.len() >= WITHOUT_ABORTED_MAX {
+            without.clear();
+        }
+        without.insert(id);
     }
 
     /// How many reads wait, and how many are done now.
@@ -595,21 +646,26 @@ impl Logs for TieredLogs<'_> {
         self.held(place)?.remote_view().filter(|view| view.place == *place).map(|view| view.facts)
     }
 
-    fn next_copy(&self, place: &Place) -> Result<Option<SegmentCopy>, LogError> {
-        if self.on.copy_throttle.is_exceeded(self.now.mono) {
+    /// What it gives counts for the limit at once: the next partition that asks finds it used.
+    fn next_copy(&self, place: &Place, epoch: i32) -> Result<Option<SegmentCopy>, LogError> {
+        let Some(held) = self.held(place).filter(|_| !self.on.copy_throttle.is_exceeded(self.now.mono)) else {
             return Ok(None);
+        };
+        let copy = held.next_copy(epoch)?;
+        if let Some(copy) = &copy {
+            self.on.copy_throttle.record(copy.size_bytes as usize, self.now.mono);
         }
-        self.held(place).map_or(Ok(None), |held| held.next_copy())
+        Ok(copy)
     }
 
-    fn set_highest_copied(&self, place: &Place, offset: i64) {
+    fn note_copied(&self, place: &Place, role: Role, index: &Index) {
         if let Some(held) = self.held(place) {
-            held.set_highest_copied(offset);
+            held.note_copied(role, |epochs, log_end_offset| lineage::highest_copied(index, epochs, log_end_offset));
         }
     }
 
-    fn set_log_start(&self, place: &Place, offset: i64) {
-        self.broker.replicas.start_at(place, offset, self.now, &mut self.effects.borrow_mut());
+    fn set_log_start(&self, place: &Place, epoch: i32, offset: i64) -> bool {
+        self.broker.replicas.start_at(place, (epoch, offset), self.now, &mut self.effects.borrow_mut())
     }
 }
 

@@ -49,6 +49,16 @@ pub trait Disk: Send + Sync {
         Ok(bytes)
     }
 
+    /// Makes a file that is not there; `AlreadyExists` if it is. Of several that do at once, on several machines, one succeeds
+    /// (as far as this implementation's disk can do that).
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        match self.open(path, false) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.open(path, true),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Replaces a small file so that after a crash either the old or the new content is there, whole.
     fn write_atomic(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let temporary = temporary(path);

@@ -18,8 +18,10 @@ use common::kafka::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
 use common::kafka::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// Replica id of a consumer.
 const CONSUMER: i32 = -1;
@@ -96,8 +98,11 @@ fn remote_view(ctx: &Context<'_>, topic: &str, partition: i32) -> Option<RemoteV
 /// What the store has comes before what was found here.
 fn look_in_store(ctx: &Context<'_>, response: ListOffsetsResponse, remote: Vec<Remote>) -> Reply<ListOffsetsResponse> {
     let (broker, ticket, version) = (ctx.broker.clone(), ctx.ticket::<ListOffsetsRequest>(), ctx.version);
+    // Shared, so that it can be answered if it is refused.
+    let shared = Arc::new(Mutex::new(Some((ticket, response, remote))));
+    let mine = shared.clone();
     let job = move |_| {
-        let mut response = response;
+        let Some((ticket, mut response, remote)) = mine.lock().take() else { return };
         for Remote { topic_number, number, timestamp, view } in remote {
             let partition = &mut response.topics[topic_number].partitions[number];
             let found = broker.remote_offset_for_timestamp(&view, timestamp);
@@ -113,8 +118,16 @@ fn look_in_store(ctx: &Context<'_>, response: ListOffsetsResponse, remote: Vec<R
         }
         ticket.answer(&response);
     };
-    // Refused, the ticket falls with the job, and the connection is closed: too much was asked for at once.
-    let _ = ctx.broker.hand_to(Crew::Readers, Box::new(job));
+    if ctx.broker.hand_to(Crew::Readers, Box::new(job)).is_err()
+        && let Some((ticket, mut response, remote)) = shared.lock().take()
+    {
+        tracing::warn!("too many reads wait for the remote store");
+        for Remote { topic_number, number, .. } in remote {
+            let partition = &mut response.topics[topic_number].partitions[number];
+            *partition = respond(version, partition.partition_index, Err(ErrorCode::from(ReadError::RemoteStore)));
+        }
+        ticket.answer(&response);
+    }
     Reply::Parked
 }
 

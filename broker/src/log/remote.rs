@@ -3,15 +3,18 @@
 //! the store nor who decides.
 
 use super::epochs::EpochEntry;
+use super::index::TxnIndex;
 use super::read::first_record;
 use super::scan::LOOKUP_CHUNK_BYTES;
 use super::segment::{Segment, SegmentFiles, SegmentPaths};
 use super::{AbortedTxn, Log, LogError, TimestampedOffset, producers};
+use bytes::Bytes;
 use common::disk::{Disk, DiskFile, FileSlice};
+use common::kafka::batch;
 use common::time::Now;
 use std::fmt::Write as _;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Everything that goes to the remote store with one segment. The files stay readable if the segment is deleted meanwhile.
@@ -223,6 +226,30 @@ pub struct RemoteRead {
     pub end_offset: i64,
 }
 
+/// The transaction index of a segment that lies elsewhere.
+pub struct RemoteTxnIndex {
+    disk: Arc<dyn Disk>,
+    index: TxnIndex,
+}
+
+impl RemoteTxnIndex {
+    /// Opens it; `None` if there is none, or nothing in it.
+    pub fn open(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Option<RemoteTxnIndex>, LogError> {
+        let len = match disk.open(&path, false).and_then(|file| file.len()) {
+            Ok(0) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            len => len.map_err(LogError::io("open", &path))?,
+        };
+        let index = TxnIndex::new(path, Some(len));
+        Ok(Some(RemoteTxnIndex { disk, index }))
+    }
+
+    /// Adds the aborted transactions of `from..to`; true if no later segment can know more.
+    pub fn aborted(&self, from: i64, to: i64, found: &mut Vec<AbortedTxn>) -> Result<bool, LogError> {
+        self.index.collect(self.disk.as_ref(), from, to, found)
+    }
+}
+
 /// A segment that lies elsewhere, under other names.
 pub struct RemoteFiles {
     disk: Arc<dyn Disk>,
@@ -231,8 +258,7 @@ pub struct RemoteFiles {
 }
 
 impl RemoteFiles {
-    /// Opens it; `NotFound` within the error if one of its files is missing, but for the transaction index, which need not
-    /// be there.
+    /// Opens it, but for its transaction index; `NotFound` within the error if one of its files is missing.
     pub fn open(
         disk: Arc<dyn Disk>,
         (base_offset, end_offset): (i64, i64),
@@ -242,15 +268,10 @@ impl RemoteFiles {
             let file = disk.open(path, false).map_err(LogError::io("open", path))?;
             file.len().map_err(LogError::io("measure", path))
         };
-        let txn_index_len = match len(&paths.txn_index) {
-            Err(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
-            other => Some(other?),
-        };
         let files = SegmentFiles {
             log_len: len(&paths.log)?,
             index_len: Some(len(&paths.index)?),
             time_index_len: Some(len(&paths.time_index)?),
-            txn_index_len,
             ..SegmentFiles::default()
         };
         let segment = Segment::open_elsewhere(base_offset, paths, files)?;
@@ -271,6 +292,19 @@ impl RemoteFiles {
         }))
     }
 
+    /// The bytes of what was read, without what begins or ends behind `end_offset`.
+    pub fn bytes(&self, read: &RemoteRead, end_offset: i64) -> Result<Bytes, LogError> {
+        let bytes = read.records.read().map_err(LogError::io("read", self.segment.path()))?;
+        let bytes = Bytes::from(bytes);
+        if end_offset > self.end_offset {
+            return Ok(bytes);
+        }
+        let batches = batch::batches(bytes.clone()).map_while(Result::ok);
+        let ours = batches.take_while(|batch| batch.header.next_offset() <= end_offset);
+        let len = ours.map(|batch| batch.bytes.len()).sum::<usize>();
+        Ok(bytes.slice(..len))
+    }
+
     /// The first record at or behind `from` whose timestamp is `timestamp` or later.
     pub fn offset_for_timestamp(&self, timestamp: i64, from: i64) -> Result<Option<TimestampedOffset>, LogError> {
         let disk = self.disk.as_ref();
@@ -286,10 +320,5 @@ impl RemoteFiles {
             }
         }
         Ok(None)
-    }
-
-    /// Adds the aborted transactions of `from..to`; true if no later segment can know more.
-    pub fn aborted(&self, from: i64, to: i64, found: &mut Vec<AbortedTxn>) -> Result<bool, LogError> {
-        self.segment.txn_index().collect(self.disk.as_ref(), from, to, found)
     }
 }

@@ -4,6 +4,7 @@
 use super::follower::EpochEnd;
 use super::waiting::Done;
 use super::*;
+use crate::log::epochs::EpochEntry;
 use crate::log::remote::{RemoteState, SegmentCopy};
 use crate::metrics::RemoteCounters;
 use crate::tiered::{LogFacts, Place, Role};
@@ -105,31 +106,45 @@ impl Partition {
         Some((place, if leads { Role::Leader(state.leader_epoch) } else { Role::Follower }))
     }
 
-    /// The next segment to be copied, if this broker leads.
-    pub fn next_copy(&self) -> Result<Option<SegmentCopy>, LogError> {
+    fn is_in_role(&self, state: &State, role: Role) -> bool {
+        match role {
+            Role::Leader(epoch) => self.is_leader(state) && state.leader_epoch == epoch,
+            Role::Follower => !self.is_leader(state),
+        }
+    }
+
+    /// The next segment to be copied, if this broker leads in this epoch.
+    pub fn next_copy(&self, epoch: i32) -> Result<Option<SegmentCopy>, LogError> {
         let state = self.state.lock();
-        if !self.is_leader(&state) || state.log.config().remote.is_none() {
+        if !self.is_in_role(&state, Role::Leader(epoch)) || state.log.config().remote.is_none() {
             return Ok(None);
         }
         state.log.next_copy(state.high_watermark)
     }
 
-    /// So much is in the remote store.
-    pub fn set_highest_copied(&self, offset: i64) {
-        self.state.lock().log.set_highest_copied(offset);
+    /// What of the log's history is in the remote store, by its leader epochs and its end; no effect in another role.
+    pub fn note_copied(&self, role: Role, highest: impl Fn(&[EpochEntry], i64) -> i64) {
+        let mut state = self.state.lock();
+        if self.is_in_role(&state, role) {
+            let log = &mut state.log;
+            log.set_highest_copied(highest(log.epochs().entries(), log.log_end_offset()));
+        }
     }
 
-    /// What lay before was removed from the remote store, or never was there.
-    pub(super) fn start_at(&self, offset: i64, woken: &mut Woken) {
+    /// What lies before was removed from the remote store, or never was there. False if the log does not begin there now.
+    pub(super) fn start_at(&self, epoch: i32, offset: i64, woken: &mut Woken) -> bool {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        if state.is_offline || state.is_gone || !self.is_leader(state) || offset > state.high_watermark {
-            return;
+        let is_ours = !state.is_offline && !state.is_gone && self.is_in_role(state, Role::Leader(epoch));
+        if !is_ours || offset > state.high_watermark {
+            return false;
         }
         if let Err(error) = state.log.set_log_start_offset(offset) {
             self.note_failure(state, &error, woken);
+            return false;
         }
         self.rouse(state, false, woken);
+        state.log.log_start_offset() >= offset
     }
 
     /// Aborted transactions of `from..to` that are known here.
@@ -164,12 +179,13 @@ impl Partition {
 }
 
 impl Replicas {
-    /// Has the log of a partition that this broker leads begin at an offset.
-    pub fn start_at(&self, place: &Place, offset: i64, now: Now, effects: &mut Vec<Effect>) {
-        let Some(partition) = self.get(&place.topic, place.partition) else { return };
+    /// Has the log of a partition that this broker leads in this epoch begin at an offset; false if it does not.
+    pub fn start_at(&self, place: &Place, (epoch, offset): (i32, i64), now: Now, effects: &mut Vec<Effect>) -> bool {
+        let Some(partition) = self.get(&place.topic, place.partition) else { return false };
         let mut woken = Woken::default();
-        partition.start_at(offset, &mut woken);
+        let holds = partition.start_at(epoch, offset, &mut woken);
         self.settle(woken, now, effects);
+        holds
     }
 
     /// A leader's answer to [`Effect::EpochEnds`]; `None` if it gave none.

@@ -80,6 +80,15 @@ impl Meter {
         self.forget_old(window, now);
     }
 
+    fn give_back(&mut self, bytes: u64) {
+        let mut left = bytes;
+        for (_, sum) in self.samples.iter_mut().rev() {
+            let part = left.min(*sum);
+            *sum -= part;
+            left -= part;
+        }
+    }
+
     fn is_exceeded(&mut self, window: ThrottleWindow, now: Millis) -> bool {
         self.forget_old(window, now);
         let (Some(limit), Some((oldest, _))) = (self.limit, self.samples.front()) else { return false };
@@ -140,6 +149,11 @@ impl Throttle {
     /// Counts bytes of a covered replica.
     pub fn record(&self, bytes: usize, now: Millis) {
         self.meter.lock().record(bytes as u64, self.window, now);
+    }
+
+    /// Bytes that were counted and came to nothing.
+    pub fn give_back(&self, bytes: usize) {
+        self.meter.lock().give_back(bytes as u64);
     }
 
     /// More bytes a second than the limit were counted lately.
@@ -207,6 +221,20 @@ mod tests {
             throttle.record(bytes, Millis(at));
             assert_eq!(throttle.is_exceeded(Millis(asked)), expected, "{bytes} at {at}, asked {asked}");
         }
+    }
+
+    #[test]
+    fn what_is_given_back_does_not_count() {
+        let throttle = Throttle::new(ThrottleWindow { samples: 3, sample_ms: 1000 });
+        throttle.set_limit(Some(1000));
+        throttle.record(900, Millis(0));
+        throttle.record(900, Millis(1000));
+        assert!(throttle.is_exceeded(Millis(1000)));
+        throttle.give_back(1000);
+        assert!(!throttle.is_exceeded(Millis(1000)));
+        throttle.give_back(10_000);
+        throttle.record(1000, Millis(1000));
+        assert!(!throttle.is_exceeded(Millis(1000)));
     }
 
     #[test]

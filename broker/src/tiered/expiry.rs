@@ -84,6 +84,13 @@ pub(super) fn expired(index: &Index, log: Retention<'_>) -> Expired {
     found
 }
 
+/// What ends before the log's start, by offsets alone: for a log whose epochs do not reach back to its start.
+pub(super) fn before(index: &Index, log_start_offset: i64) -> Vec<Uuid> {
+    let mut before: Vec<&RemoteSegment> = index.all().filter(|segment| segment.end_offset < log_start_offset).collect();
+    before.sort_by_key(|segment| (segment.start_offset, segment.id));
+    before.iter().map(|segment| segment.id).collect()
+}
+
 fn is_too_old(segment: &RemoteSegment, log: Retention<'_>) -> bool {
     log.retention_ms >= 0 && segment.max_timestamp_ms <= log.now_ms.saturating_sub(log.retention_ms)
 }

@@ -3,6 +3,7 @@
 //! tells, in its order, and nothing else changes it.
 
 use super::segment::{RemoteSegment, SegmentState, SegmentUpdate};
+use super::store::KnownStore;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -22,6 +23,7 @@ struct OfEpoch {
 pub struct Index {
     segments: BTreeMap<Uuid, RemoteSegment>,
     epochs: BTreeMap<i32, OfEpoch>,
+    store: KnownStore,
 }
 
 impl Index {
@@ -51,11 +53,23 @@ impl Index {
         segment.event_timestamp_ms = update.event_timestamp_ms;
         segment.custom.clone_from(&update.custom);
         let segment = segment.clone();
+        if update.state == SegmentState::CopyFinished {
+            self.store.note(update.custom.as_ref());
+        }
         for (epoch, start) in &segment.epochs {
             let of_epoch = self.epochs.entry(*epoch).or_default();
+            let end = segment.epoch_end(*epoch);
             match update.state {
                 SegmentState::CopyStarted => {}
-                SegmentState::CopyFinished => of_epoch.copied(*start, segment.id, segment.epoch_end(*epoch)),
+                SegmentState::CopyFinished => {
+                    let same = of_epoch.by_start.get(start).and_then(|other| self.segments.get(other));
+                    if same.is_some_and(|other| other.id != segment.id && other.epoch_end(*epoch) > end) {
+                        // Kafka forgets the longer one, and what only that one has is lost.
+                        of_epoch.unreferenced.insert(segment.id);
+                    } else {
+                        of_epoch.copied(*start, segment.id, end);
+                    }
+                }
                 SegmentState::DeleteStarted => {
                     if of_epoch.by_start.get(start) == Some(&segment.id) {
                         of_epoch.by_start.remove(start);
@@ -82,10 +96,28 @@ impl Index {
         self.segments.values()
     }
 
+    /// What finished copies tell of the store they are in.
+    pub fn store(&self) -> &KnownStore {
+        &self.store
+    }
+
     /// The readable segment that holds an offset of a leader epoch.
     pub fn find(&self, epoch: i32, offset: i64) -> Option<&RemoteSegment> {
-        let (_, id) = self.epochs.get(&epoch)?.by_start.range(..=offset).next_back()?;
-        self.segments.get(id).filter(|segment| offset <= segment.epoch_end(epoch))
+        self.holding(epoch, offset).next()
+    }
+
+    /// All readable segments that hold an offset of a leader epoch, those that others replaced last.
+    pub fn holding(&self, epoch: i32, offset: i64) -> impl Iterator<Item = &RemoteSegment> {
+        let of_epoch = self.epochs.get(&epoch).filter(|of_epoch| of_epoch.highest.is_some_and(|last| offset <= last));
+        let ids = of_epoch.into_iter().flat_map(move |of_epoch| {
+            let read = of_epoch.by_start.range(..=offset).rev().map(|(_, id)| id);
+            read.chain(&of_epoch.unreferenced)
+        });
+        ids.filter_map(|id| self.segments.get(id)).filter(move |segment| {
+            segment.state == SegmentState::CopyFinished
+                && segment.epochs.get(&epoch).is_some_and(|start| *start <= offset)
+                && offset <= segment.epoch_end(epoch)
+        })
     }
 
     /// The segments of an epoch that are not gone, those that nobody reads included, by start offset.
@@ -114,7 +146,9 @@ impl OfEpoch {
             self.by_start.remove(&last);
             self.unreferenced.insert(other);
         }
-        self.by_start.insert(start, id);
+        if let Some(other) = self.by_start.insert(start, id).filter(|other| *other != id) {
+            self.unreferenced.insert(other);
+        }
         self.unreferenced.remove(&id);
         self.highest = Some(self.highest.map_or(end, |highest| highest.max(end)));
     }
@@ -221,7 +255,16 @@ mod tests {
             [200, -1, -1],
         );
         let shorter: &[Row] = &[(1, 0, 200, &[(0, 0)]), (2, 0, 100, &[(0, 0)])];
-        check("shorter, as Kafka has it", shorter, &[(1, Done), (2, Done)], &[(0, 50, 2), (0, 150, 0)], [200, -1, -1]);
+        check("shorter", shorter, &[(1, Done), (2, Done)], &[(0, 50, 1), (0, 150, 1)], [200, -1, -1]);
+        check("the longer one goes", shorter, &[(1, Done), (2, Done), (1, Going)], &[(0, 50, 2)], [200, -1, -1]);
+        let within: &[Row] = &[(1, 0, 200, &[(0, 0)]), (2, 50, 100, &[(0, 50)])];
+        check(
+            "one that lies within another",
+            within,
+            &[(1, Done), (2, Done)],
+            &[(0, 49, 1), (0, 50, 2), (0, 101, 1), (0, 201, 0)],
+            [200, -1, -1],
+        );
     }
 
     #[test]

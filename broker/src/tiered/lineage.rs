@@ -82,9 +82,26 @@ pub fn epoch_of(entries: &[EpochEntry], offset: i64) -> Option<i32> {
     after.checked_sub(1).map(|at| entries[at].epoch)
 }
 
-/// The readable segment that holds an offset of the leader's history.
-pub fn find<'a>(index: &'a Index, entries: &[EpochEntry], offset: i64) -> Option<&'a RemoteSegment> {
-    index.find(epoch_of(entries, offset)?, offset)
+/// The readable segment that holds an offset of the leader's history, and up to where (exclusive) it does: one of which all
+/// is the leader's if there is one, else no more than the leader has of the epoch.
+pub fn find<'a>(
+    index: &'a Index,
+    entries: &[EpochEntry],
+    log_end_offset: i64,
+    offset: i64,
+) -> Option<(&'a RemoteSegment, i64)> {
+    let epoch = epoch_of(entries, offset)?;
+    let leader = of_log(entries);
+    let mut partly = None;
+    for segment in index.holding(epoch, offset) {
+        if holds(segment, log_end_offset, &leader) {
+            return Some((segment, segment.end_offset + 1));
+        }
+        partly = partly.or(Some(segment));
+    }
+    let next = entries.iter().find(|entry| entry.epoch > epoch);
+    let end = next.map_or(log_end_offset, |next| next.start_offset);
+    partly.map(|segment| (segment, end.min(segment.epoch_end(epoch) + 1)))
 }
 
 #[cfg(test)]
@@ -175,7 +192,26 @@ mod tests {
             assert_eq!(found, (highest, first), "{leader:?}");
         }
         let leader = entries(&[(0, 0), (1, 150)]);
-        let found = |offset| find(&index, &leader, offset).map_or(0, |segment| segment.id.as_u128());
+        let found = |offset| find(&index, &leader, 400, offset).map_or(0, |(segment, _)| segment.id.as_u128());
         assert_eq!([0, 5, 99, 100, 150, 249, 250].map(found), [0, 1, 1, 2, 2, 2, 0]);
+    }
+
+    #[test]
+    fn what_others_wrote_behind_the_leaders_epoch_is_not_read() {
+        let mut index = Index::default();
+        // 1 goes on in epoch 0 where the leader of epoch 2 did not; 2 is what that one copied of the same.
+        let rows = [(1, 0, 99, &[(0, 0)][..]), (2, 20, 89, &[(0, 20), (2, 60)]), (3, 100, 149, &[(0, 100), (1, 120)])];
+        for (number, (id, start, end, epochs)) in rows.into_iter().enumerate() {
+            index.add(segment(id, start, end, epochs));
+            let (id, state) = (Uuid::from_u128(id), SegmentState::CopyFinished);
+            index.update(&SegmentUpdate { id, event_timestamp_ms: 0, custom: None, state, broker_id: 1 });
+            let leader = [EpochEntry { epoch: 0, start_offset: 0 }, EpochEntry { epoch: 2, start_offset: 60 }];
+            let found = |offset| find(&index, &leader, 200, offset).map(|(found, end)| (found.id.as_u128(), end));
+            let expected = match number {
+                0 => [Some((1, 60)), Some((1, 60)), None],
+                _ => [Some((1, 60)), Some((2, 90)), Some((2, 90))],
+            };
+            assert_eq!([10, 59, 60].map(found), expected, "{number}");
+        }
     }
 }

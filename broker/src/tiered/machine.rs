@@ -3,11 +3,12 @@
 //! broker has read there that it was told, and told again when it is done. So whoever leads next knows of all that may lie in
 //! the store.
 
-use super::expiry::{Retention, expired};
+use super::expiry::{self, Retention, expired};
 use super::index::Index;
 use super::lineage;
 use super::record::{MetadataRecord, metadata_partition};
 use super::segment::{Place, RemoteSegment, SegmentState, SegmentUpdate};
+use super::store::KnownStore;
 use crate::log::LogError;
 use crate::log::epochs::EpochEntry;
 use crate::log::remote::SegmentCopy;
@@ -25,6 +26,8 @@ const TELL_AGAIN_MS: u64 = 5_000;
 const END_ASKED_MS: u64 = 2_000;
 /// While something is waited for, it is looked for this often.
 const LOOK_MS: u64 = 100;
+/// After copies that fail one behind the other the next waits up to two to this power of intervals: half an hour or so.
+const BACKOFF_DOUBLINGS_MAX: u32 = 6;
 /// A record of the metadata topic is some hundred bytes.
 const RECORDS_BYTES_MAX: usize = 64 << 20;
 
@@ -67,16 +70,28 @@ pub struct LogFacts {
     pub epochs: Vec<EpochEntry>,
 }
 
+impl LogFacts {
+    /// The epochs do not reach back to the log's start: the file that tells them was lost, and what is here tells only its own.
+    /// What is in the store is then the leader's all the same.
+    fn lacks_epochs(&self) -> bool {
+        match self.epochs.first() {
+            Some(first) => first.start_offset > self.log_start_offset,
+            None => self.local_start_offset > self.log_start_offset,
+        }
+    }
+}
+
 /// The logs, as the machine needs them.
 pub trait Logs {
     /// `None` if the partition is not here any more.
     fn facts(&self, place: &Place) -> Option<LogFacts>;
-    /// The next segment to be copied.
-    fn next_copy(&self, place: &Place) -> Result<Option<SegmentCopy>, LogError>;
-    /// So much of it is in the store.
-    fn set_highest_copied(&self, place: &Place, offset: i64);
-    /// The log begins here from now on.
-    fn set_log_start(&self, place: &Place, offset: i64);
+    /// The next segment to be copied, if the partition is led in this epoch.
+    fn next_copy(&self, place: &Place, epoch: i32) -> Result<Option<SegmentCopy>, LogError>;
+    /// So much of it is in the store as this says of the log's history; no effect if the role is another by now.
+    fn note_copied(&self, place: &Place, role: Role, index: &Index);
+    /// The log begins here from now on, at least. False if it does not: it is not led in this epoch any more, or not so much
+    /// is committed.
+    fn set_log_start(&self, place: &Place, epoch: i32, offset: i64) -> bool;
 }
 
 /// What is to be done for the machine.
@@ -108,6 +123,8 @@ pub enum Work {
         place: Place,
         /// The segments: id and where each begins.
         segments: Vec<(Uuid, i64)>,
+        /// The store they are in.
+        store: KnownStore,
     },
 }
 
@@ -119,8 +136,17 @@ pub struct NotReady;
 /// What is being done about a partition.
 #[derive(Debug)]
 enum Doing {
-    Copy { id: Uuid, end_offset: i64, copy: Option<Box<SegmentCopy>>, step: Step },
-    Remove { ids: VecDeque<Uuid>, step: Step },
+    /// `role` is that in which it was begun; `copy` is there until the store works.
+    Copy {
+        id: Uuid,
+        role: Role,
+        copy: Option<Box<SegmentCopy>>,
+        step: Step,
+    },
+    Remove {
+        ids: VecDeque<Uuid>,
+        step: Step,
+    },
 }
 
 /// How far it is.
@@ -138,8 +164,12 @@ struct Held {
     /// The partition of the metadata topic that tells of it.
     told_by: i32,
     index: Index,
-    /// Records of the metadata topic before this are known.
+    /// Records of the metadata topic before this were applied.
     read_to: i64,
+    /// The metadata topic was read up to here since the partition came.
+    known_to: i64,
+    /// Some of what the metadata topic told was deleted before it was read here: what is not known of may be anywhere.
+    is_told_in_part: bool,
     /// The metadata topic ended here after the partition came to this broker; `None` until its leader has said so.
     ready_at: Option<i64>,
     is_ready: bool,
@@ -147,8 +177,16 @@ struct Held {
     is_start_known: bool,
     /// The topic is deleted, and this broker led: its segments go as soon as all are known.
     is_doomed: bool,
+    /// That the log's epochs do not reach back to its start was told since this broker leads.
+    is_hole_told: bool,
     doing: Option<Doing>,
     due: Millis,
+    /// What may go is looked for then, before anything is copied: a full store must be able to recover.
+    expire_at: Millis,
+    /// Nothing is copied before.
+    copy_at: Millis,
+    /// Copies that failed since one did not.
+    copy_failures: u32,
 }
 
 /// One partition of the metadata topic.
@@ -157,6 +195,8 @@ struct Reading {
     /// Next offset to be read.
     position: i64,
     end_asked_at: Option<Millis>,
+    /// A damaged batch was found here.
+    damaged_at: Option<i64>,
 }
 
 /// See the top of the file.
@@ -179,7 +219,8 @@ impl Machine {
         for (place, role) in roles {
             if let Some(held) = self.held.get_mut(place) {
                 if held.role != *role {
-                    (held.role, held.is_start_known, held.due) = (*role, false, now.mono);
+                    (held.role, held.is_start_known, held.is_hole_told) = (*role, false, false);
+                    (held.due, held.expire_at) = (now.mono, now.mono);
                 }
                 continue;
             }
@@ -191,12 +232,18 @@ impl Machine {
                 told_by,
                 index: Index::default(),
                 read_to: 0,
+                known_to: 0,
+                is_told_in_part: false,
                 ready_at: None,
                 is_ready: false,
                 is_start_known: false,
                 is_doomed: false,
+                is_hole_told: false,
                 doing: None,
                 due: now.mono,
+                expire_at: now.mono,
+                copy_at: now.mono,
+                copy_failures: 0,
             };
             self.held.insert(place.clone(), held);
         }
@@ -244,6 +291,19 @@ impl Machine {
         if let Some(reading) = self.topic.get_mut(&number) {
             reading.position = reading.position.max(start);
         }
+        for (place, held) in &mut self.held {
+            if held.told_by == number && held.known_to < start && !held.is_told_in_part {
+                held.is_told_in_part = true;
+                let (topic, partition) = (&*place.topic, place.partition);
+                tracing::error!(
+                    topic,
+                    partition,
+                    metadata_partition = number,
+                    start,
+                    "records of __remote_log_metadata are deleted: nothing of the partition is removed from the store"
+                );
+            }
+        }
         self.note_ready(number);
     }
 
@@ -260,7 +320,9 @@ impl Machine {
                 Ok(batch) => batch,
                 Err(BatchError::Truncated { .. }) => break,
                 Err(error) => {
-                    tracing::error!(partition = number, offset = next, %error, "the metadata of remote segments is damaged");
+                    if reading.damaged_at.replace(next) != Some(next) {
+                        tracing::error!(partition = number, offset = next, %error, "the metadata of remote segments is damaged");
+                    }
                     break;
                 }
             };
@@ -282,6 +344,9 @@ impl Machine {
                 }
                 None => {}
             }
+        }
+        for held in self.held.values_mut().filter(|held| held.told_by == number) {
+            held.known_to = held.known_to.max(next);
         }
         self.note_ready(number);
         next > asked
@@ -319,6 +384,16 @@ impl Machine {
         self.held.get(place).filter(|held| held.is_ready).map(|held| &held.index).ok_or(NotReady)
     }
 
+    /// What is known of the store that a partition's segments are in: by its own copies, or by those of others.
+    pub fn store(&self, place: &Place) -> KnownStore {
+        if let Some(held) = self.held.get(place).filter(|held| held.index.store().is_named()) {
+            return held.index.store().clone();
+        }
+        let mut known = KnownStore::default();
+        self.held.values().for_each(|held| known.merge(held.index.store()));
+        known
+    }
+
     /// Every partition, whether its remote part is known, and that.
     pub fn all(&self) -> impl Iterator<Item = (&Place, Role, Option<&Index>)> {
         self.held.iter().map(|(place, held)| (place, held.role, held.is_ready.then_some(&held.index)))
@@ -331,7 +406,8 @@ impl Machine {
         for (place, held) in &mut self.held {
             if held.is_doomed && held.is_ready {
                 let segments = held.index.all().map(|segment| (segment.id, segment.start_offset)).collect();
-                work.push(Work::RemoveAll { place: place.clone(), segments });
+                let store = held.index.store().clone();
+                work.push(Work::RemoveAll { place: place.clone(), segments, store });
                 gone.push(place.clone());
                 continue;
             }
@@ -344,12 +420,13 @@ impl Machine {
         next
     }
 
-    /// A copy is complete, or failed.
+    /// A copy is complete, in the store of this id, or failed. That of a leader that is none any more is taken back: its
+    /// successor copies from its own history.
     pub fn on_copied(
         &mut self,
         place: &Place,
         (id, start_offset): (Uuid, i64),
-        is_done: bool,
+        store: Option<Uuid>,
         (now, work): (Now, &mut Vec<Work>),
     ) {
         let settings = self.settings;
@@ -359,13 +436,17 @@ impl Machine {
             // The partition went meanwhile: nobody will ever tell of the copy.
             return work.push(Work::Remove { place: place.clone(), id, start_offset });
         };
-        if is_done {
-            let step = tell(update(place, id, SegmentState::CopyFinished, &settings, now), &settings, now, work);
-            if let Some(Doing::Copy { step: old, .. }) = &mut held.doing {
-                *old = step;
+        if store.is_none() {
+            held.copy_failed(&settings, now);
+        }
+        match (store, &mut held.doing) {
+            (Some(store), Some(Doing::Copy { role, step, .. })) if *role == held.role => {
+                (held.copy_failures, held.copy_at) = (0, now.mono);
+                let custom = Some(Bytes::copy_from_slice(store.as_bytes()));
+                let finished = update(place, (id, SegmentState::CopyFinished, custom), &settings, now);
+                *step = tell(finished, &settings, now, work);
             }
-        } else {
-            held.begin_removal(place, VecDeque::from([id]), (&settings, now), work);
+            _ => held.begin_removal(place, VecDeque::from([id]), (&settings, now), work),
         }
     }
 
@@ -378,9 +459,9 @@ impl Machine {
             return;
         }
         if is_done {
-            *step = tell(update(place, id, SegmentState::DeleteFinished, &settings, now), &settings, now, work);
+            *step = tell(update(place, (id, SegmentState::DeleteFinished, None), &settings, now), &settings, now, work);
         } else {
-            held.rest(&settings, now);
+            held.end_removal(&settings, now);
         }
     }
 }
@@ -391,6 +472,18 @@ impl Held {
         self.due = now.mono + settings.interval_ms;
     }
 
+    /// Copies have their turn now.
+    fn end_removal(&mut self, settings: &Settings, now: Now) {
+        self.doing = None;
+        (self.due, self.expire_at) = (now.mono, now.mono + settings.interval_ms);
+    }
+
+    fn copy_failed(&mut self, settings: &Settings, now: Now) {
+        let doublings = self.copy_failures.min(BACKOFF_DOUBLINGS_MAX);
+        self.copy_failures = self.copy_failures.saturating_add(1);
+        self.copy_at = now.mono + (settings.interval_ms << doublings);
+    }
+
     /// One step; true if there may be another one now.
     fn go_on(
         &mut self,
@@ -399,6 +492,8 @@ impl Held {
         (settings, now, rng): (&Settings, Now, &mut Rng),
         work: &mut Vec<Work>,
     ) -> bool {
+        // What was told may be in the topic already; more is not told in another's name.
+        let is_anothers = matches!(&self.doing, Some(Doing::Copy { role, .. }) if *role != self.role);
         match &mut self.doing {
             None if !self.is_ready || now.mono < self.due => false,
             None => self.begin(place, logs, (settings, now, rng), work),
@@ -415,7 +510,7 @@ impl Held {
                         "what was told of a remote segment was not read back in time"
                     );
                     self.rest(settings, now);
-                } else if now.mono >= *again_at {
+                } else if now.mono >= *again_at && !is_anothers {
                     *again_at = now.mono + TELL_AGAIN_MS;
                     work.push(Work::Tell((**record).clone()));
                 }
@@ -433,37 +528,58 @@ impl Held {
         work: &mut Vec<Work>,
     ) -> bool {
         self.due = now.mono + settings.interval_ms;
-        let Some(facts) = logs.facts(place) else { return false };
-        let highest = lineage::highest_copied(&self.index, &facts.epochs, facts.log_end_offset);
-        logs.set_highest_copied(place, highest);
-        if self.role == Role::Follower {
-            return false;
-        }
-        if !self.is_start_known {
-            self.is_start_known = true;
-            let start = lineage::first_copied(&self.index, &facts.epochs).unwrap_or(facts.local_start_offset);
-            logs.set_log_start(place, start);
-        }
-        match logs.next_copy(place) {
-            Ok(Some(copy)) => {
-                self.begin_copy(place, copy, (settings, now, rng), work);
+        logs.note_copied(place, self.role, &self.index);
+        let Role::Leader(epoch) = self.role else { return false };
+        if now.mono >= self.expire_at {
+            self.expire_at = now.mono + settings.interval_ms;
+            let old = self.expired(place, logs, epoch, now);
+            if !old.is_empty() {
+                self.begin_removal(place, old.into(), (settings, now), work);
                 return false;
             }
+        }
+        if now.mono < self.copy_at {
+            return false;
+        }
+        match logs.next_copy(place, epoch) {
+            Ok(Some(copy)) => self.begin_copy(place, copy, (settings, now, rng), work),
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(topic = &*place.topic, partition = place.partition, %error, "a segment cannot be copied");
-                return false;
+                self.copy_failed(settings, now);
             }
         }
-        let Some(facts) = logs.facts(place) else { return false };
-        let old = expired(&self.index, retention(&facts, now));
-        if let Some(start) = old.log_start_offset {
-            logs.set_log_start(place, start);
-        }
-        if !old.segments.is_empty() {
-            self.begin_removal(place, old.segments.into(), (settings, now), work);
-        }
         false
+    }
+
+    /// What is to be removed; the log begins behind it already.
+    fn expired(&mut self, place: &Place, logs: &dyn Logs, epoch: i32, now: Now) -> Vec<Uuid> {
+        if self.is_told_in_part {
+            return Vec::new();
+        }
+        let Some(facts) = logs.facts(place) else { return Vec::new() };
+        if facts.lacks_epochs() {
+            if !self.is_hole_told {
+                self.is_hole_told = true;
+                let (start, first) = (facts.log_start_offset, facts.epochs.first().map(|entry| entry.start_offset));
+                tracing::error!(
+                    topic = &*place.topic,
+                    partition = place.partition,
+                    log_start_offset = start,
+                    first_epoch_at = first,
+                    "the leader epochs of what is in the store are lost here: nothing behind the log start is removed"
+                );
+            }
+            return expiry::before(&self.index, facts.log_start_offset);
+        }
+        if !self.is_start_known {
+            let start = lineage::first_copied(&self.index, &facts.epochs).unwrap_or(facts.local_start_offset);
+            self.is_start_known = logs.set_log_start(place, epoch, start);
+        }
+        let Some(facts) = logs.facts(place).filter(|_| self.is_start_known) else { return Vec::new() };
+        let old = expired(&self.index, retention(&facts, now));
+        let is_behind = old.log_start_offset.is_none_or(|start| logs.set_log_start(place, epoch, start));
+        if is_behind { old.segments } else { Vec::new() }
     }
 
     fn begin_copy(
@@ -487,8 +603,7 @@ impl Held {
             state: SegmentState::CopyStarted,
         };
         let step = tell(MetadataRecord::Segment(place.clone(), segment), settings, now, work);
-        let (end_offset, copy) = (copy.end_offset, Some(Box::new(copy)));
-        self.doing = Some(Doing::Copy { id, end_offset, copy, step });
+        self.doing = Some(Doing::Copy { id, role: self.role, copy: Some(Box::new(copy)), step });
     }
 
     fn begin_removal(
@@ -498,8 +613,8 @@ impl Held {
         (settings, now): (&Settings, Now),
         work: &mut Vec<Work>,
     ) {
-        let Some(first) = ids.front() else { return self.rest(settings, now) };
-        let step = tell(update(place, *first, SegmentState::DeleteStarted, settings, now), settings, now, work);
+        let Some(first) = ids.front() else { return self.end_removal(settings, now) };
+        let step = tell(update(place, (*first, SegmentState::DeleteStarted, None), settings, now), settings, now, work);
         self.doing = Some(Doing::Remove { ids, step });
     }
 
@@ -513,18 +628,18 @@ impl Held {
     ) -> bool {
         match self.doing.take() {
             None => false,
-            // Another leader has it now; what was told is taken back.
-            Some(Doing::Copy { id, copy: Some(_), .. }) if self.role == Role::Follower => {
+            // Another leader has it now, or this one begins again; what was told is taken back.
+            Some(Doing::Copy { id, role, copy: Some(_), .. }) if self.role != role => {
                 self.begin_removal(place, VecDeque::from([id]), (settings, now), work);
                 false
             }
-            Some(Doing::Copy { id, end_offset, copy: Some(copy), .. }) => {
+            Some(Doing::Copy { id, role, copy: Some(copy), .. }) => {
                 work.push(Work::Copy { place: place.clone(), id, copy });
-                self.doing = Some(Doing::Copy { id, end_offset, copy: None, step: Step::Running });
+                self.doing = Some(Doing::Copy { id, role, copy: None, step: Step::Running });
                 false
             }
-            Some(Doing::Copy { end_offset, copy: None, .. }) => {
-                logs.set_highest_copied(place, end_offset);
+            Some(Doing::Copy { copy: None, .. }) => {
+                logs.note_copied(place, self.role, &self.index);
                 // The next one at once.
                 self.due = now.mono;
                 true
@@ -564,9 +679,14 @@ fn tell(record: MetadataRecord, settings: &Settings, now: Now, work: &mut Vec<Wo
     Step::Told { record: Box::new(record), again_at: now.mono + TELL_AGAIN_MS, until: now.mono + settings.patience_ms }
 }
 
-fn update(place: &Place, id: Uuid, state: SegmentState, settings: &Settings, now: Now) -> MetadataRecord {
+fn update(
+    place: &Place,
+    (id, state, custom): (Uuid, SegmentState, Option<Bytes>),
+    settings: &Settings,
+    now: Now,
+) -> MetadataRecord {
     let (event_timestamp_ms, broker_id) = (now.wall.0, settings.broker);
-    MetadataRecord::Update(place.clone(), SegmentUpdate { id, event_timestamp_ms, custom: None, state, broker_id })
+    MetadataRecord::Update(place.clone(), SegmentUpdate { id, event_timestamp_ms, custom, state, broker_id })
 }
 
 /// Whether the index shows what was told, or something that follows from it.

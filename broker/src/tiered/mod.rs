@@ -17,7 +17,7 @@ pub use lane::{Entry, Lane};
 pub use machine::{LogFacts, Logs, Machine, NotReady, Role, Settings, Work};
 pub use record::{MetadataRecord, RecordError, metadata_partition};
 pub use segment::{PartitionDeleteState, Place, RemoteSegment, SegmentState, SegmentUpdate};
-pub use store::Store;
+pub use store::{KnownStore, Store};
 
 /// The topic that tells what is in the store.
 pub const METADATA_TOPIC: &str = "__remote_log_metadata";

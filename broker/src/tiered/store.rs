@@ -1,19 +1,26 @@
 //! The remote store as a folder that all brokers see: that of Kafka's `LocalTieredStorage`, to the name and the byte, so that a
 //! Kafka with that class reads what is copied here, and the other way round:
 //! `DIR/kafka-tiered-storage/TOPIC-PARTITION-TOPICID/START-SEGMENTID.log`, `.index`, `.timeindex`, `.txnindex`,
-//! `.leader_epoch_checkpoint`, `.snapshot`, with ids in Kafka's base 64. Decides nothing.
+//! `.leader_epoch_checkpoint`, `.snapshot`, with ids in Kafka's base 64. Besides `DIR/castellan-store-id`, by which a folder that
+//! is not the store is known. Decides nothing.
 
 use super::segment::{Place, RemoteSegment};
-use crate::log::remote::{self, RemoteFiles, RemoteState, SegmentCopy};
+use crate::log::remote::{self, RemoteFiles, RemoteState, RemoteTxnIndex, SegmentCopy};
 use crate::log::{LogError, SegmentPaths};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
 use common::disk::{Disk, DiskFile};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// Says in the folder that is set which store it is: ids, one a line. Copies are told with the first; who puts two stores
+/// together writes the ids of both.
+const ID_FILE: &str = "castellan-store-id";
+const ID_FILE_BYTES_MAX: usize = 1 << 16;
 /// Kafka makes this folder in the one that is set.
 const ROOT: &str = "kafka-tiered-storage";
 /// Bytes that a copy has in memory.
@@ -26,13 +33,84 @@ const PRODUCERS_SUFFIX: &str = ".snapshot";
 /// See the top of the file.
 pub struct Store {
     disk: Arc<dyn Disk>,
+    dir: PathBuf,
     root: PathBuf,
+}
+
+/// What copies that are finished tell of the store they are in. A folder on which nothing is mounted, or another one, is not
+/// it: what is copied there is lost, and the brokers would delete their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KnownStore {
+    /// The ids that were told with them; those that a Kafka made have none.
+    ids: BTreeSet<Uuid>,
+    /// There was one.
+    has_copies: bool,
+}
+
+impl KnownStore {
+    /// A copy was finished; `custom` is what was told with it.
+    pub(super) fn note(&mut self, custom: Option<&Bytes>) {
+        self.has_copies = true;
+        self.ids.extend(custom.and_then(|custom| Uuid::from_slice(custom).ok()));
+    }
+
+    /// Takes in what is known of another partition's.
+    pub(super) fn merge(&mut self, other: &KnownStore) {
+        self.has_copies |= other.has_copies;
+        self.ids.extend(&other.ids);
+    }
+
+    /// Some copy named its store.
+    pub(super) fn is_named(&self) -> bool {
+        !self.ids.is_empty()
+    }
 }
 
 impl Store {
     /// The store in a folder. Nothing is made before the first copy.
     pub fn new(disk: Arc<dyn Disk>, dir: &Path) -> Store {
-        Store { disk, root: dir.join(ROOT) }
+        Store { disk, dir: dir.to_owned(), root: dir.join(ROOT) }
+    }
+
+    /// The id of the store. With `new` it is made if nothing is known of any; without it and without an id it is nil.
+    /// An error if it is not the one that is known, or not there.
+    fn identify(&self, known: &KnownStore, new: Option<Uuid>) -> Result<Uuid, LogError> {
+        let path = self.dir.join(ID_FILE);
+        let refused = |reason: &str| LogError::io("identify the remote store by", &path)(io::Error::other(reason));
+        match self.disk.read(&path, ID_FILE_BYTES_MAX) {
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                let ids: Vec<Uuid> = text.lines().filter_map(|line| Uuid::parse_str(line.trim()).ok()).collect();
+                let first = ids.first().copied().ok_or_else(|| refused("it is empty: if it stays so, remove it"))?;
+                if known.ids.iter().all(|id| ids.contains(id)) {
+                    return Ok(first);
+                }
+                Err(refused("it is another store than the one that was copied to"))
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LogError::io("read", &path)(error)),
+            Err(_) if known.is_named() => Err(refused("it is missing: is the store mounted?")),
+            Err(_) => {
+                if known.has_copies {
+                    self.disk.read_dir(&self.root).map_err(LogError::io("find the copies in", &self.root))?;
+                }
+                let Some(new) = new else { return Ok(Uuid::nil()) };
+                self.make(&path, new)
+            }
+        }
+    }
+
+    /// Makes the store, durably, and says which it is. Of several brokers that do one succeeds.
+    fn make(&self, path: &Path, id: Uuid) -> Result<Uuid, LogError> {
+        self.disk.create_dir_all(&self.root).map_err(LogError::io("create", &self.root))?;
+        let file = self.disk.create_new(path).map_err(LogError::io("create", path))?;
+        let written = file.write_at(format!("{id}\n").as_bytes(), 0).and_then(|()| file.sync());
+        written.map_err(LogError::io("write", path))?;
+        for dir in [Some(self.dir.as_path()), self.dir.parent()].into_iter().flatten() {
+            if !dir.as_os_str().is_empty() {
+                self.disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
+            }
+        }
+        Ok(id)
     }
 
     fn dir_of(&self, place: &Place) -> PathBuf {
@@ -56,15 +134,16 @@ impl Store {
     }
 
     /// Copies a segment and makes it durable: the local one may go as soon as this is told. What was copied before a failure
-    /// is removed again.
-    pub fn copy(&self, place: &Place, id: Uuid, copy: &SegmentCopy) -> Result<(), LogError> {
+    /// is removed again. Gives the store's id, which is to be told with it.
+    pub fn copy(&self, place: &Place, id: Uuid, copy: &SegmentCopy, known: &KnownStore) -> Result<Uuid, LogError> {
+        let store = self.identify(known, Some(id))?;
         let copied = self.copy_files(place, id, copy);
         if copied.is_err()
-            && let Err(error) = self.remove(place, id, copy.start_offset)
+            && let Err(error) = self.remove_files(place, id, copy.start_offset)
         {
             tracing::error!(topic = &*place.topic, partition = place.partition, %id, %error, "parts of a copy remain");
         }
-        copied
+        copied.map(|()| store)
     }
 
     fn copy_files(&self, place: &Place, id: Uuid, copy: &SegmentCopy) -> Result<(), LogError> {
@@ -110,8 +189,13 @@ impl Store {
         file.write_at(bytes, 0).and_then(|()| file.sync()).map_err(LogError::io("write", to))
     }
 
-    /// Removes a segment; no error if it is not there. The partition's folder stays, as Kafka leaves it.
-    pub fn remove(&self, place: &Place, id: Uuid, start_offset: i64) -> Result<(), LogError> {
+    /// Removes a segment; no error if it is not there, but for the store. The partition's folder stays, as Kafka leaves it.
+    pub fn remove(&self, place: &Place, id: Uuid, start_offset: i64, known: &KnownStore) -> Result<(), LogError> {
+        self.identify(known, None)?;
+        self.remove_files(place, id, start_offset)
+    }
+
+    fn remove_files(&self, place: &Place, id: Uuid, start_offset: i64) -> Result<(), LogError> {
         let paths = self.paths(place, id, start_offset);
         let file = |suffix| self.file(place, id, start_offset, suffix);
         let others = [file(EPOCHS_SUFFIX), file(PRODUCERS_SUFFIX)];
@@ -130,6 +214,12 @@ impl Store {
     pub fn open(&self, place: &Place, segment: &RemoteSegment) -> Result<RemoteFiles, LogError> {
         let paths = self.paths(place, segment.id, segment.start_offset);
         RemoteFiles::open(self.disk.clone(), (segment.start_offset, segment.end_offset), paths)
+    }
+
+    /// A segment's aborted transactions; `None` if it has none.
+    pub fn open_txn_index(&self, place: &Place, segment: &RemoteSegment) -> Result<Option<RemoteTxnIndex>, LogError> {
+        let path = self.file(place, segment.id, segment.start_offset, ".txnindex");
+        RemoteTxnIndex::open(self.disk.clone(), path)
     }
 
     /// What a follower needs that goes on behind a segment.

@@ -1,9 +1,14 @@
 //! Tiered storage by requests alone: records are copied, deleted here, read, found by time and deleted there.
 
 use super::alone::Alone;
-use crate::partition::Chore;
+use crate::partition::fetch_session::Wanted;
+use crate::partition::{Chore, FetchPart};
+use crate::peers::MetadataCall;
+use crate::tiering::{Crew, consumer};
+use common::id::BrokerId;
 use common::kafka::batch::{self, BatchSpec, Record, build};
 use common::kafka::error::ErrorCode;
+use common::kafka::header;
 use common::kafka::messages::create_topics::CreatableTopicConfig;
 use common::kafka::messages::fetch::{FetchPartition, FetchTopic};
 use common::kafka::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
@@ -28,13 +33,21 @@ fn tiered(dir: &Path, more: &str) -> Alone {
 }
 
 fn create(alone: &mut Alone, settings: &[(&str, &str)]) -> Result<(), String> {
+    create_with(alone, ("t", 1), settings)
+}
+
+fn create_with(
+    alone: &mut Alone,
+    (name, num_partitions): (&str, i32),
+    settings: &[(&str, &str)],
+) -> Result<(), String> {
     let setting = |(name, value): &(&str, &str)| CreatableTopicConfig {
         name: (*name).to_owned(),
         value: Some((*value).to_owned()),
     };
     let new = create_topics::CreatableTopic {
-        name: "t".to_owned(),
-        num_partitions: 1,
+        name: name.to_owned(),
+        num_partitions,
         replication_factor: 1,
         configs: settings.iter().map(setting).collect(),
         ..Default::default()
@@ -44,12 +57,16 @@ fn create(alone: &mut Alone, settings: &[(&str, &str)]) -> Result<(), String> {
 }
 
 fn produce(alone: &mut Alone, count: i64) {
+    produce_to(alone, 0, count);
+}
+
+fn produce_to(alone: &mut Alone, index: i32, count: i64) {
     for _ in 0..count {
         let value = Some(bytes::Bytes::from(vec![b'v'; 50]));
         let timestamp = alone.now.wall.0;
         let record = Record { timestamp, value, ..Record::default() };
         let records = Some(Records::from(build(&BatchSpec::default(), &[record]).unwrap()));
-        let data = produce::PartitionProduceData { index: 0, records };
+        let data = produce::PartitionProduceData { index, records };
         let topic =
             produce::TopicProduceData { name: "t".to_owned(), partition_data: vec![data], ..Default::default() };
         let request = ProduceRequest { acks: -1, timeout_ms: 1000, topic_data: vec![topic], ..Default::default() };
@@ -117,12 +134,16 @@ fn everything(alone: &mut Alone, from: i64) -> Vec<i64> {
 }
 
 fn offset(alone: &mut Alone, timestamp: i64) -> i64 {
+    let found = offset_or_error(alone, timestamp);
+    found.unwrap_or_else(|code| panic!("{timestamp}: {code}"))
+}
+
+fn offset_or_error(alone: &mut Alone, timestamp: i64) -> Result<i64, i16> {
     let partition = list_offsets::ListOffsetsPartition { timestamp, current_leader_epoch: -1, ..Default::default() };
     let topic = list_offsets::ListOffsetsTopic { name: "t".to_owned(), partitions: vec![partition] };
     let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
     let found = alone.ask(CLIENT, 9, &request).unwrap().topics.remove(0).partitions.remove(0);
-    assert_eq!(found.error_code, 0, "{timestamp}");
-    found.offset
+    if found.error_code == 0 { Ok(found.offset) } else { Err(found.error_code) }
 }
 
 fn alter(alone: &mut Alone, operation: i8, name: &str, value: Option<&str>) -> Result<(), String> {
@@ -241,4 +262,152 @@ fn without_the_system_no_topic_has_it() {
     let expected = "Tiered Storage functionality is disabled in the broker. \
                     Topic cannot be configured with remote log storage.";
     assert_eq!(create(&mut alone, &[("remote.storage.enable", "true")]), Err(expected.to_owned()));
+}
+
+const SMALL: &[(&str, &str)] =
+    &[("remote.storage.enable", "true"), ("segment.bytes", "300"), ("local.retention.bytes", "1")];
+
+#[test]
+fn a_folder_that_is_not_the_store_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mounted, away) = (dir.path().join("mnt"), dir.path().join("away"));
+    let mut alone = tiered(&mounted, "");
+    pass(&mut alone, 2000);
+    create(&mut alone, SMALL).unwrap();
+    produce(&mut alone, 30);
+    pass(&mut alone, 5000);
+    pass(&mut alone, 5000);
+    let id = std::fs::read_to_string(mounted.join("castellan-store-id")).unwrap();
+    assert!(Uuid::parse_str(id.trim_end()).is_ok(), "{id}");
+    let (local, names) = (offset(&mut alone, -4), stored(&mounted));
+    assert!(local > 20);
+    alter(&mut alone, 0, "retention.bytes", Some("300")).unwrap();
+    std::fs::rename(&mounted, &away).unwrap();
+    for other in ["nothing", "an empty folder", "another store"] {
+        if other != "nothing" {
+            std::fs::create_dir_all(&mounted).unwrap();
+        }
+        if other == "another store" {
+            std::fs::write(mounted.join("castellan-store-id"), format!("{}\n", Uuid::from_u128(5))).unwrap();
+        }
+        produce(&mut alone, 10);
+        pass(&mut alone, 100_000);
+        assert_eq!(offset(&mut alone, -4).max(local), offset(&mut alone, -2).max(local), "{other}: deleted here");
+        assert_eq!(stored(&away), names, "{other}");
+        assert!(!mounted.join("kafka-tiered-storage").exists(), "{other}");
+    }
+    std::fs::remove_dir_all(&mounted).unwrap();
+    std::fs::rename(&away, &mounted).unwrap();
+    pass(&mut alone, 200_000);
+    assert!(offset(&mut alone, -4) > 50);
+    assert!(!stored(&mounted).iter().any(|name| names.contains(name)), "nothing old remains");
+    // Who has put two stores together says so.
+    std::fs::write(mounted.join("castellan-store-id"), format!("{}\n{id}", Uuid::from_u128(5))).unwrap();
+    produce(&mut alone, 10);
+    pass(&mut alone, 100_000);
+    assert!(offset(&mut alone, -4) > 60);
+}
+
+#[test]
+fn a_metadata_topic_of_another_size_than_is_set_stops_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = tiered(dir.path(), "");
+    create_with(&mut alone, ("__remote_log_metadata", 2), &[]).unwrap();
+    create(&mut alone, SMALL).unwrap();
+    produce(&mut alone, 30);
+    pass(&mut alone, 5000);
+    assert_eq!(stored(dir.path()), [] as [String; 0]);
+    assert_eq!(offset(&mut alone, -4), 0);
+}
+
+#[test]
+fn what_is_copied_at_once_counts_for_the_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = tiered(dir.path(), "remote.log.manager.copy.max.bytes.per.second=100");
+    pass(&mut alone, 2000);
+    create_with(&mut alone, ("t", 4), SMALL).unwrap();
+    (0..4).for_each(|partition| produce_to(&mut alone, partition, 10));
+    pass(&mut alone, 1500);
+    let folders = std::fs::read_dir(dir.path().join("kafka-tiered-storage")).unwrap();
+    let files: Vec<String> = folders
+        .flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap())
+        .map(|file| file.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".log"))
+        .collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+}
+
+#[test]
+fn too_many_reads_of_the_store_are_refused_by_partition() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = tiered(dir.path(), "remote.log.reader.threads=1\nremote.log.reader.max.pending.tasks=1");
+    pass(&mut alone, 2000);
+    create(&mut alone, SMALL).unwrap();
+    produce(&mut alone, 30);
+    pass(&mut alone, 5000);
+    pass(&mut alone, 5000);
+    for _ in 0..2 {
+        assert!(alone.broker.hand_to(Crew::Readers, Box::new(drop)).is_ok());
+    }
+    // A follower does not wait for them.
+    assert!(alone.broker.hand_to(Crew::Rebuilders, Box::new(drop)).is_ok());
+    let refused = Err(ErrorCode::UnknownServerError.code());
+    assert_eq!(offset_or_error(&mut alone, 0), refused);
+    assert_eq!(offset_or_error(&mut alone, 0), Ok(0));
+}
+
+#[test]
+fn only_what_is_needed_is_read_of_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = tiered(dir.path(), "");
+    pass(&mut alone, 2000);
+    create(&mut alone, SMALL).unwrap();
+    produce(&mut alone, 30);
+    pass(&mut alone, 5000);
+    pass(&mut alone, 5000);
+    let wanted = Wanted { fetch_offset: 0, max_bytes: 1 << 20, ..Wanted::of_consumer() };
+    let part = FetchPart { topic: "t".into(), topic_id: Uuid::nil(), partition: 0, wanted };
+    let mut effects = Vec::new();
+    let params = consumer(1 << 20);
+    let data = alone.broker.replicas.read_uncounted(&params, &part, true, (alone.now, &mut effects)).unwrap();
+    assert!(data.is_in_remote);
+    let read = alone.broker.read_remote_now(&params, &part, true, data).unwrap();
+    assert!(matches!(read.records, Records::Bytes(_)), "the sender must not read a folder that may be slow");
+    // Of the segments behind it only whether they have aborted transactions.
+    let folders = std::fs::read_dir(dir.path().join("kafka-tiered-storage")).unwrap();
+    for folder in folders {
+        for file in std::fs::read_dir(folder.unwrap().path()).unwrap() {
+            let file = file.unwrap();
+            if !file.file_name().to_string_lossy().starts_with("00000000000000000000-") {
+                std::fs::remove_file(file.path()).unwrap();
+            }
+        }
+    }
+    assert_eq!(fetch(&mut alone, 0, 1).map(|found| found[0]), Ok(0));
+}
+
+#[test]
+fn damage_in_another_brokers_metadata_is_not_asked_for_again_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut alone = tiered(dir.path(), "");
+    pass(&mut alone, 2000);
+    let record = Record { value: Some(bytes::Bytes::from_static(b"x")), ..Record::default() };
+    let mut damaged = build(&BatchSpec::default(), &[record]).unwrap().to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    for (records, pause_ms) in [(vec![], 0), (damaged, 200)] {
+        let partitions = vec![fetch::PartitionData {
+            records: Some(Records::from(bytes::Bytes::from(records))),
+            ..Default::default()
+        }];
+        let topic = "__remote_log_metadata".to_owned();
+        let responses = vec![fetch::FetchableTopicResponse { topic, partitions, ..Default::default() }];
+        let response = FetchResponse { responses, ..FetchResponse::default() };
+        let frame = header::encode_response(7, 12, &response).unwrap();
+        let mut bytes = frame.into_bytes().unwrap();
+        bytes::Buf::advance(&mut bytes, 4);
+        alone.woken_at();
+        let call = (BrokerId(2), MetadataCall::Read(vec![(0, 0)]));
+        alone.broker.on_metadata_answer(call, Ok(bytes), 12, alone.now);
+        assert_eq!(alone.woken_at(), Some(alone.now.mono + pause_ms));
+    }
 }

@@ -40,14 +40,14 @@ impl Logs for OfBroker<'_> {
     fn facts(&self, _: &Place) -> Option<LogFacts> {
         Some(self.partition().remote_view()?.facts)
     }
-    fn next_copy(&self, _: &Place) -> Result<Option<log::remote::SegmentCopy>, LogError> {
-        self.partition().next_copy()
+    fn next_copy(&self, _: &Place, epoch: i32) -> Result<Option<log::remote::SegmentCopy>, LogError> {
+        self.partition().next_copy(epoch)
     }
-    fn set_highest_copied(&self, _: &Place, offset: i64) {
-        self.partition().set_highest_copied(offset);
+    fn note_copied(&self, _: &Place, role: Role, index: &tiered::Index) {
+        self.partition().note_copied(role, |epochs, end| lineage::highest_copied(index, epochs, end));
     }
-    fn set_log_start(&self, place: &Place, offset: i64) {
-        self.0.start_at(place, offset, self.1, &mut self.2.borrow_mut());
+    fn set_log_start(&self, place: &Place, epoch: i32, offset: i64) -> bool {
+        self.0.start_at(place, (epoch, offset), self.1, &mut self.2.borrow_mut())
     }
 }
 
@@ -102,11 +102,12 @@ impl World {
             match one {
                 Work::Tell(record) => self.remote.told.push(batch_of(&record, self.remote.told.len())),
                 Work::Copy { place, id, copy } => {
-                    let is_done = self.remote.store.copy(&place, id, &copy).is_ok();
-                    machine.on_copied(&place, (id, copy.start_offset), is_done, (self.now, &mut work));
+                    let store = self.remote.store.copy(&place, id, &copy, &machine.store(&place)).ok();
+                    machine.on_copied(&place, (id, copy.start_offset), store, (self.now, &mut work));
                 }
                 Work::Remove { place, id, start_offset } => {
-                    let is_done = self.remote.store.remove(&place, id, start_offset).is_ok();
+                    let known = machine.store(&place);
+                    let is_done = self.remote.store.remove(&place, id, start_offset, &known).is_ok();
                     machine.on_removed(&place, id, is_done, (self.now, &mut work));
                 }
                 Work::RemoveAll { .. } => panic!("no topic is deleted here"),
@@ -150,10 +151,10 @@ impl World {
         let mut offset = facts.log_start_offset;
         while offset < facts.log_end_offset {
             let bytes = if offset < facts.local_start_offset {
-                let segment =
-                    lineage::find(index, &facts.epochs, offset).unwrap_or_else(|| panic!("{offset} is nowhere"));
+                let found = lineage::find(index, &facts.epochs, facts.log_end_offset, offset);
+                let (segment, end) = found.unwrap_or_else(|| panic!("{offset} is nowhere"));
                 let files = self.remote.store.open(&place(), segment).unwrap();
-                Bytes::from(files.read(offset, 1 << 20).unwrap().unwrap().records.read().unwrap())
+                files.bytes(&files.read(offset, 1 << 20).unwrap().unwrap(), end).unwrap()
             } else {
                 self.nodes[&id].replicas.read(TOPIC, 0, offset, 1 << 20).unwrap().to_bytes().unwrap()
             };
@@ -313,4 +314,71 @@ fn a_leader_that_knew_less_copies_on_from_its_own_history() {
     }
     let epochs: Vec<i32> = world.facts(2).epochs.iter().map(|entry| entry.epoch).collect();
     assert_eq!(epochs, [0, 1]);
+}
+
+#[test]
+fn a_follower_that_must_give_up_more_than_it_has_here_keeps_what_is_in_the_store() {
+    let mut world = World::remote(&[1, 2]);
+    // Broker 2 has the beginning and no more; broker 1 copies all, and deletes it here.
+    world.ack_many(1, 0..10);
+    world.cut.insert(2);
+    world.produce(1, &["lost-0"], false);
+    world.pass(60_000);
+    assert_eq!(world.isr, [1]);
+    for number in 1..20 {
+        world.ack(1, &[&format!("lost-{number}")]);
+    }
+    for _ in 0..3 {
+        world.tier();
+        world.pass(5000);
+    }
+    assert!(world.facts(1).local_start_offset > 10, "{:?}", world.facts(1));
+    // An unclean election.
+    world.cut = BTreeSet::from([1]);
+    world.isr = vec![2];
+    world.elect(2);
+    world.cut.clear();
+    world.heal(1);
+    world.pass(5000);
+    let facts = world.facts(1);
+    assert_eq!((facts.log_start_offset, facts.log_end_offset), (0, 10));
+    assert_eq!(facts.epochs[0], log::epochs::EpochEntry { epoch: 0, start_offset: 0 });
+    world.ack_many(2, 10..30);
+    for _ in 0..3 {
+        world.tier();
+        world.pass(5000);
+    }
+    for id in [1, 2] {
+        assert_eq!(world.everything(id), numbered(0..30), "broker {id}");
+    }
+    // It leads, and nothing of the store goes.
+    world.elect(1);
+    world.ack_many(1, 30..35);
+    world.tier();
+    assert_eq!(world.facts(1).log_start_offset, 0);
+    assert_eq!(world.everything(1), numbered(0..35));
+}
+
+#[test]
+fn a_log_begins_later_only_in_the_epoch_in_which_that_was_decided() {
+    let mut world = World::remote(&[1, 2]);
+    world.ack_many(1, 0..10);
+    world.elect(2);
+    world.elect(1);
+    for (id, epoch, offset, expected) in [
+        (2, 2, 3, (false, 0)),
+        (1, 1, 3, (false, 0)),
+        (1, 2, 11, (false, 0)),
+        (1, 2, 3, (true, 3)),
+        (1, 2, 2, (true, 3)),
+    ] {
+        let node = world.nodes.get_mut(&id).unwrap();
+        let holds = node.replicas.start_at(&place(), (epoch, offset), world.now, &mut node.effects);
+        assert_eq!((holds, world.facts(id).log_start_offset), expected, "broker {id} epoch {epoch} offset {offset}");
+    }
+    for (role, expected) in [(Role::Leader(1), -1), (Role::Follower, -1), (Role::Leader(2), 5)] {
+        world.partition(1).note_copied(role, |_, _| 5);
+        assert_eq!(world.partition(1).remote_view().unwrap().highest_copied, expected, "{role:?}");
+    }
+    assert!(world.partition(1).next_copy(1).unwrap().is_none() && world.partition(1).next_copy(2).unwrap().is_some());
 }

@@ -13,31 +13,30 @@ const SETTINGS: Settings = Settings { broker: 1, interval_ms: 1000, patience_ms:
 /// A log of which segments of ten offsets are to be copied, one behind the other.
 struct OneLog {
     copies: RefCell<VecDeque<SegmentCopy>>,
+    facts: LogFacts,
+    /// It refuses to begin later.
+    is_stubborn: bool,
     said: RefCell<Vec<String>>,
 }
 
 impl Logs for OneLog {
     fn facts(&self, _: &Place) -> Option<LogFacts> {
-        Some(LogFacts {
-            retention_ms: -1,
-            retention_bytes: -1,
-            only_local_bytes: 0,
-            log_start_offset: 0,
-            local_start_offset: 0,
-            log_end_offset: 100,
-            epochs: vec![EpochEntry { epoch: 0, start_offset: 0 }],
-        })
+        Some(self.facts.clone())
     }
-    fn next_copy(&self, _: &Place) -> Result<Option<SegmentCopy>, LogError> {
+    fn next_copy(&self, _: &Place, _: i32) -> Result<Option<SegmentCopy>, LogError> {
         Ok(self.copies.borrow_mut().pop_front())
     }
-    fn set_highest_copied(&self, _: &Place, offset: i64) {
-        self.said.borrow_mut().push(format!("copied to {offset}"));
+    fn note_copied(&self, _: &Place, _: Role, index: &Index) {
+        let highest = lineage::highest_copied(index, &self.facts.epochs, self.facts.log_end_offset);
+        self.said.borrow_mut().push(format!("copied to {highest}"));
     }
-    fn set_log_start(&self, _: &Place, offset: i64) {
+    fn set_log_start(&self, _: &Place, _: i32, offset: i64) -> bool {
         self.said.borrow_mut().push(format!("starts at {offset}"));
+        !self.is_stubborn
     }
 }
+
+const STORE: Uuid = Uuid::from_u128(99);
 
 struct World {
     machine: Machine,
@@ -66,7 +65,20 @@ impl World {
             producers: vec![],
             files: SegmentHandles { log: file.clone(), index: file.clone(), time_index: file.clone(), txn_index: None },
         };
-        let log = OneLog { copies: RefCell::new((0..copies).map(copy).collect()), said: RefCell::default() };
+        let log = OneLog {
+            copies: RefCell::new((0..copies).map(copy).collect()),
+            facts: LogFacts {
+                retention_ms: -1,
+                retention_bytes: -1,
+                only_local_bytes: 0,
+                log_start_offset: 0,
+                local_start_offset: 0,
+                log_end_offset: 100,
+                epochs: vec![EpochEntry { epoch: 0, start_offset: 0 }],
+            },
+            is_stubborn: false,
+            said: RefCell::default(),
+        };
         let now = Now { mono: Millis(1000), wall: WallMillis(1_000_000) };
         let mut machine = Machine::new(SETTINGS);
         machine.assign(&BTreeMap::from([(place(), role)]), 1, now);
@@ -128,7 +140,7 @@ fn a_segment_is_told_copied_and_told() {
         assert_eq!(copied, id);
         assert!(world.tick(5000).is_empty(), "the store may take its time");
         let mut work = Vec::new();
-        world.machine.on_copied(&place(), (id, number * 10), true, (world.now, &mut work));
+        world.machine.on_copied(&place(), (id, number * 10), Some(STORE), (world.now, &mut work));
         assert_eq!(world.tell(work.remove(0)), (id, SegmentState::CopyFinished));
     }
     assert!(world.tick(1).is_empty());
@@ -164,7 +176,7 @@ fn a_copy_that_failed_is_cleared_away() {
     let (id, _) = world.tell(begun);
     let Work::Copy { .. } = world.one(1) else { panic!("no copy") };
     let mut work = Vec::new();
-    world.machine.on_copied(&place(), (id, 0), false, (world.now, &mut work));
+    world.machine.on_copied(&place(), (id, 0), None, (world.now, &mut work));
     assert_eq!(world.tell(work.remove(0)), (id, SegmentState::DeleteStarted));
     let Work::Remove { start_offset: 0, .. } = world.one(1) else { panic!("not removed") };
     world.machine.on_removed(&place(), id, true, (world.now, &mut work));
@@ -215,6 +227,174 @@ fn what_a_deleted_topic_has_goes_as_soon_as_it_is_known() {
     assert!(other.tick(0).is_empty());
     // A copy that ends now is nobody's.
     let mut work = Vec::new();
-    other.machine.on_copied(&place(), (id, 0), true, (other.now, &mut work));
+    other.machine.on_copied(&place(), (id, 0), Some(STORE), (other.now, &mut work));
     assert!(matches!(&work[..], [Work::Remove { start_offset: 0, .. }]), "{work:?}");
+}
+
+impl World {
+    /// Copies of the log's next segments are told, made and told.
+    fn copy(&mut self, count: i64) {
+        for number in 0..count {
+            let begun = self.one(1);
+            let (id, _) = self.tell(begun);
+            assert!(matches!(self.one(1), Work::Copy { .. }));
+            let mut work = Vec::new();
+            self.machine.on_copied(&place(), (id, number * 10), Some(STORE), (self.now, &mut work));
+            self.tell(work.remove(0));
+        }
+    }
+
+    /// What is removed from now on, and when nothing more is.
+    fn removed(&mut self) -> Vec<i64> {
+        let mut removed = Vec::new();
+        for _ in 0..100 {
+            for work in self.tick(100) {
+                match work {
+                    Work::Remove { id, start_offset, .. } => {
+                        removed.push(start_offset);
+                        let mut more = Vec::new();
+                        self.machine.on_removed(&place(), id, true, (self.now, &mut more));
+                        for work in more {
+                            self.tell(work);
+                        }
+                    }
+                    told => {
+                        self.tell(told);
+                    }
+                }
+            }
+        }
+        removed
+    }
+
+    fn assign(&mut self, role: Role) {
+        self.machine.assign(&BTreeMap::from([(place(), role)]), 1, self.now);
+    }
+}
+
+#[test]
+fn what_the_log_or_the_metadata_topic_has_forgotten_is_not_removed() {
+    for (name, epoch_at, log_start, is_cut, removed, start) in [
+        ("all is known", 0, 0, false, &[0, 10, 20][..], "starts at 30"),
+        ("the epochs of what is not here are lost", 30, 0, false, &[], ""),
+        ("all epochs are lost", -1, 0, false, &[], ""),
+        ("lost, and some of it is before the log's start", 30, 15, false, &[0], ""),
+        ("the metadata topic does not begin at its start", 0, 0, true, &[], ""),
+    ] {
+        let mut world = World::new(Role::Leader(0), 3);
+        world.read();
+        world.copy(3);
+        world.log.facts = LogFacts {
+            retention_ms: 0,
+            log_start_offset: log_start,
+            local_start_offset: 30,
+            epochs: [epoch_at]
+                .into_iter()
+                .filter(|at| *at >= 0)
+                .map(|at| EpochEntry { epoch: 0, start_offset: at })
+                .collect(),
+            ..world.log.facts.clone()
+        };
+        // Another broker leads from here on.
+        world.machine = Machine::new(SETTINGS);
+        world.assign(Role::Leader(1));
+        if is_cut {
+            world.machine.on_start(0, 2);
+        }
+        world.read();
+        world.log.said.borrow_mut().clear();
+        assert_eq!(world.removed(), removed, "{name}");
+        let said = world.log.said.borrow().iter().rfind(|said| said.starts_with("starts")).cloned();
+        assert_eq!(said.unwrap_or_default(), start, "{name}");
+    }
+}
+
+#[test]
+fn nothing_is_removed_before_the_log_begins_behind_it() {
+    let mut world = World::new(Role::Leader(0), 2);
+    world.read();
+    world.copy(2);
+    world.log.facts.retention_ms = 0;
+    world.log.is_stubborn = true;
+    assert_eq!(world.removed(), [] as [i64; 0]);
+    world.log.is_stubborn = false;
+    assert_eq!(world.removed(), [0, 10]);
+}
+
+#[test]
+fn a_copy_of_a_former_leader_is_taken_back() {
+    for role in [Role::Follower, Role::Leader(1)] {
+        let mut world = World::new(Role::Leader(0), 1);
+        world.read();
+        let begun = world.one(0);
+        let (id, _) = world.tell(begun);
+        assert!(matches!(world.one(1), Work::Copy { .. }));
+        world.assign(role);
+        let mut work = Vec::new();
+        world.machine.on_copied(&place(), (id, 0), Some(STORE), (world.now, &mut work));
+        assert_eq!(world.tell(work.remove(0)), (id, SegmentState::DeleteStarted), "{role:?}");
+        assert!(matches!(world.one(1), Work::Remove { start_offset: 0, .. }), "{role:?}");
+    }
+    // What was told already is not told again.
+    let mut world = World::new(Role::Leader(0), 1);
+    world.read();
+    let begun = world.one(0);
+    let (id, _) = world.tell(begun);
+    world.tick(1);
+    let mut work = Vec::new();
+    world.machine.on_copied(&place(), (id, 0), Some(STORE), (world.now, &mut work));
+    world.assign(Role::Follower);
+    assert!(world.tick(5000).is_empty());
+}
+
+#[test]
+fn a_full_store_recovers_and_is_not_pressed() {
+    let mut world = World::new(Role::Leader(0), 20);
+    world.read();
+    world.copy(1);
+    let mut copies_at = Vec::new();
+    let begin = world.now.mono;
+    let mut removed = Vec::new();
+    while world.now.mono < begin + 40_000 {
+        for work in world.tick(100) {
+            let mut more = Vec::new();
+            match work {
+                Work::Copy { id, copy, .. } => {
+                    copies_at.push((world.now.mono - begin) / 1000);
+                    // What is there is old from here on.
+                    world.log.facts.retention_ms = 0;
+                    world.machine.on_copied(&place(), (id, copy.start_offset), None, (world.now, &mut more));
+                }
+                Work::Remove { id, start_offset, .. } => {
+                    removed.push(start_offset);
+                    world.machine.on_removed(&place(), id, true, (world.now, &mut more));
+                }
+                told => {
+                    world.tell(told);
+                }
+            }
+            for work in more {
+                world.tell(work);
+            }
+        }
+    }
+    assert!(removed.contains(&0), "{removed:?}");
+    let pauses: Vec<u64> = copies_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(pauses.len() >= 4 && pauses.windows(2).all(|pair| pair[1] >= pair[0] + pair[0] / 2), "{pauses:?}");
+}
+
+#[test]
+fn damage_in_the_metadata_topic_is_no_news() {
+    let mut world = World::new(Role::Follower, 0);
+    let mut other = World::new(Role::Leader(0), 1);
+    other.read();
+    let begun = other.one(0);
+    other.tell(begun);
+    let mut damaged = other.told[0].to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    for _ in 0..2 {
+        assert!(!world.machine.on_read(0, 0, Bytes::from(damaged.clone())));
+        assert_eq!(world.machine.wanted(), [(0, 0)]);
+    }
+    assert!(world.machine.on_read(0, 0, other.told[0].clone()));
 }
