@@ -230,6 +230,8 @@ pub(crate) fn producer_config(
         // As Java's producer places keys.
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "5")
+        // A topic with small segments takes no larger batches.
+        .set("batch.size", "16384")
         .set("queue.buffering.max.messages", "1000000")
         .set("queue.buffering.max.kbytes", "131072")
         .set("message.timeout.ms", "120000")

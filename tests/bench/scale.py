@@ -18,7 +18,7 @@ ap.add_argument("--out", default=str(root / "target/bench"))
 a = ap.parse_args()
 home = os.environ["PEERS_HOME"]
 castellan, load, zk_load = str(root / "target/release/castellan"), f"{home}/bin/load", str(root / "tests/interop/peers/bench-zk")
-ZK, KAFKA = 31860, 39160
+ZK, KAFKA = 31860, 29160
 work = pathlib.Path(tempfile.mkdtemp(prefix="castellan-scale."))
 
 

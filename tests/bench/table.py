@@ -23,7 +23,7 @@ scale = 0.2 if a.quick else 1.0
 home = os.environ["PEERS_HOME"]
 castellan = str(root / "target/release/castellan")
 native, load = f"{home}/bin/rdkafka_performance", f"{home}/bin/load"
-ZK, KAFKA = 31810, 39090
+ZK, KAFKA = 31810, 29090
 work = pathlib.Path(tempfile.mkdtemp(prefix="castellan-bench."))
 
 
