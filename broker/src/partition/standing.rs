@@ -13,10 +13,10 @@ use super::*;
 
 /// What a session of a follower is waiting for.
 #[derive(Debug, Default)]
-pub struct Standing(Mutex<State>);
+pub struct Standing(Mutex<Awaited>);
 
 #[derive(Debug, Default)]
-struct State {
+struct Awaited {
     /// Places in the session of the partitions that do not rest.
     awake: BTreeSet<u64>,
     /// When the follower asked last.
@@ -204,8 +204,9 @@ impl Replicas {
                             Watched::Waits => {}
                             Watched::Changed => found.must_answer = true,
                         }
+                    } else {
+                        self.count_served(params, std::iter::once(Some(&wanted)), std::slice::from_ref(&outcome), now);
                     }
-                    self.count_served(params, std::iter::once(Some(&wanted)), std::slice::from_ref(&outcome), now);
                     outcome.map_err(PieceError::from)
                 }
             };
@@ -276,7 +277,7 @@ impl Partition {
 
     /// Something happened: the sessions of followers look at this partition with their next answers, or with `is_news` at
     /// once.
-    pub(super) fn rouse(&self, state: &mut super::State, is_news: bool, woken: &mut Woken) {
+    pub(super) fn rouse(&self, state: &mut State, is_news: bool, woken: &mut Woken) {
         let mut watches = std::mem::take(&mut state.waiters.standing);
         for watch in &mut watches {
             let Some(standing) = watch.standing.upgrade() else { continue };
