@@ -72,12 +72,15 @@ pub struct LogFacts {
 
 impl LogFacts {
     /// The epochs do not reach back to the log's start: the file that tells them was lost, and what is here tells only its own.
-    /// What is in the store is then the leader's all the same.
-    fn lacks_epochs(&self) -> bool {
-        match self.epochs.first() {
-            Some(first) => first.start_offset > self.log_start_offset,
-            None => self.local_start_offset > self.log_start_offset,
-        }
+    /// What is in the store is then the leader's all the same. If nothing is there before the first epoch, it is the start that
+    /// is older than the file: its checkpoint is written once a minute.
+    fn lacks_epochs(&self, index: &Index) -> bool {
+        let first = self.epochs.first().map_or(self.local_start_offset, |entry| entry.start_offset);
+        let lost = self.log_start_offset..first;
+        !lost.is_empty()
+            && index
+                .all()
+                .any(|segment| segment.state == SegmentState::CopyFinished && lost.contains(&segment.end_offset))
     }
 }
 
@@ -558,7 +561,7 @@ impl Held {
             return Vec::new();
         }
         let Some(facts) = logs.facts(place) else { return Vec::new() };
-        if facts.lacks_epochs() {
+        if facts.lacks_epochs(&self.index) {
             if !self.is_hole_told {
                 self.is_hole_told = true;
                 let (start, first) = (facts.log_start_offset, facts.epochs.first().map(|entry| entry.start_offset));

@@ -277,6 +277,7 @@ fn what_the_log_or_the_metadata_topic_has_forgotten_is_not_removed() {
     for (name, epoch_at, log_start, is_cut, removed, start) in [
         ("all is known", 0, 0, false, &[0, 10, 20][..], "starts at 30"),
         ("the epochs of what is not here are lost", 30, 0, false, &[], ""),
+        ("the log start is of an older checkpoint", 5, 0, false, &[0, 10, 20], "starts at 30"),
         ("all epochs are lost", -1, 0, false, &[], ""),
         ("lost, and some of it is before the log's start", 30, 15, false, &[0], ""),
         ("the metadata topic does not begin at its start", 0, 0, true, &[], ""),
