@@ -292,11 +292,14 @@ pub struct ConfigWarning {
     pub key: String,
     /// What is odd.
     pub problem: &'static str,
+    /// The known key that is most likely meant.
+    pub meant: Option<&'static str>,
 }
 
 impl std::fmt::Display for ConfigWarning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}: {}", self.place, self.key, self.problem)
+        write!(f, "{}: {}: {}", self.place, self.key, self.problem)?;
+        self.meant.map_or(Ok(()), |meant| write!(f, "; is {meant} meant?"))
     }
 }
 
@@ -407,8 +410,8 @@ fn warnings(properties: &Properties) -> Vec<ConfigWarning> {
     let mut warnings = Vec::new();
     for (key, entry) in properties.iter() {
         let mechanism = |base: &str| base.split_once('.').is_some_and(|(_, rest)| broker_setting(rest).is_some());
-        let problem = if REMOVED.contains(&key) {
-            "removed in Kafka 3.0 and ignored; use listeners and advertised.listeners"
+        let (problem, meant) = if REMOVED.contains(&key) {
+            ("removed in Kafka 3.0 and ignored; use listeners and advertised.listeners", None)
         } else if OF_AUTHORIZER.contains(&key)
             || broker_setting(key).is_some()
             || listener_base_name(key).is_some_and(mechanism)
@@ -416,9 +419,9 @@ fn warnings(properties: &Properties) -> Vec<ConfigWarning> {
         {
             continue;
         } else {
-            "unknown setting, ignored"
+            ("unknown setting, ignored", common::nearest(key, BROKER_SETTINGS.iter().map(|row| row.name)))
         };
-        warnings.push(ConfigWarning { place: entry.place.clone(), key: key.to_owned(), problem });
+        warnings.push(ConfigWarning { place: entry.place.clone(), key: key.to_owned(), problem, meant });
     }
     warnings
 }

@@ -9,17 +9,14 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const USAGE: &str = "USAGE: broker server.properties [--override property=value]*\n\nCASTELLAN_LOG=debug shows more.";
+const USAGE: &str =
+    "USAGE: broker server.properties [--override property=value]*\n\nCASTELLAN_LOG=debug (or RUST_LOG) shows more.";
 
 fn main() -> ExitCode {
     if let Some(code) = help_or_version() {
         return code;
     }
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("CASTELLAN_LOG").unwrap_or_else(|_| "info".into()))
-        .init();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(log_filter()).init();
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!(%panic, "bug: the broker stops");
         // Half a broker would keep its session, and with it leaderships that it does not serve.
@@ -32,6 +29,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What is logged, by the variable for both servers or the one that many programs have.
+fn log_filter() -> tracing_subscriber::EnvFilter {
+    let named = |variable| tracing_subscriber::EnvFilter::try_from_env(variable).ok();
+    named("CASTELLAN_LOG").or_else(|| named("RUST_LOG")).unwrap_or_else(|| "info".into())
 }
 
 /// Says what was asked for instead of a broker; `None` if a broker is wanted.

@@ -163,7 +163,7 @@ impl Broker {
             return self.close_logs(now);
         }
         if self.is_stuck(now) {
-            tracing::warn!("the controller moves no leadership: shutting down without handing the others over");
+            tracing::info!("the controller moves no leadership: shutting down without handing the others over");
             return self.close_logs(now);
         }
         let stage = *self.stage.lock();

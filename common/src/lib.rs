@@ -9,6 +9,7 @@ pub mod jaas;
 pub mod kafka;
 pub mod limits;
 pub mod mutants;
+mod nearest;
 pub mod properties;
 pub mod scram;
 pub mod summary;
@@ -19,3 +20,4 @@ pub mod zk;
 
 /// The seeded generator that is handed to everything that needs randomness.
 pub use fastrand::Rng;
+pub use nearest::nearest;

@@ -765,7 +765,9 @@ fn warn_unknown(properties: &Properties, warnings: &mut Vec<String>) {
         if key.starts_with("group") || key.starts_with("weight") {
             warnings.push(format!("{}: {key} is ignored: every participant has one vote", entry.place));
         } else if !is_known {
-            warnings.push(format!("{}: unknown key {key} is ignored", entry.place));
+            let meant = common::nearest(key, KNOWN.iter().copied());
+            let meant = meant.map_or_else(String::new, |meant| format!("; is {meant} meant?"));
+            warnings.push(format!("{}: unknown key {key} is ignored{meant}", entry.place));
         }
     }
 }
@@ -922,7 +924,7 @@ mod tests {
         assert_eq!(
             warnings,
             [
-                "zoo.cfg:2: unknown key clientport is ignored",
+                "zoo.cfg:2: unknown key clientport is ignored; is clientPort meant?",
                 "zoo.cfg:3: weight.1 is ignored: every participant has one vote"
             ]
         );

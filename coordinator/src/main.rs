@@ -13,13 +13,11 @@ const USAGE: &str = "usage: coordinator [start] CONFIG-FILE
        coordinator import-zookeeper ZOOKEEPER-DATA-DIR [ZOOKEEPER-DATA-LOG-DIR] CONFIG-FILE
        coordinator export-zookeeper CONFIG-FILE TARGET-DIRECTORY
 
-CONFIG-FILE is a zoo.cfg. RUST_LOG=debug shows more.";
+CONFIG-FILE is a zoo.cfg. CASTELLAN_LOG=debug (or RUST_LOG) shows more.";
 
 fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(log_filter())
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
@@ -35,6 +33,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What is logged, by the variable for both servers or the one that many programs have.
+fn log_filter() -> tracing_subscriber::EnvFilter {
+    let named = |variable| tracing_subscriber::EnvFilter::try_from_env(variable).ok();
+    named("CASTELLAN_LOG").or_else(|| named("RUST_LOG")).unwrap_or_else(|| "info".into())
 }
 
 /// The configuration; warnings are logged.

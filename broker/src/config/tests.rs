@@ -91,7 +91,7 @@ fn listeners_follow_the_protocol_map() {
 #[test]
 fn unknown_keys_are_warnings() {
     let (_, warnings) =
-        parse("foo=1\nhost.name=x\nlistener.name.a.ssl.keystore.location=/x\nlistener.name.a.plain.sasl.jaas.config=y")
+        parse("foo=1\nhost.name=x\nlistener.name.a.ssl.keystore.location=/x\nlistener.name.a.plain.sasl.jaas.config=y\nnum.partitons=3")
             .unwrap();
     let texts: Vec<String> = warnings.iter().map(ConfigWarning::to_string).collect();
     assert_eq!(
@@ -99,6 +99,7 @@ fn unknown_keys_are_warnings() {
         [
             "f:2: foo: unknown setting, ignored",
             "f:3: host.name: removed in Kafka 3.0 and ignored; use listeners and advertised.listeners",
+            "f:6: num.partitons: unknown setting, ignored; is num.partitions meant?",
         ]
     );
 }

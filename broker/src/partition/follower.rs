@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use common::kafka::error::ErrorCode;
 use common::time::{Millis, Now};
 use uuid::Uuid;
 
@@ -137,7 +138,7 @@ pub enum FetchFailure {
     #[error("offset is in the remote store")]
     InRemote(i64),
     /// Something that passes: it does not lead yet or no longer, does not know the topic, cannot read its disk.
-    #[error("leader answered with error code {0}")]
+    #[error("leader answered with {}", ErrorCode::name_of(*.0))]
     Other(i16),
 }
 

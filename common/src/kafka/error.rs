@@ -51,6 +51,11 @@ impl ErrorCode {
     pub fn code(self) -> i16 {
         self as i16
     }
+
+    /// The name of the code with this number, or the number if Kafka 4.1 has none.
+    pub fn name_of(code: i16) -> String {
+        ErrorCode::from_code(code).map_or_else(|| code.to_string(), |error| error.name().to_owned())
+    }
 }
 
 impl std::fmt::Display for ErrorCode {

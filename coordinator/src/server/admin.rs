@@ -57,6 +57,10 @@ pub(super) struct HttpPort {
 pub(super) fn ports(config: &Config, events: &Events) -> Result<Vec<HttpPort>, common::properties::PropertyError> {
     let properties = &config.properties;
     let text = |key: &str, default: &str| properties.get(key).map_or(default, str::trim).to_owned();
+    let port = |key: &str, default| properties.parse_or(key, default, "a port number from 0 to 65535");
+    // Looked at also where nothing listens: a value that cannot be used is told at once.
+    let (admin_port, metrics_port) =
+        (port("admin.serverPort", ADMIN_PORT)?, port("metricsProvider.httpPort", METRICS_PORT)?);
     let mut ports = Vec::new();
     // As ZooKeeper: whatever is not "false" leaves it on.
     if text("admin.enableServer", "true") != "false" {
@@ -64,7 +68,7 @@ pub(super) fn ports(config: &Config, events: &Events) -> Result<Vec<HttpPort>, c
         ports.push(HttpPort {
             name: "admin server",
             host: text("admin.serverAddress", "0.0.0.0"),
-            port: properties.parse_or("admin.serverPort", ADMIN_PORT, "a port number from 0 to 65535")?,
+            port: admin_port,
             router: admin_router(url.trim_end_matches('/'), events.clone()),
         });
     }
@@ -72,7 +76,7 @@ pub(super) fn ports(config: &Config, events: &Events) -> Result<Vec<HttpPort>, c
         ports.push(HttpPort {
             name: "metrics",
             host: text("metricsProvider.httpHost", "0.0.0.0"),
-            port: properties.parse_or("metricsProvider.httpPort", METRICS_PORT, "a port number from 0 to 65535")?,
+            port: metrics_port,
             router: Router::new().route("/metrics", get(metrics)).with_state(events.clone()),
         });
     }

@@ -534,7 +534,7 @@ impl Reign {
     ) {
         let Some((response, Flight::Roles(told))) = self.landed((broker, flight), response, io) else { return };
         if response.error_code != 0 {
-            warn!(broker, error = %name_of(response.error_code), "a broker refused LeaderAndIsr");
+            refused(broker, response.error_code, "LeaderAndIsr");
             return;
         }
         let offline_before = self.mirror.offline_replicas.get(&broker).cloned().unwrap_or_default();
@@ -567,7 +567,7 @@ impl Reign {
         if let Some((response, _)) = self.landed((broker, flight), response, io)
             && response.error_code != 0
         {
-            warn!(broker, error = %name_of(response.error_code), "a broker refused UpdateMetadata");
+            refused(broker, response.error_code, "UpdateMetadata");
         }
     }
 
@@ -826,8 +826,14 @@ impl Reign {
 }
 
 /// An error code as people know it.
-fn name_of(code: i16) -> String {
-    ErrorCode::from_code(code).map_or_else(|| code.to_string(), |error| error.name().to_owned())
+/// Tells that a broker did not take a request. One that knows a later controller does as it should: this one's time is over.
+fn refused(broker: i32, code: i16, request: &'static str) {
+    let error = ErrorCode::name_of(code);
+    if code == ErrorCode::StaleControllerEpoch.code() {
+        info!(broker, request, %error, "a broker knows a later controller");
+    } else {
+        warn!(broker, request, %error, "a broker refused a request");
+    }
 }
 
 /// Every partition with its error code, by name; older brokers name topics, newer ones their ids.

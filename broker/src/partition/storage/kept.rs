@@ -85,7 +85,9 @@ pub(in crate::partition) fn give_back(disk: &dyn Disk, kept: &Path, to: &Path) -
 
 /// The log is in use again. A mark that stays does no harm: only that of a directory with the suffix counts.
 pub(in crate::partition) fn remove_mark(disk: &dyn Disk, log: &Log) {
-    if let Err(error) = disk.remove_file(&log.dir().join(MARK_FILE)) {
+    if let Err(error) = disk.remove_file(&log.dir().join(MARK_FILE))
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
         tracing::warn!(dir = %log.dir().display(), %error, "the mark of a deleted topic remains");
     }
 }
