@@ -37,6 +37,22 @@ pub(crate) enum Target<'a> {
 #[error("Timed out waiting for a node assignment. Call: {0}")]
 pub(crate) struct TimedOut(String);
 
+/// A broker did not answer who looks only once: its port refuses connections, or nothing comes in time.
+#[derive(Debug, thiserror::Error)]
+#[error("broker {broker} does not answer: {why}")]
+pub(crate) struct Silent {
+    broker: i32,
+    why: String,
+}
+
+/// None of the named brokers answers who looks only once.
+#[derive(Debug, thiserror::Error)]
+#[error("none of {servers} answers ({why})")]
+pub(crate) struct AllSilent {
+    servers: String,
+    why: String,
+}
+
 /// The bootstrap servers cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("Failed to create new KafkaAdminClient\nCaused by: {0}")]
@@ -80,6 +96,8 @@ pub(crate) struct Cluster {
     brokers: BTreeMap<i32, MetadataResponseBroker>,
     controller_id: i32,
     coordinators: BTreeMap<String, i32>,
+    /// Brokers that did not answer, each with the reason; `None`: they are asked again until the time of the call is over.
+    silent: Option<BTreeMap<i32, String>>,
 }
 
 impl Cluster {
@@ -96,7 +114,39 @@ impl Cluster {
             brokers: BTreeMap::new(),
             controller_id: -1,
             coordinators: BTreeMap::new(),
+            silent: None,
         })
+    }
+
+    /// For a look at what there is: says nothing of connections that fail, and asks a broker that does not answer within
+    /// `patience` no more. What it alone knows is left out by who looks; [`Cluster::silent`] tells whom.
+    pub(crate) fn look_once(&mut self, patience: Duration) {
+        self.request_timeout = self.request_timeout.min(patience);
+        self.call_timeout = patience * 2;
+        self.silent = Some(BTreeMap::new());
+    }
+
+    /// The brokers that did not answer who looks only once, and why.
+    pub(crate) fn silent(&self) -> BTreeMap<i32, String> {
+        self.silent.clone().unwrap_or_default()
+    }
+
+    /// Does a look go on without this broker, which did not answer?
+    pub(crate) fn leaves_out(&mut self, broker: i32, error: &anyhow::Error) -> bool {
+        if let Some(silent) = &mut self.silent {
+            silent.entry(broker).or_insert_with(|| format!("{error:#}"));
+        }
+        self.looks_once()
+    }
+
+    /// Does it ask only once?
+    pub(crate) fn looks_once(&self) -> bool {
+        self.silent.is_some()
+    }
+
+    /// The settings of its connections.
+    pub(crate) fn security(&self) -> &Security {
+        &self.security
     }
 
     /// A cluster by the endpoints that its brokers registered in ZooKeeper: `--zookeeper`, as before Kafka 3.0.
@@ -149,7 +199,29 @@ impl Cluster {
     fn attempt<R: Request>(&mut self, target: Target, request: &impl Fn(i16) -> R) -> anyhow::Result<R::Response> {
         let connection = self.connection(target)?;
         let version = connection.version::<R>()?.min(newest(R::KEY));
-        connection.exchange(&request(version), version)
+        let answer = connection.exchange(&request(version), version);
+        match (answer, self.node_of(target)) {
+            (Err(error), Some(id)) if self.looks_once() => Err(self.is_silent(id, error)),
+            (answer, _) => answer,
+        }
+    }
+
+    /// The broker that a target is, if it is a certain one.
+    fn node_of(&self, target: Target) -> Option<i32> {
+        match target {
+            Target::Any => None,
+            Target::Node(id) => Some(id),
+            Target::Controller => Some(self.controller_id).filter(|id| *id >= 0),
+            Target::Group(group) => self.coordinators.get(group).copied(),
+        }
+    }
+
+    /// It is not asked again if only one look was wanted.
+    fn is_silent(&mut self, id: i32, error: anyhow::Error) -> anyhow::Error {
+        let Some(silent) = self.silent.as_mut().filter(|_| !is_lasting(&error)) else { return error };
+        let why = format!("{error:#}");
+        silent.insert(id, why.clone());
+        Silent { broker: id, why }.into()
     }
 
     /// Does it speak this version of an API?
@@ -212,13 +284,16 @@ impl Cluster {
                 }
             },
         };
+        if let Some(why) = self.silent.as_ref().and_then(|silent| silent.get(&id)) {
+            return Err(Silent { broker: id, why: why.clone() }.into());
+        }
         if !self.nodes.contains_key(&id) {
             if !self.brokers.contains_key(&id) {
                 self.refresh()?;
             }
             let broker = self.brokers.get(&id).with_context(|| format!("broker {id} is not available"))?;
             let address = address(&broker.host, broker.port);
-            let connection = self.open(&address, id)?;
+            let connection = self.open(&address, id).map_err(|error| self.is_silent(id, error))?;
             self.nodes.insert(id, connection);
         }
         Ok(self.nodes.get_mut(&id).expect("inserted above if it was not there"))
@@ -237,6 +312,9 @@ impl Cluster {
                 }
             }
             if let (None, Some(error)) = (&self.bootstrap, last) {
+                if self.looks_once() && !is_lasting(&error) {
+                    return Err(AllSilent { servers: self.servers.join(", "), why: format!("{error:#}") }.into());
+                }
                 return Err(error);
             }
         }
@@ -248,7 +326,7 @@ impl Cluster {
         if connection.as_ref().is_err_and(|error| error.downcast_ref::<NotABroker>().is_some()) {
             return connection;
         }
-        if connection.as_ref().is_err_and(|error| !is_lasting(error)) {
+        if !self.looks_once() && connection.as_ref().is_err_and(|error| !is_lasting(error)) {
             eprintln!(
                 "[{}] WARN [AdminClient clientId=adminclient-1] Connection to node {id} ({server}) could not be \
                  established. Node may not be available.",
@@ -318,6 +396,8 @@ pub(crate) fn is_lasting(error: &anyhow::Error) -> bool {
     crate::client::code_of(error).is_some_and(|code| !code.is_retriable())
         || error.downcast_ref::<crate::client::Unsupported>().is_some()
         || error.downcast_ref::<TimedOut>().is_some()
+        || error.downcast_ref::<Silent>().is_some()
+        || error.downcast_ref::<AllSilent>().is_some()
         || error.downcast_ref::<NotABroker>().is_some()
 }
 

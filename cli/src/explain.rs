@@ -9,10 +9,12 @@ mod request;
 mod under_replicated;
 mod world;
 
+use crate::cluster::load_settings;
 use crate::up::layout::{Layout, Role};
-use crate::up::{dir, dir_argument, parse};
+use crate::up::{command_config_argument, dir, dir_argument, parse};
 use answer::Answer;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use world::{Places, World};
 
@@ -61,8 +63,14 @@ pub(crate) fn explain(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let answer = match answer {
         Asks::Both(explain) => {
             let mut world = World::open(places(matches)?)?;
-            let mut answer = explain(&mut world, matches)?;
-            answer.add_problems(world.problems());
+            let answer = match world.is_down() {
+                Some(finding) => Answer { findings: vec![finding], ..Answer::default() },
+                None => {
+                    let mut answer = explain(&mut world, matches)?;
+                    answer.add_problems(world.problems());
+                    answer
+                }
+            };
             world.close();
             answer
         }
@@ -87,6 +95,7 @@ fn command() -> Command {
             .about(about)
             .arg(dir_argument())
             .arg(place("bootstrap-server", "brokers of a cluster that is not in a folder here"))
+            .arg(command_config_argument())
             .arg(place("zookeeper", "its coordinators [default: those the brokers name]"))
             .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("one JSON object instead of text"));
         if matches!(name, "lag" | "rebalance") {
@@ -110,12 +119,13 @@ fn command() -> Command {
 fn places(matches: &ArgMatches) -> anyhow::Result<Places> {
     let given = |name: &str| matches.get_one::<String>(name).cloned();
     let (brokers, coordinators) = (given("bootstrap-server"), given("zookeeper"));
+    let settings = given("command-config").map_or_else(|| Ok(BTreeMap::new()), |file| load_settings(&file))?;
     if brokers.is_some() || coordinators.is_some() {
-        return Ok(Places { brokers, coordinators, dir: None });
+        return Ok(Places { brokers, coordinators, settings, dir: None });
     }
     let layout = Layout::open(&dir(matches)?)?;
     let (brokers, coordinators) = (layout.connect_string(Role::Broker), layout.connect_string(Role::Coordinator));
-    Ok(Places { brokers: Some(brokers), coordinators: Some(coordinators), dir: Some(layout.dir) })
+    Ok(Places { brokers: Some(brokers), coordinators: Some(coordinators), settings, dir: Some(layout.dir) })
 }
 
 #[cfg(test)]

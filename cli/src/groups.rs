@@ -33,25 +33,40 @@ pub(crate) struct IllegalArgument(pub(crate) String);
 pub(crate) struct Lag {
     pub(crate) id: String,
     pub(crate) state: String,
+    /// Of the partitions whose end is known.
     pub(crate) lag: i64,
+    /// Partitions whose end their leader did not tell.
+    pub(crate) unknown: usize,
+    /// Why nothing is known of what it has committed.
+    pub(crate) problem: Option<String>,
 }
 
-/// Every consumer group with its lag.
+/// Every consumer group with its lag, as far as brokers answer who looks only once.
 pub(crate) fn lags(cluster: &mut Cluster) -> anyhow::Result<Vec<Lag>> {
     let mut lags = Vec::new();
     for Listing { id, state, .. } in wire::list(cluster, &[], &[])? {
-        let committed: BTreeMap<_, i64> =
-            wire::committed(cluster, &id)?.into_iter().filter(|(_, offset)| *offset >= 0).collect();
-        let partitions: Vec<_> = committed.keys().cloned().collect();
-        let ends = crate::log_offsets::at(cluster, &partitions, crate::log_offsets::LATEST)?;
-        let lag = committed.iter().filter_map(|(partition, offset)| {
-            let end = ends.get(partition)?.as_ref().ok()?;
-            Some((end - offset).max(0))
-        });
-        lags.push(Lag { id, state, lag: lag.sum() });
+        let lag = lag(cluster, &id);
+        let problem = lag.as_ref().err().map(|error| format!("{error:#}"));
+        let (lag, unknown) = lag.unwrap_or_default();
+        lags.push(Lag { id, state, lag, unknown, problem });
     }
     lags.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(lags)
+}
+
+/// The lag of a group, and how many of its partitions are not counted.
+fn lag(cluster: &mut Cluster, id: &str) -> anyhow::Result<(i64, usize)> {
+    let committed = wire::committed(cluster, id)?;
+    let partitions: Vec<_> = committed.keys().cloned().collect();
+    let ends = crate::log_offsets::at(cluster, &partitions, crate::log_offsets::LATEST)?;
+    let (mut lag, mut unknown) = (0, 0);
+    for (partition, offset) in &committed {
+        match ends.get(partition) {
+            Some(Ok(end)) => lag += (end - offset).max(0),
+            _ => unknown += 1,
+        }
+    }
+    Ok((lag, unknown))
 }
 
 /// The tool.

@@ -1,7 +1,7 @@
 //! Offsets of partitions by time (ListOffsets), asked of each partition's leader. Knows no group.
 
 use crate::client::{KafkaError, check};
-use crate::cluster::{Cluster, Target};
+use crate::cluster::{Cluster, Silent, Target};
 use common::kafka::error::ErrorCode;
 use common::kafka::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
 use common::kafka::messages::{ListOffsetsRequest, MetadataRequest, MetadataRequestTopic, MetadataResponse};
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) fn at(cluster: &mut Cluster, partitions: &[Partition], time: i64) -> anyhow::Result<Offsets> {
     let mut offsets = Offsets::new();
     let mut open: Vec<Partition> = partitions.to_vec();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + if cluster.looks_once() { Duration::ZERO } else { PATIENCE };
     while !open.is_empty() {
         let late = Instant::now() >= deadline;
         let mut again = Vec::new();
@@ -34,7 +34,15 @@ pub(crate) fn at(cluster: &mut Cluster, partitions: &[Partition], time: i64) -> 
                 again.extend(partitions.into_iter().map(|partition| (partition, ErrorCode::LeaderNotAvailable)));
                 continue;
             };
-            for (partition, result) in ask(cluster, leader, &partitions, time)? {
+            let answer = match ask(cluster, leader, &partitions, time) {
+                Err(error) if error.is::<Silent>() => {
+                    let silent = || KafkaError { code: ErrorCode::LeaderNotAvailable, message: error.to_string() };
+                    offsets.extend(partitions.into_iter().map(|partition| (partition, Err(silent()))));
+                    continue;
+                }
+                answer => answer?,
+            };
+            for (partition, result) in answer {
                 match result {
                     Err(error) if error.code.is_retriable() && !late => again.push((partition, error.code)),
                     result => drop(offsets.insert(partition, result)),

@@ -40,6 +40,9 @@ pub(crate) struct Spec {
 /// The description of options that Kafka 3.9 does not have: accepted for the sake of older tutorials, not advertised.
 pub(crate) const HIDDEN: &str = "\0hidden";
 
+/// What a tool has beyond the one whose name it bears stands in its help below this line, indented by tabs.
+pub(crate) const OF_CASTELLAN: &str = "Of Castellan alone:";
+
 /// An option without argument.
 pub(crate) const fn flag(name: &'static str, description: &'static str) -> Spec {
     Spec { name, takes: Takes::Nothing, default: None, required: false, description }

@@ -73,6 +73,11 @@ pub(crate) fn called() -> String {
     std::env::args().next().unwrap_or_default()
 }
 
+/// As in Kafka's scripts: `LOG_DIR`, or `logs` in the folder that has the scripts' `bin`, which they say in `CASTELLAN_HOME`.
+fn log_folder(log_dir: Option<String>, home: Option<String>) -> String {
+    log_dir.or_else(|| Some(format!("{}/logs", home?))).unwrap_or_else(|| "logs".to_owned())
+}
+
 fn become_server(binary: &str, name: &str, arguments: &[String]) -> anyhow::Result<ExitCode> {
     let program = sibling(binary)?;
     let mut command = Command::new(&program);
@@ -81,11 +86,26 @@ fn become_server(binary: &str, name: &str, arguments: &[String]) -> anyhow::Resu
         return Err(error).with_context(|| format!("starting {}", program.display()));
     };
     // As Kafka's scripts: the output goes to a file in the log folder, and hanging up does not end the server.
-    let folder = std::env::var("LOG_DIR").unwrap_or_else(|_| "logs".to_owned());
+    let folder = log_folder(std::env::var("LOG_DIR").ok(), std::env::var("CASTELLAN_HOME").ok());
     std::fs::create_dir_all(&folder).with_context(|| format!("creating the log folder {folder}"))?;
     let file = format!("{folder}/{name}.out");
     let output = File::create(&file).with_context(|| format!("creating {file}"))?;
     command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
     command.spawn().with_context(|| format!("starting {}", program.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_are_where_kafka_has_them() {
+        let some = |text: &str| Some(text.to_owned());
+        for (log_dir, home, expected) in
+            [(some("/l"), some("/h"), "/l"), (None, some("/h"), "/h/logs"), (None, None, "logs")]
+        {
+            assert_eq!(log_folder(log_dir, home), expected);
+        }
+    }
 }

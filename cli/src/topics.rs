@@ -65,7 +65,13 @@ fn check_options(options: &Options, arguments: &[String]) -> anyhow::Result<()> 
     if arguments.is_empty() {
         return Err(options.usage("Create, delete, describe, or change a topic.").into());
     }
-    options.help_or_version(arguments, "This tool helps to create, delete, describe, or change a topic.")?;
+    options.help_or_version(arguments, "This tool helps to create, delete, describe, or change a topic.").inspect_err(
+        |_| {
+            if options.has("help") {
+                eprint!("{}", specs::own_help())
+            }
+        },
+    )?;
     if ACTIONS.iter().filter(|action| options.has(action)).count() != 1 {
         let message = "Command must include exactly one action: --list, --describe, --create, --alter or --delete";
         return Err(options.usage(message).into());

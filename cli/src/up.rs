@@ -11,6 +11,7 @@ use crate::client::Connection;
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use layout::{Layout, Role, Server};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,13 +42,16 @@ pub(crate) fn up(arguments: &[String]) -> anyhow::Result<ExitCode> {
         layout.servers.iter().filter(|server| process::pid(&layout.dir, server).is_none()).collect();
     let started = Instant::now();
     let progress = progress();
-    let result = start(&layout, &ours, &progress, &interrupted);
+    let log_ends: Vec<u64> = ours.iter().map(|server| process::log_end(&layout.dir, server)).collect();
+    let mut running = Running::new();
+    let result = start(&layout, &ours, &mut running, &progress, &interrupted);
     progress.finish_and_clear();
     if let Err(error) = result {
         stop_all(&layout, &ours, "stopping what was started");
         layout.forget_if_new();
         return Err(error);
     }
+    tell_unknown_settings(&layout, &ours, &log_ends);
     let (coordinators, brokers) = (layout.connect_string(Role::Coordinator), layout.connect_string(Role::Broker));
     if ours.is_empty() {
         tell(&format!("Already running in {}: coordinators {coordinators}  brokers {brokers}", dir.display()));
@@ -70,9 +74,28 @@ pub(crate) fn up(arguments: &[String]) -> anyhow::Result<ExitCode> {
             dir.display()
         ));
     }
-    let watched = watch(&layout, &ours, &interrupted);
+    let watched = watch(&layout, &ours, running, &interrupted);
     stop_all(&layout, &ours, "stopping");
+    if watched.is_ok() {
+        tell(if interrupted.load(Ordering::Relaxed) { "Stopped" } else { "Stopped by 'castellan down'" });
+    }
     watched.map(|()| ExitCode::SUCCESS)
+}
+
+/// The servers that were started here, by name.
+type Running = BTreeMap<String, process::Started>;
+
+/// Says which settings the servers do not know; the same key of all servers of a half once.
+fn tell_unknown_settings(layout: &Layout, ours: &[&Server], log_ends: &[u64]) {
+    let mut told = BTreeSet::new();
+    for (server, log_end) in ours.iter().zip(log_ends) {
+        for line in process::unknown_settings(&layout.dir, server, *log_end) {
+            let problem = line.splitn(3, ':').nth(2).unwrap_or_default().to_owned();
+            if told.insert((server.role.to_string(), problem)) {
+                let _ = writeln!(std::io::stderr(), "WARNING {line}");
+            }
+        }
+    }
 }
 
 /// Says something to whoever still listens.
@@ -119,6 +142,7 @@ pub(crate) fn down(arguments: &[String]) -> anyhow::Result<ExitCode> {
 fn start(
     layout: &Layout,
     ours: &[&Server],
+    running: &mut Running,
     progress: &indicatif::ProgressBar,
     interrupted: &AtomicBool,
 ) -> anyhow::Result<()> {
@@ -131,7 +155,7 @@ fn start(
         }
     }
     for server in ours {
-        process::start(&layout.dir, server)?;
+        running.insert(server.name(), process::start(&layout.dir, server)?);
     }
     let deadline = Instant::now() + READY;
     loop {
@@ -188,7 +212,7 @@ fn state(server: &Server) -> Option<String> {
 
 /// Waits for an interrupt, or for `castellan down` from elsewhere. A server that ends is told and the others go on, so
 /// that one can be killed and started again to see what the cluster makes of it.
-fn watch(layout: &Layout, ours: &[&Server], interrupted: &AtomicBool) -> anyhow::Result<()> {
+fn watch(layout: &Layout, ours: &[&Server], mut running: Running, interrupted: &AtomicBool) -> anyhow::Result<()> {
     let dir = layout.dir.display();
     let mut away: Vec<&Server> = Vec::new();
     while !interrupted.load(Ordering::Relaxed) {
@@ -206,9 +230,12 @@ fn watch(layout: &Layout, ours: &[&Server], interrupted: &AtomicBool) -> anyhow:
         }
         for server in now.iter().filter(|server| !away.contains(server) && crashed(server)) {
             let name = server.name();
+            // One that another `up` has started again is nobody's child here.
+            let ending = running.remove(&name).and_then(|started| started.join().ok());
+            let ending = ending.map_or_else(|| "ended by itself".to_owned(), process::ending);
             let _ = writeln!(
                 std::io::stderr(),
-                "{name} ended by itself, see {dir}/{name}.log; 'castellan up --dir {dir} --detach' starts it again"
+                "{name} {ending}, see {dir}/{name}.log; 'castellan up --dir {dir} --detach' starts it again"
             );
         }
         for server in away.iter().filter(|server| !now.contains(server)) {
@@ -248,8 +275,8 @@ fn up_command() -> Command {
         .arg(number("coordinators", "how many coordinators [default: 3]"))
         .arg(number("brokers", "how many brokers [default: 3]"))
         .arg(dir_argument())
-        .arg(number("coordinator-port", "first client port of the coordinators; the others follow [default: 2181]"))
-        .arg(number("broker-port", "first port of the brokers; the others follow [default: 9092]"))
+        .arg(number("coordinator-port", "first port of the coordinators: those for clients, then, of several, two each among themselves: three take 2181 to 2189 [default: 2181]"))
+        .arg(number("broker-port", "first port of the brokers, one each: three take 9092 to 9094 [default: 9092]"))
         .arg(
             Arg::new("metrics")
                 .long("metrics")
@@ -266,6 +293,12 @@ fn up_command() -> Command {
 
 pub(crate) fn dir_argument() -> Arg {
     Arg::new("dir").long("dir").value_name("D").default_value("data").help("folder for settings, data and logs")
+}
+
+pub(crate) fn command_config_argument() -> Arg {
+    Arg::new("command-config").long("command-config").value_name("FILE").help(
+        "settings of the connection to secured brokers, as for the kafka-* tools: security.protocol, sasl.*, ssl.*",
+    )
 }
 
 pub(crate) fn dir(matches: &ArgMatches) -> anyhow::Result<PathBuf> {

@@ -304,11 +304,14 @@ impl Shell {
     fn show_usage(&self) {
         eprintln!("ZooKeeper -server host:port {} cmd args", self.usage);
         let mut lines: Vec<(&str, &str)> = OWN.to_vec();
-        // Scripts get the usage of ZooKeeper's shell.
-        let shown = COMMANDS.iter().filter(|command| self.editor.is_some() || !OWN_COMMANDS.contains(&command.name));
+        let shown = COMMANDS.iter().filter(|command| !matches!(command.name, "diff" | "tree" | "undelete"));
         lines.extend(shown.map(|command| (command.name, command.usage)));
         lines.sort_unstable();
         for (name, usage) in lines {
+            eprintln!("\t{name} {usage}");
+        }
+        eprintln!("{}", crate::options::OF_CASTELLAN);
+        for (name, usage) in OWN_COMMANDS {
             eprintln!("\t{name} {usage}");
         }
     }

@@ -37,6 +37,8 @@ pub(super) struct Event {
 /// The answer to one question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
+    /// What the text begins with if nothing is wrong, instead of saying just that.
+    pub(super) summary: Option<String>,
     /// What is so and is well, one a line.
     pub(super) facts: Vec<String>,
     /// What is wrong.
@@ -93,6 +95,9 @@ impl Answer {
             .collect();
         let mut answer = json!({"question": question, "is_well": self.is_well(), "findings": findings,
                                 "timeline": timeline, "facts": self.facts});
+        if let Some(summary) = &self.summary {
+            answer["summary"] = summary.as_str().into();
+        }
         if let Some(details) = &self.details {
             answer["details"] = details.clone();
         }
@@ -103,7 +108,8 @@ impl Answer {
     pub(super) fn text(&self, now_ms: i64) -> String {
         let mut text = String::new();
         if self.is_well() {
-            text += "Nothing to explain: all is well.\n";
+            text += self.summary.as_deref().unwrap_or("Nothing to explain: all is well.");
+            text.push('\n');
         }
         for finding in &self.findings {
             text += &format!("{}: {}\n", finding.subject, finding.fact);
@@ -139,8 +145,13 @@ impl Answer {
     }
 }
 
+/// So many of something: `1 partition`, `2 partitions`.
+pub(super) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A time span in the two greatest units.
-fn span(ms: i64) -> String {
+pub(super) fn span(ms: i64) -> String {
     let seconds = ms.max(0) / 1000;
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -164,6 +175,11 @@ mod tests {
     }
 
     #[test]
+    fn one_is_not_many() {
+        assert_eq!([0, 1, 2].map(|number| count(number, "member")), ["0 members", "1 member", "2 members"]);
+    }
+
+    #[test]
     fn events_stand_in_the_order_of_their_zxids() {
         let mut answer = Answer::default();
         answer.happened(9, Some(5), "later by zxid, earlier by the clock".to_owned());
@@ -173,6 +189,8 @@ mod tests {
         let text = answer.text(0);
         assert!(text.find("first") < text.find("later"), "{text}");
         assert!(text.starts_with("Nothing to explain"), "{text}");
+        answer.summary = Some("It changed.".to_owned());
+        assert!(answer.text(0).starts_with("It changed.\n"), "{}", answer.text(0));
         answer.findings = vec![Finding { affects: vec!["x".to_owned(); 30], ..Finding::default() }];
         assert!(answer.text(0).contains("... and 10 more"), "{}", answer.text(0));
         assert_eq!(answer.json("q")["is_well"], false);

@@ -1,12 +1,15 @@
 //! `castellan explain controller`: who it is, since when and by whose session, how often it changed, and who leads the
 //! coordinators below.
 
-use super::answer::{Answer, Finding};
+use super::answer::{Answer, Finding, span};
 use super::world::{Registration, World, broker_address, reach};
-use crate::clock::log_time_of;
+use crate::clock::{log_time_of, now_ms};
 use common::zk::{PastValue, Stat};
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// A change of the controller that is younger is told first, milliseconds.
+const RECENT_MS: i64 = 10 * 60 * 1000;
 
 /// What stands in the znodes of the election.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,14 +49,15 @@ pub(super) fn explain(world: &mut World) -> anyhow::Result<Answer> {
     let around = Around {
         registered: registrations.iter().map(|(id, found)| (*id, found.stat.ephemeral_owner)).collect(),
         hearsay: metadata.map(|metadata| metadata.controller_id),
-        unreachable: address.and_then(|address| reach(&address).err()),
+        unreachable: address.and_then(|address| reach(&address, &world.security()).err()),
         coordinators: world.coordinators(),
         start: world.start_command.clone(),
     };
     if world.has_coordinators() {
         answer.findings = judge(&seat, &around);
+        answer.findings.extend(judge_coordinators(&around));
     }
-    answer.findings.extend(judge_coordinators(&around));
+    answer.summary = recent_change(&seat, now_ms());
     facts(&seat, &around, &mut answer);
     events(&seat, &registrations, &mut answer);
     past(&world.past("/controller"), &world.past("/controller_epoch"), &mut answer);
@@ -64,6 +68,15 @@ fn seat(world: &mut World) -> Seat {
     let holder = world.read("/controller").and_then(|(data, stat)| Some((holder(&data)?, stat)));
     let epoch = world.read("/controller_epoch").and_then(|(data, stat)| Some((epoch(&data)?, stat)));
     Seat { holder, epoch }
+}
+
+/// What happened, if the controller changed not long ago and nothing is wrong any more.
+fn recent_change(seat: &Seat, now_ms: i64) -> Option<String> {
+    let (id, stat) = seat.holder.as_ref()?;
+    let (epoch, _) = seat.epoch.as_ref()?;
+    let ago = now_ms - stat.ctime;
+    (*epoch > 1 && ago < RECENT_MS)
+        .then(|| format!("The controller changed {} ago, to broker {id}; nothing is wrong now.", span(ago)))
 }
 
 fn holder(data: &[u8]) -> Option<i32> {
@@ -87,7 +100,7 @@ fn judge(seat: &Seat, around: &Around) -> Vec<Finding> {
     let Some((id, stat)) = &seat.holder else {
         let nobody = around.registered.is_empty().then(|| "no broker is registered that could be it".to_owned());
         let somebody = (!around.registered.is_empty())
-            .then(|| format!("brokers {:?} are registered and none was elected", around.registered.keys()));
+            .then(|| format!("registered and not elected: brokers {:?}", around.registered.keys()));
         let remedy =
             around.start.as_deref().unwrap_or("start a broker; if some run, their logs say why none is elected");
         return vec![finding(
@@ -132,8 +145,8 @@ fn judge(seat: &Seat, around: &Around) -> Vec<Finding> {
 }
 
 fn judge_coordinators(around: &Around) -> Vec<Finding> {
-    let away: Vec<&String> =
-        around.coordinators.iter().filter(|(_, mode)| mode.is_none()).map(|(server, _)| server).collect();
+    let away: Vec<&str> =
+        around.coordinators.iter().filter(|(_, mode)| mode.is_none()).map(|(server, _)| server.as_str()).collect();
     let leads = |mode: &Option<String>| matches!(mode.as_deref(), Some("leader" | "standalone"));
     let remedy = vec![around.start.clone().unwrap_or_else(|| "start them; their logs say why they ended".to_owned())];
     let mut findings = Vec::new();
@@ -141,7 +154,7 @@ fn judge_coordinators(around: &Around) -> Vec<Finding> {
         let count = around.coordinators.len();
         findings.push(Finding {
             subject: "coordinators".to_owned(),
-            fact: format!("{} of {count} do not serve: {away:?}", away.len()),
+            fact: format!("{} of {count} do not serve: {}", away.len(), away.join(", ")),
             remedy: remedy.clone(),
             ..Finding::default()
         });
@@ -165,8 +178,11 @@ fn facts(seat: &Seat, around: &Around, answer: &mut Answer) {
     }
     if let Some((epoch, stat)) = &seat.epoch {
         answer.facts.push(format!(
-            "epoch: {epoch}, so it changed {} times since {}; the last time {}",
-            epoch - 1,
+            "epoch: {epoch}, so it changed {} since {}; the last time {}",
+            match epoch - 1 {
+                1 => "once".to_owned(),
+                changes => format!("{changes} times"),
+            },
             log_time_of(stat.ctime),
             log_time_of(stat.mtime)
         ));
@@ -235,6 +251,19 @@ mod tests {
             let found = judge(&seat, &around);
             assert_eq!(found.len(), usize::from(!expected.is_empty()), "{found:?}");
             assert!(found.iter().all(|found| found.fact.contains(expected)), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_change_is_told_while_it_is_news() {
+        for (epoch, now, expected) in [
+            (1, 5_000, None),
+            (2, 5_000, Some("The controller changed 4 s ago, to broker 1; nothing is wrong now.")),
+            (2, 1_000 + RECENT_MS, None),
+        ] {
+            let stat = Stat { ctime: 1_000, ..Stat::default() };
+            let seat = Seat { holder: Some((1, stat)), epoch: Some((epoch, stat)) };
+            assert_eq!(recent_change(&seat, now).as_deref(), expected, "{epoch} {now}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! `castellan explain lag`: how far groups are behind, partition by partition, and what holds each up.
 
-use super::answer::{Answer, Finding};
+use super::answer::{Answer, Finding, count};
 use super::rebalance::named;
 use super::world::{State, World};
 use crate::groups::wire;
@@ -103,7 +103,8 @@ pub(super) fn explain(world: &mut World, matches: &ArgMatches) -> anyhow::Result
                 let positions = positions(world, &group, &committed, &metadata);
                 let found = judge(&group, &positions, least);
                 let total: i64 = positions.iter().filter_map(Position::lag).sum();
-                answer.facts.push(format!("group {id}: {}, {} members, lag {total}", group.state, group.members.len()));
+                let members = count(group.members.len(), "member");
+                answer.facts.push(format!("group {id}: {}, {members}, lag {total}", group.state));
                 answer.findings.extend(found);
                 leaders(world, &positions, &mut answer);
             }
@@ -161,7 +162,12 @@ fn judge(group: &wire::Group, positions: &[Position], least: i64) -> Vec<Finding
         let (why, remedy) = words(cause);
         Finding {
             subject: format!("group {}", group.id),
-            fact: format!("{lag} records behind in {} partitions; it is {}", positions.len(), group.state),
+            fact: format!(
+                "{} behind in {}; it is {}",
+                count(usize::try_from(lag).unwrap_or(0), "record"),
+                count(positions.len(), "partition"),
+                group.state
+            ),
             since_ms: None,
             why: vec![why.to_owned(), format!("coordinator: {}", group.coordinator)],
             remedy: vec![remedy.to_owned()],

@@ -1,6 +1,6 @@
 //! `castellan explain rebalance`: groups that are not settled, who is in them, who is waited for, and their coordinator.
 
-use super::answer::{Answer, Finding};
+use super::answer::{Answer, Finding, count};
 use super::world::{State, World};
 use crate::client::{Unsupported, check};
 use crate::cluster::{Cluster, Target};
@@ -36,9 +36,9 @@ pub(super) fn explain(world: &mut World, matches: &ArgMatches) -> anyhow::Result
             Ok(group) => {
                 let epochs = world.try_ask(|cluster| epochs(cluster, id)).transpose()?.flatten();
                 let settled = format!(
-                    "group {id}: {}, {} members, coordinator {}",
+                    "group {id}: {}, {}, coordinator {}",
                     group.state,
-                    group.members.len(),
+                    count(group.members.len(), "member"),
                     group.coordinator
                 );
                 match judge(&group, epochs.as_ref()) {
@@ -134,7 +134,7 @@ fn judge(group: &wire::Group, epochs: Option<&Epochs>) -> Option<Finding> {
             "" => member.id.clone(),
             instance => format!("{} ({instance})", member.id),
         };
-        let at = format!("{name} at {} has {} partitions", member.host, member.partitions.len());
+        let at = format!("{name} at {} has {}", member.host, count(member.partitions.len(), "partition"));
         let behind = epochs.and_then(|epochs| {
             let (_, epoch, give, get) = epochs.members.iter().find(|(id, ..)| *id == member.id)?;
             let waited = if *epoch < epochs.group || *give > 0 { ": waited for" } else { "" };
@@ -144,7 +144,7 @@ fn judge(group: &wire::Group, epochs: Option<&Epochs>) -> Option<Finding> {
     });
     Some(Finding {
         subject: format!("group {}", group.id),
-        fact: format!("{} with {} members: {fact}", group.state, group.members.len()),
+        fact: format!("{} with {}: {fact}", group.state, count(group.members.len(), "member")),
         since_ms: None,
         affects: members.collect(),
         why: why.into_iter().chain([format!("coordinator: {}", group.coordinator)]).collect(),
@@ -214,12 +214,12 @@ mod tests {
             ("Stable", None, None),
             ("Empty", None, None),
             ("Dead", None, None),
-            ("PreparingRebalance", None, Some("m (i) at /h has 1 partitions")),
-            ("CompletingRebalance", None, Some("m (i) at /h has 1 partitions")),
+            ("PreparingRebalance", None, Some("m (i) at /h has 1 partition")),
+            ("CompletingRebalance", None, Some("m (i) at /h has 1 partition")),
             (
                 "Reconciling",
                 Some(&epochs),
-                Some("m (i) at /h has 1 partitions, epoch 2, has to give up 1 and to get 0: waited for"),
+                Some("m (i) at /h has 1 partition, epoch 2, has to give up 1 and to get 0: waited for"),
             ),
         ] {
             state.clone_into(&mut group.state);

@@ -132,7 +132,7 @@ pub(super) fn explain(places: &Places, matches: &ArgMatches) -> anyhow::Result<A
             let slowest = slowest(&told.requests);
             let Some(first) = slowest.first() else {
                 answer.findings = told.problems;
-                answer.facts.push("the coordinators remember no requests".to_owned());
+                answer.summary = Some("The coordinators remember no requests.".to_owned());
                 return Ok(answer);
             };
             answer.facts.extend(list(&slowest));
@@ -248,6 +248,9 @@ fn judge(told: &Told, answer: &mut Answer) {
     if let Some(Spent { us, what, .. }) = &spent {
         answer.facts.push(format!("Most of it, {}: {what}", ms(*us)));
     }
+    let outcome =
+        if base.operation == "refused" { ": the coordinators refused it, and fast" } else { ", and was not slow" };
+    answer.summary = Some(format!("{} took {took}{outcome}.", base.title()));
     if seen.iter().any(|seen| seen.is_slow) {
         let (why, remedy) = spent.map(|spent| (spent.what, spent.remedy.to_owned())).unzip();
         answer.findings.push(Finding {

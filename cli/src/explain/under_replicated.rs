@@ -143,7 +143,7 @@ pub(super) fn explain(world: &mut World) -> anyhow::Result<Answer> {
 /// Nobody answers for the partitions; what is known of the brokers is why.
 fn without_brokers(world: &mut World, answer: &mut Answer) {
     for (id, Registration { address, stat }) in world.registrations() {
-        let state = reach(&address).err().unwrap_or_else(|| "answers there".to_owned());
+        let state = reach(&address, &world.security()).err().unwrap_or_else(|| "answers there".to_owned());
         answer.facts.push(format!("broker {id} is registered at {address}: {state}"));
         answer.happened(stat.czxid, Some(stat.ctime), format!("broker {id} registered"));
     }
@@ -233,7 +233,7 @@ fn suspect(
         suspect.left = past.first().filter(|value| value.is_removed).map(|value| (value.mtime, value.until));
     }
     match address {
-        Some(address) => suspect.unreachable = reach(&address).err(),
+        Some(address) => suspect.unreachable = reach(&address, &world.security()).err(),
         None => suspect.unreachable = Some("nobody says where it is".to_owned()),
     }
     if suspect.unreachable.is_none() {

@@ -4,6 +4,7 @@
 use super::answer::Finding;
 use crate::client::{Connection, NotABroker, check};
 use crate::cluster::{Cluster, Target, address};
+use crate::security::Security;
 use crate::up::process;
 use crate::zookeeper::{self, ZooKeeper};
 use bytes::Bytes;
@@ -19,12 +20,12 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long one call to the brokers may take with all its attempts.
-const CALL: Duration = Duration::from_secs(5);
+/// How long a broker may take to answer a question; one whose port refuses has answered.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a server may take to answer at its port.
 const REACH: Duration = Duration::from_secs(2);
 /// How long the coordinators may take to let a session in, milliseconds.
-const SESSION_MS: u32 = 10_000;
+const SESSION_MS: u32 = 6_000;
 /// `ConfigResource.Type.BROKER`.
 const BROKER: i8 = 4;
 
@@ -34,6 +35,8 @@ pub(super) struct Places {
     pub(super) brokers: Option<String>,
     /// A connect string.
     pub(super) coordinators: Option<String>,
+    /// How to talk to the brokers, as in a file of `--command-config`.
+    pub(super) settings: BTreeMap<String, String>,
     /// The folder, if the cluster is in one.
     pub(super) dir: Option<PathBuf>,
 }
@@ -78,22 +81,27 @@ impl World {
     /// # Errors
     /// Neither half could even be looked for.
     pub(super) fn open(places: Places) -> anyhow::Result<World> {
-        let settings = BTreeMap::new();
+        let settings = &places.settings;
         let mut brokers = match (&places.brokers, &places.coordinators) {
-            (Some(servers), _) => Cluster::new(servers, &settings),
-            (None, Some(connect)) => Cluster::by_zookeeper(connect, &settings),
+            (Some(servers), _) => Cluster::new(servers, settings),
+            (None, Some(connect)) => {
+                reach_any(connect).map_err(anyhow::Error::msg).and_then(|()| Cluster::by_zookeeper(connect, settings))
+            }
             (None, None) => anyhow::bail!("neither brokers nor coordinators are given"),
         }
         .map_err(|error| format!("{error:#}"));
         if let Ok(cluster) = &mut brokers {
-            cluster.set_call_timeout(CALL);
+            cluster.look_once(PATIENCE);
         }
         let connect = match (places.coordinators, &mut brokers) {
             (Some(connect), _) => Ok(connect),
             (None, Ok(cluster)) => connect_string_of(cluster).map_err(|error| format!("{error:#}")),
             (None, Err(error)) => Err(error.clone()),
         };
-        let open = |connect: &String| ZooKeeper::open(connect, SESSION_MS).map_err(|error| format!("{error:#}"));
+        let open = |connect: &String| {
+            reach_any(connect)?;
+            ZooKeeper::open(connect, SESSION_MS).map_err(|error| format!("{error:#}"))
+        };
         let zookeeper = connect.as_ref().map_err(Clone::clone).and_then(open);
         let past = zookeeper.as_ref().ok().and_then(|_| open(connect.as_ref().ok()?).ok());
         let start_command = places.dir.map(|dir| format!("castellan up --dir {} --detach", dir.display()));
@@ -116,12 +124,49 @@ impl World {
             remedy: vec![self.start_command.clone().unwrap_or_else(|| remedy.to_owned())],
             ..Finding::default()
         };
+        let silent = self.brokers.as_ref().map(Cluster::silent).unwrap_or_default();
+        let silent = silent.into_iter().map(|(id, why)| Finding {
+            subject: format!("broker {id}"),
+            fact: "does not answer, so the groups that it coordinates are not shown".to_owned(),
+            why: vec![why],
+            remedy: vec!["castellan explain under-replicated says more of it".to_owned()],
+            ..Finding::default()
+        });
         let brokers =
             self.brokers.as_ref().err().map(|why| problem("brokers", why, "give others with --bootstrap-server"));
         let zookeeper = self.zookeeper.as_ref().err();
         let zookeeper = zookeeper
             .map(|why| problem("coordinators", why, "start a majority of them, or give others with --zookeeper"));
-        brokers.into_iter().chain(zookeeper).collect()
+        brokers.into_iter().chain(zookeeper).chain(silent).collect()
+    }
+
+    /// What there is to say if neither half answers: that alone.
+    pub(super) fn is_down(&mut self) -> Option<Finding> {
+        let coordinators = self.zookeeper.as_ref().err()?.clone();
+        self.ask(|cluster| cluster.broker_ids());
+        let brokers = self.brokers.as_ref().err()?.clone();
+        let elsewhere =
+            "start the coordinators, then the brokers; or give others with --zookeeper and --bootstrap-server";
+        let mut why = vec![format!("brokers: {brokers}"), format!("coordinators: {coordinators}")];
+        if brokers == coordinators {
+            why.truncate(1);
+        }
+        Some(Finding {
+            subject: "cluster".to_owned(),
+            fact: match self.connect.as_str() {
+                "" => "its brokers do not answer, and only they would tell where the coordinators are",
+                _ => "neither brokers nor coordinators answer",
+            }
+            .to_owned(),
+            why,
+            remedy: vec![self.start_command.clone().unwrap_or_else(|| elsewhere.to_owned())],
+            ..Finding::default()
+        })
+    }
+
+    /// How to talk to brokers.
+    pub(super) fn security(&self) -> Security {
+        self.brokers.as_ref().map(|cluster| cluster.security().clone()).unwrap_or_default()
     }
 
     /// Asks the brokers. An error is kept as a problem; then there is nothing.
@@ -218,23 +263,27 @@ impl World {
 
 /// Where a broker keeps its cluster, as it says itself.
 fn connect_string_of(cluster: &mut Cluster) -> anyhow::Result<String> {
-    let broker = cluster.broker_ids()?.first().copied().unwrap_or_default();
-    let request = |_| DescribeConfigsRequest {
-        resources: vec![DescribeConfigsResource {
-            resource_type: BROKER,
-            resource_name: broker.to_string(),
-            configuration_keys: Some(vec!["zookeeper.connect".to_owned()]),
-        }],
-        ..DescribeConfigsRequest::default()
-    };
-    let response = cluster.call(Target::Node(broker), request, |_| 0)?;
-    for result in response.results {
-        check(result.error_code, result.error_message.as_deref())?;
-        if let Some(value) = result.configs.into_iter().find_map(|config| config.value) {
-            return Ok(value);
+    for broker in cluster.broker_ids()? {
+        let request = |_| DescribeConfigsRequest {
+            resources: vec![DescribeConfigsResource {
+                resource_type: BROKER,
+                resource_name: broker.to_string(),
+                configuration_keys: Some(vec!["zookeeper.connect".to_owned()]),
+            }],
+            ..DescribeConfigsRequest::default()
+        };
+        let response = match cluster.call(Target::Node(broker), request, |_| 0) {
+            Err(error) if cluster.leaves_out(broker, &error) => continue,
+            response => response?,
+        };
+        for result in response.results {
+            check(result.error_code, result.error_message.as_deref())?;
+            if let Some(value) = result.configs.into_iter().find_map(|config| config.value) {
+                return Ok(value);
+            }
         }
     }
-    anyhow::bail!("broker {broker} does not say where its coordinators are; give them with --zookeeper")
+    anyhow::bail!("no broker says where its coordinators are; give them with --zookeeper")
 }
 
 /// Every coordinator of these places.
@@ -244,7 +293,11 @@ fn connect_string_of(cluster: &mut Cluster) -> anyhow::Result<String> {
 pub(super) fn coordinators_of(places: &Places) -> anyhow::Result<Vec<String>> {
     let connect = match (&places.coordinators, &places.brokers) {
         (Some(connect), _) => connect.clone(),
-        (None, Some(brokers)) => connect_string_of(&mut Cluster::new(brokers, &BTreeMap::new())?)?,
+        (None, Some(brokers)) => {
+            let mut cluster = Cluster::new(brokers, &places.settings)?;
+            cluster.look_once(PATIENCE);
+            connect_string_of(&mut cluster)?
+        }
         (None, None) => anyhow::bail!("neither brokers nor coordinators are given"),
     };
     Ok(parse_connect_string(&connect)?.0)
@@ -265,10 +318,23 @@ pub(super) fn reach_tcp(server: &str) -> Result<(), String> {
     Err(last)
 }
 
+/// Can one of the servers of a connect string be connected to? If not, why.
+fn reach_any(connect: &str) -> Result<(), String> {
+    let (servers, _) = parse_connect_string(connect).map_err(|error| error.to_string())?;
+    let mut whys = Vec::new();
+    for server in &servers {
+        match reach_tcp(server) {
+            Ok(()) => return Ok(()),
+            Err(why) => whys.push(why),
+        }
+    }
+    Err(format!("none of {} answers ({})", servers.join(", "), whys.pop().unwrap_or_default()))
+}
+
 /// Does a broker answer at its port? If not, why.
-pub(super) fn reach(server: &str) -> Result<(), String> {
+pub(super) fn reach(server: &str, security: &Security) -> Result<(), String> {
     reach_tcp(server)?;
-    match Connection::open(server, REACH) {
+    match Connection::open_as(server, REACH, security) {
         Ok(_) => Ok(()),
         // It speaks, though not in plain text.
         Err(error) if error.downcast_ref::<NotABroker>().is_some() => Ok(()),

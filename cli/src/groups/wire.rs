@@ -44,7 +44,7 @@ pub(crate) struct Member {
     pub(crate) partitions: Vec<Partition>,
 }
 
-/// Every consumer group of the cluster, in the order of a Java map.
+/// Every consumer group of the cluster, in the order of a Java map; not those of brokers that do not answer who looks once.
 pub(crate) fn list(cluster: &mut Cluster, states: &[String], types: &[String]) -> anyhow::Result<Vec<Listing>> {
     list_those(cluster, states, types, |group| matches!(group.protocol.as_str(), "" | "consumer"))
 }
@@ -62,8 +62,12 @@ pub(crate) fn list_those(
             states_filter: if version < 4 { Vec::new() } else { states.to_vec() },
             types_filter: if version < 5 { Vec::new() } else { types.to_vec() },
         };
-        let response = cluster.call(Target::Node(broker), request, |response| response.error_code)?;
-        check(response.error_code, None)?;
+        let response = cluster.call(Target::Node(broker), request, |response| response.error_code);
+        let response = response.and_then(|response| Ok(check(response.error_code, None).map(|()| response)?));
+        let response = match response {
+            Err(error) if cluster.leaves_out(broker, &error) => continue,
+            response => response?,
+        };
         for group in response.groups {
             let listing = Listing {
                 id: group.group_id.clone(),

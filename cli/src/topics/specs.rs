@@ -1,6 +1,6 @@
 //! The options of `kafka-topics`, with the words of its help. Decides nothing.
 
-use crate::options::{HELP, HIDDEN, Spec, VERSION, flag, int, text};
+use crate::options::{HELP, HIDDEN, OF_CASTELLAN, Spec, VERSION, flag, int, text};
 
 /// What the tool knows.
 pub(super) const SPECS: &[Spec] = &[
@@ -9,7 +9,7 @@ pub(super) const SPECS: &[Spec] = &[
     text("bootstrap-server", "server to connect to", "REQUIRED: The Kafka server to connect to."),
     text("zookeeper", "hosts", HIDDEN),
     flag("force", HIDDEN),
-    // Ours alone; Kafka's help does not name them.
+    // Ours alone; they stand below Kafka's help.
     flag("undelete", HIDDEN),
     flag("list-deleted", HIDDEN),
     text(
@@ -112,3 +112,11 @@ pub(super) const SPECS: &[Spec] = &[
         "the maximum partition size to be included in one DescribeTopicPartitions response.",
     ),
 ];
+
+/// What Kafka's tool has not.
+pub(super) fn own_help() -> String {
+    format!(
+        "{OF_CASTELLAN}\n\t--list-deleted   List the deleted topics that are kept, and until when.\n\t--undelete --topic NAME [--topic-id ID]   Bring \
+         a deleted topic back that is still kept.\n"
+    )
+}

@@ -152,16 +152,26 @@ impl Layout {
             }
         }
         let halves = halves(&found);
+        let mut lacking = String::new();
         for server in &found {
             let path = server.settings_file(dir);
             let wished = wish.settings(server, halves);
             let properties = Properties::parse(&fs::read_to_string(&path).unwrap_or_default(), "");
-            if let Some((key, value)) = wished.iter().find(|(key, value)| properties.get(key) != Some(value.as_str())) {
-                bail!(
-                    "{} does not say {key}={value}; edit it, or give another --dir for a new cluster",
-                    path.display()
-                );
+            let lines = wished.iter().filter(|(key, value)| properties.get(key) != Some(value.as_str()));
+            for (index, (key, value)) in lines.enumerate() {
+                if index == 0 {
+                    lacking += &format!("\n{}:", path.display());
+                }
+                let instead = properties.get(key).map_or_else(String::new, |found| format!("   (instead of {found})"));
+                lacking += &format!("\n  {key}={value}{instead}");
             }
+        }
+        if !lacking.is_empty() {
+            bail!(
+                "{} holds a cluster whose settings do not say what is asked for. Give another --dir for a new cluster, or stop \
+                 this one, write these lines into its files, and start it again:{lacking}",
+                dir.display()
+            );
         }
         Ok(Layout { dir: dir.to_owned(), servers: found, is_new: false })
     }
@@ -418,7 +428,14 @@ mod tests {
             assert_eq!(Layout::open_or_create(temporary.path(), wish).unwrap().servers, layout.servers);
             let other = Wish { metrics_port: Some(1), ..Default::default() };
             let told = Layout::open_or_create(temporary.path(), &other).unwrap_err().to_string();
-            assert!(told.contains("does not say metrics"), "{told}");
+            for line in [
+                "metrics.http.port=1",
+                "metricsProvider.httpPort=2",
+                "metricsProvider.httpPort=3",
+                "admin.serverPort=5",
+            ] {
+                assert!(told.contains(&format!("\n  {line}")), "{line}: {told}");
+            }
             let text = |(what, urls): (&str, Vec<String>)| format!("{what} {}", urls.join(" "));
             [Role::Broker, Role::Coordinator].map(|role| layout.urls(role).into_iter().map(text).collect::<Vec<_>>())
         };

@@ -7,10 +7,13 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+
+/// `PF_EXITING` among the flags in `/proc/PID/stat`: the process is coming to its end.
+const EXITING: u32 = 4;
 
 fn pid_file(dir: &Path, server: &Server) -> PathBuf {
     dir.join(format!("{}.pid", server.name()))
@@ -33,15 +36,46 @@ pub(crate) fn pid(dir: &Path, server: &Server) -> Option<i32> {
     // A process that is just becoming the server has no command line yet; neither has one that has ended.
     if command.is_empty() {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let state = stat.rsplit(") ").next()?.chars().next()?;
-        return (!matches!(state, 'Z' | 'X')).then_some(pid);
+        let mut fields = stat.rsplit(") ").next()?.split(' ');
+        let state = fields.next()?;
+        // One that was killed has neither a command line nor ended until its last thread has.
+        let flags: u32 = fields.nth(5)?.parse().ok()?;
+        return (!matches!(state, "Z" | "X") && flags & EXITING == 0).then_some(pid);
     }
     let named = command.split(|byte| *byte == 0).any(|word| word == settings.as_os_str().as_encoded_bytes());
     named.then_some(pid)
 }
 
+/// A server that was started here: whoever joins it hears how it ended.
+pub(crate) type Started = std::thread::JoinHandle<std::io::Result<ExitStatus>>;
+
+/// How a server ended, in words.
+pub(crate) fn ending(status: std::io::Result<ExitStatus>) -> String {
+    match status.as_ref().map(|status| (status.signal(), status.code())) {
+        Ok((Some(signal), _)) => format!("was killed by signal {signal}"),
+        Ok((None, Some(0))) => "stopped".to_owned(),
+        Ok((None, Some(code))) => format!("ended by itself with code {code}"),
+        _ => "ended by itself".to_owned(),
+    }
+}
+
+/// Where a server's log ends now.
+pub(crate) fn log_end(dir: &Path, server: &Server) -> u64 {
+    fs::metadata(log_file(dir, server)).map_or(0, |log| log.len())
+}
+
+/// What a server said of settings that it does not know since its log ended there: place and problem, one a line.
+pub(crate) fn unknown_settings(dir: &Path, server: &Server, from: u64) -> Vec<String> {
+    let text = fs::read(log_file(dir, server)).unwrap_or_default();
+    let text = String::from_utf8_lossy(text.get(usize::try_from(from).unwrap_or(usize::MAX)..).unwrap_or_default());
+    let settings = server.settings_file(dir).display().to_string();
+    let told = |line: &str| line.contains("unknown setting") || line.contains("unknown key");
+    let place = |line: &str| Some(line[line.find(&settings)?..].to_owned());
+    text.lines().filter(|line| told(line)).filter_map(place).collect()
+}
+
 /// Starts a server and writes its pid file; its output goes to its log file.
-pub(crate) fn start(dir: &Path, server: &Server) -> anyhow::Result<()> {
+pub(crate) fn start(dir: &Path, server: &Server) -> anyhow::Result<Started> {
     let binary = match server.role {
         Role::Coordinator => "coordinator",
         Role::Broker => "broker",
@@ -63,11 +97,10 @@ pub(crate) fn start(dir: &Path, server: &Server) -> anyhow::Result<()> {
         .with_context(|| format!("starting {}", program.display()))?;
     fs::write(pid_file(dir, server), format!("{}\n", child.id())).context("writing the pid file")?;
     // Reaped by a thread, so that a server that ends is no zombie which still looks alive.
-    std::thread::spawn(move || {
+    Ok(std::thread::spawn(move || {
         let mut child = child;
         child.wait()
-    });
-    Ok(())
+    }))
 }
 
 /// The server program next to this one.
@@ -151,4 +184,32 @@ pub(crate) fn last_words(dir: &Path, server: &Server) -> String {
     let text = fs::read_to_string(log_file(dir, server)).unwrap_or_default();
     let lines: Vec<&str> = text.lines().rev().take(3).collect();
     lines.into_iter().rev().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_server_ended() {
+        for (raw, expected) in
+            [(9, "was killed by signal 9"), (0, "stopped"), (70 << 8, "ended by itself with code 70")]
+        {
+            assert_eq!(ending(Ok(ExitStatus::from_raw(raw))), expected);
+        }
+    }
+
+    #[test]
+    fn settings_that_are_not_known_are_found_in_the_log() {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path();
+        let server = Server { role: Role::Broker, id: 0, port: 1 };
+        let file = server.settings_file(dir).display().to_string();
+        let line = |key: &str| format!("2026 WARN broker: {file}:9: {key}: unknown setting, ignored\n");
+        fs::write(log_file(dir, &server), line("old")).unwrap();
+        let from = log_end(dir, &server);
+        assert_eq!(unknown_settings(dir, &server, 0).len(), 1);
+        fs::write(log_file(dir, &server), line("old") + &line("new") + "WARN other\n").unwrap();
+        assert_eq!(unknown_settings(dir, &server, from), [format!("{file}:9: new: unknown setting, ignored")]);
+    }
 }

@@ -3,8 +3,8 @@
 //! Changes nothing.
 
 use super::layout::{Layout, Role};
-use super::{dir, dir_argument, parse, process, state};
-use crate::cluster::{Cluster, Target, address};
+use super::{command_config_argument, dir, dir_argument, parse, process, state};
+use crate::cluster::{Cluster, Target, address, load_settings};
 use crate::groups;
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, Command};
@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// Between two looks of `--watch`.
 const WATCH: Duration = Duration::from_secs(1);
+/// How long a broker may take to answer; one whose port refuses has answered.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// So many partitions are named; the others are counted.
 const NAMED: usize = 10;
 
@@ -33,6 +35,8 @@ struct Row {
 struct Health {
     controller: i32,
     brokers: BTreeMap<i32, String>,
+    /// Those that do not answer, and why.
+    silent: BTreeMap<i32, String>,
     topics: usize,
     partitions: usize,
     under_replicated: Vec<String>,
@@ -41,7 +45,7 @@ struct Health {
     groups: Vec<groups::Lag>,
 }
 
-/// The tool. Ends with 1 if a server of the folder does not serve, or a partition has no leader.
+/// The tool. Ends with 1 if a server of the folder or a broker does not serve, or a partition has no leader.
 pub(crate) fn status(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let command = Command::new("castellan status")
         .about("Servers, partitions and groups of a cluster: of a folder, or of any with --bootstrap-server")
@@ -52,9 +56,12 @@ pub(crate) fn status(arguments: &[String]) -> anyhow::Result<ExitCode> {
                 .value_name("HOST:PORT,...")
                 .help("a cluster that is not in a folder here"),
         )
+        .arg(command_config_argument().requires("bootstrap-server"))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("one JSON object instead of tables"))
         .arg(Arg::new("watch").long("watch").action(ArgAction::SetTrue).help("again every second, until interrupted"));
     let Some(matches) = parse(command, arguments)? else { return Ok(ExitCode::SUCCESS) };
+    let settings = matches.get_one::<String>("command-config");
+    let settings = settings.map_or_else(|| Ok(BTreeMap::new()), |file| load_settings(file))?;
     let (watch, as_json) = (matches.get_flag("watch"), matches.get_flag("json"));
     let layout = match matches.get_one::<String>("bootstrap-server") {
         Some(_) => None,
@@ -70,7 +77,10 @@ pub(crate) fn status(arguments: &[String]) -> anyhow::Result<ExitCode> {
         let serves = rows.iter().all(|row| !matches!(row.state.as_str(), "stopped" | "not ready"));
         let some_broker =
             layout.is_none() || rows.iter().any(|row| matches!(row.state.as_str(), "broker" | "controller"));
-        let health = if some_broker { look_at_cluster(&servers) } else { Err(anyhow::anyhow!("no broker serves")) };
+        let health = match (some_broker, &layout) {
+            (false, Some(layout)) => Err(nobody_serves(&rows, &layout.dir)),
+            _ => look_at_cluster(&servers, &settings),
+        };
         let text = if as_json { render_json(&rows, &health).to_string() } else { render(&rows, &health) };
         if watch && !as_json {
             // Clears the screen and begins at its top.
@@ -78,7 +88,7 @@ pub(crate) fn status(arguments: &[String]) -> anyhow::Result<ExitCode> {
         }
         println!("{text}");
         if !watch {
-            let is_well = serves && health.is_ok_and(|health| health.offline.is_empty());
+            let is_well = serves && health.is_ok_and(|health| health.offline.is_empty() && health.silent.is_empty());
             return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         std::thread::sleep(WATCH);
@@ -98,13 +108,25 @@ fn look_at_servers(layout: &Layout) -> Vec<Row> {
     layout.servers.iter().map(row).collect()
 }
 
-fn look_at_cluster(servers: &str) -> anyhow::Result<Health> {
-    let mut cluster = Cluster::new(servers, &BTreeMap::new())?;
-    cluster.set_call_timeout(Duration::from_secs(5));
+/// What to do where no broker of a folder serves.
+fn nobody_serves(rows: &[Row], dir: &std::path::Path) -> anyhow::Error {
+    let dir = dir.display();
+    match rows.iter().all(|row| row.state == "stopped") {
+        true => anyhow::anyhow!("nothing runs; 'castellan up --dir {dir}' starts the cluster"),
+        false => anyhow::anyhow!(
+            "none serves; 'castellan up --dir {dir}' starts what is stopped, the logs in {dir} say why others are not ready"
+        ),
+    }
+}
+
+fn look_at_cluster(servers: &str, settings: &BTreeMap<String, String>) -> anyhow::Result<Health> {
+    let mut cluster = Cluster::new(servers, settings)?;
+    cluster.look_once(PATIENCE);
     let request = |_| MetadataRequest { topics: None, allow_auto_topic_creation: false, ..MetadataRequest::default() };
     let metadata = cluster.call(Target::Any, request, |_| 0).context("asking for metadata")?;
     let mut health = judge(metadata);
     health.groups = groups::lags(&mut cluster)?;
+    health.silent = cluster.silent();
     Ok(health)
 }
 
@@ -182,8 +204,19 @@ fn render(rows: &[Row], health: &anyhow::Result<Health>) -> String {
         list(&health.under_replicated),
         list(&health.not_preferred)
     ));
+    for (id, why) in &health.silent {
+        parts.push(format!(
+            "Broker {id} does not answer, so groups that it coordinates are not shown and no lag is counted of what it \
+             leads: {why}"
+        ));
+    }
     if !health.groups.is_empty() {
-        let rows = health.groups.iter().map(|group| vec![group.id.clone(), group.state.clone(), group.lag.to_string()]);
+        let lag = |group: &groups::Lag| match (&group.problem, group.unknown) {
+            (Some(problem), _) => format!("? ({problem})"),
+            (None, 0) => group.lag.to_string(),
+            (None, unknown) => format!("{} and ? of {unknown} partitions", group.lag),
+        };
+        let rows = health.groups.iter().map(|group| vec![group.id.clone(), group.state.clone(), lag(group)]);
         parts.push(table(&["GROUP", "STATE", "LAG"], rows));
     }
     parts.join("\n\n")
@@ -200,12 +233,19 @@ fn render_json(rows: &[Row], health: &anyhow::Result<Health>) -> Value {
     let cluster = match health {
         Err(problem) => json!({"error": format!("{problem:#}")}),
         Ok(health) => {
-            let brokers: Vec<Value> =
-                health.brokers.iter().map(|(id, address)| json!({"id": id, "address": address})).collect();
+            let brokers: Vec<Value> = health
+                .brokers
+                .iter()
+                .map(|(id, address)| json!({"id": id, "address": address, "problem": health.silent.get(id)}))
+                .collect();
             let groups: Vec<Value> = health
                 .groups
                 .iter()
-                .map(|group| json!({"group": group.id, "state": group.state, "lag": group.lag}))
+                .map(|group| {
+                    let lag = group.problem.is_none().then_some(group.lag);
+                    json!({"group": group.id, "state": group.state, "lag": lag,
+                           "partitions_not_counted": group.unknown, "problem": group.problem})
+                })
                 .collect();
             json!({"controller": health.controller, "brokers": brokers, "topics": health.topics,
                    "partitions": health.partitions, "offline": health.offline,
@@ -240,12 +280,16 @@ mod tests {
             topics: vec![topic],
             ..Default::default()
         };
-        let health = judge(metadata);
+        let mut health = judge(metadata);
+        health.silent.insert(2, "refused".to_owned());
+        health.groups = vec![groups::Lag { id: "g".into(), state: "Empty".into(), lag: 5, unknown: 2, problem: None }];
         assert_eq!(health.offline, ["t-2", "t-3"]);
         assert_eq!(health.under_replicated, ["t-1"]);
         assert_eq!(health.not_preferred, ["t-1"]);
         let text = render(&[], &Ok(health));
         assert!(text.contains("1 h:1, 2* h:1") && text.contains("Offline                 2  t-2 t-3"), "{text}");
+        assert!(text.contains("Broker 2 does not answer") && text.contains("leads: refused"), "{text}");
+        assert!(text.contains("5 and ? of 2 partitions"), "{text}");
         let failed = Err(anyhow::anyhow!("x"));
         assert_eq!(render_json(&[], &failed).to_string(), r#"{"cluster":{"error":"x"},"servers":[]}"#);
     }

@@ -71,8 +71,14 @@ pub(super) const COMMANDS: &[Command] = &[
     Command { name: "whoami", usage: "", options: "", words: 1, run: who_am_i },
 ];
 
-/// What Apache's shell has not.
-pub(super) const OWN_COMMANDS: &[&str] = &["diff", "tree", "undelete"];
+/// What Apache's shell has not, below the rest of the usage: commands by their first word, with what they do.
+pub(super) const OWN_COMMANDS: &[(&str, &str)] = &[
+    ("diff", "path [revision [revision]]   # compares values that the znode has and had"),
+    ("get", "-v revision path   # the value of a revision: a version, or 0x... for a zxid"),
+    ("history", "path   # the revisions of a znode, also of one that is gone"),
+    ("tree", "[-d depth] [path]   # the znodes below, with sizes and owners"),
+    ("undelete", "path [acl]   # makes a removed znode again"),
+];
 
 /// `history` with a path; without one it shows the lines that were entered.
 pub(super) const HISTORY: Command =
