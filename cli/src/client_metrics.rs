@@ -1,15 +1,13 @@
 //! `kafka-client-metrics`: which clients push which metrics how often (KIP-714). Shows no metrics.
 
-use crate::client::{check, java_text};
+use crate::client::java_text;
 use crate::clock;
-use crate::cluster::{Cluster, NoServers, Target, TimedOut, load_settings};
+use crate::cluster::{Cluster, NoServers, TimedOut, load_settings};
 use crate::configs::resources::{self, CLIENT_METRICS};
 use crate::java_order::{hash, hash_order};
 use crate::options::{self, Ended, HELP, Options, Spec, VERSION, flag, int, text};
 use crate::uuid_text;
 use anyhow::{anyhow, bail};
-use common::kafka::messages::IncrementalAlterConfigsRequest;
-use common::kafka::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -44,8 +42,6 @@ const SPECS: &[Spec] = &[
 ];
 
 const ACTIONS: [&str; 4] = ["alter", "delete", "describe", "list"];
-const SET: i8 = 0;
-const DELETE: i8 = 1;
 /// For a call with all its attempts.
 const CALL: Duration = Duration::from_secs(30);
 
@@ -114,12 +110,13 @@ fn act(options: &Options, cluster: &mut Cluster) -> anyhow::Result<()> {
     if options.has("alter") {
         let name = name.unwrap_or_else(|| uuid_text::format(Uuid::new_v4()));
         let changes = changes(options)?;
-        alter(cluster, &name, changes)?;
+        resources::change(cluster, &CLIENT_METRICS, &name, changes)?;
         println!("Altered client metrics config for {name}.");
     } else if options.has("delete") {
         let name = name.unwrap_or_default();
         let entries = resources::fetch(cluster, &CLIENT_METRICS, &name, true)?;
-        alter(cluster, &name, entries.into_iter().map(|entry| (entry.name, None)).collect())?;
+        let unset = entries.into_iter().map(|entry| (entry.name, None)).collect();
+        resources::change(cluster, &CLIENT_METRICS, &name, unset)?;
         println!("Deleted client metrics config for {name}.");
     } else if options.has("describe") {
         let names = match name {
@@ -153,28 +150,4 @@ fn changes(options: &Options) -> anyhow::Result<Vec<(String, Option<String>)>> {
         }
     }
     Ok(changes)
-}
-
-fn alter(cluster: &mut Cluster, name: &str, changes: Vec<(String, Option<String>)>) -> anyhow::Result<()> {
-    let config = |(name, value): (String, Option<String>)| AlterableConfig {
-        name,
-        config_operation: if value.is_some() { SET } else { DELETE },
-        value: Some(value.unwrap_or_default()),
-    };
-    let configs: Vec<AlterableConfig> = changes.into_iter().map(config).collect();
-    let request = |_| IncrementalAlterConfigsRequest {
-        resources: vec![AlterConfigsResource {
-            resource_type: CLIENT_METRICS.number,
-            resource_name: name.to_owned(),
-            configs: configs.clone(),
-        }],
-        validate_only: false,
-    };
-    let code = |response: &common::kafka::messages::IncrementalAlterConfigsResponse| {
-        response.responses.first().map_or(0, |result| result.error_code)
-    };
-    for result in cluster.call(Target::Any, request, code)?.responses {
-        check(result.error_code, result.error_message.as_deref())?;
-    }
-    Ok(())
 }

@@ -10,7 +10,7 @@ use crate::consume::formatter::Formatter;
 use crate::consume::one_group;
 use crate::options::{self, Options, key_values};
 use crate::share_client::{Acknowledge, Delivered, Settings, ShareConsumer};
-use anyhow::Context as _;
+use crate::signals;
 use rdkafka::Timestamp;
 use rdkafka::message::{Header, OwnedHeaders, OwnedMessage};
 use std::collections::BTreeMap;
@@ -68,11 +68,11 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         rejects_on_error: options.has("reject-message-on-error"),
         limit: limit.map(|limit| u64::try_from(limit).unwrap_or(0)),
         timeout,
-        signal: Arc::new(AtomicUsize::new(0)),
+        signal: signals::noted()?,
         count: 0,
     };
     let ended = match ShareConsumer::join(settings) {
-        Ok(consumer) => reader.run(consumer)?,
+        Ok(consumer) => reader.run(consumer),
         Err(error) => {
             unknown_error(&error);
             ExitCode::FAILURE
@@ -126,24 +126,18 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(mut self, mut consumer: ShareConsumer) -> anyhow::Result<ExitCode> {
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-            let number = usize::try_from(signal).expect("signals have small positive numbers");
-            signal_hook::flag::register_usize(signal, self.signal.clone(), number).context("listening for signals")?;
-        }
+    fn run(mut self, mut consumer: ShareConsumer) -> ExitCode {
         // A consumer whose reader is gone says what it did and leaves its group, as Kafka's.
         crate::broken_pipe::is_survived();
         let outcome = self.read(&mut consumer);
         consumer.leave();
         eprintln!("Processed a total of {} messages", self.count);
-        let signal = self.signal.load(Ordering::Relaxed);
         match outcome {
             Err(error) => {
                 unknown_error(&error);
-                Ok(ExitCode::FAILURE)
+                ExitCode::FAILURE
             }
-            Ok(()) if signal > 0 => Ok(ExitCode::from(u8::try_from(128 + signal).unwrap_or(1))),
-            Ok(()) => Ok(ExitCode::SUCCESS),
+            Ok(()) => signals::ended_by(&self.signal),
         }
     }
 

@@ -7,26 +7,23 @@ use crate::argparse::{self, Parsed};
 use crate::client_settings::{Complaints, check, consumer_config, java_text};
 use crate::clock;
 use crate::cluster::load_settings;
+use crate::signals;
+use crate::verifiable_event::{Place, event, list, place_fields, quoted, record_data};
 use anyhow::{Context as _, anyhow};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long a wait for records lasts before signals are looked at.
 const LOOK_UP: Duration = Duration::from_millis(50);
 /// `max.poll.records` where nothing is said of it.
 const POLL_RECORDS: i64 = 500;
-
-/// Topic and partition.
-type Place = (String, i32);
 
 /// Tells which partitions come and go.
 struct Rebalances(Complaints);
@@ -60,43 +57,6 @@ fn places(partitions: &TopicPartitionList) -> String {
         partitions.elements().iter().map(|one| (one.topic().to_owned(), one.partition())).collect();
     places.sort_unstable();
     list(places.iter().map(|place| format!("{{{}}}", place_fields(place))))
-}
-
-fn place_fields((topic, partition): &Place) -> String {
-    format!("\"topic\":{},\"partition\":{partition}", quoted(topic))
-}
-
-fn list(items: impl Iterator<Item = String>) -> String {
-    format!("[{}]", items.collect::<Vec<_>>().join(","))
-}
-
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
-}
-
-/// One line of JSON; the fields, which are JSON, stand in this order.
-fn event(name: &str, fields: &[(&str, String)]) {
-    let mut line = format!("{{\"timestamp\":{},\"name\":\"{name}\"", clock::now_ms());
-    for (field, value) in fields {
-        line += &format!(",\"{field}\":{value}");
-    }
-    println!("{line}}}");
-}
-
-/// Where the number of a signal is noted that asks to end.
-pub(crate) fn signals() -> anyhow::Result<Arc<AtomicUsize>> {
-    let noted = Arc::new(AtomicUsize::new(0));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        let number = usize::try_from(signal).expect("signals have small positive numbers");
-        signal_hook::flag::register_usize(signal, noted.clone(), number).context("listening for signals")?;
-    }
-    Ok(noted)
-}
-
-/// The exit code of a tool that ended by itself, or because of a signal.
-pub(crate) fn ended_by(signal: &AtomicUsize) -> ExitCode {
-    let number = signal.load(Ordering::Relaxed);
-    ExitCode::from(if number == 0 { 0 } else { u8::try_from(128 + number).unwrap_or(1) })
 }
 
 /// The tool.
@@ -150,7 +110,7 @@ fn run(parsed: &Parsed, settings: &BTreeMap<String, String>) -> anyhow::Result<E
     let (config, settings) = consumer_config("verifiable-consumer", servers, settings).context(FAILED)?;
     let complaints = Complaints::new("Consumer clientId=verifiable-consumer", &settings);
     let consumer: BaseConsumer<Rebalances> = config.create_with_context(Rebalances(complaints)).context(FAILED)?;
-    let signal = signals()?;
+    let signal = signals::noted()?;
     event("startup_complete", &[]);
     let topic = parsed.text("topic").unwrap_or_default();
     consumer.subscribe(&[topic]).map_err(|error| anyhow!(java_text(&error)))?;
@@ -182,7 +142,7 @@ fn run(parsed: &Parsed, settings: &BTreeMap<String, String>) -> anyhow::Result<E
     // Leaves the group.
     drop(consumer);
     event("shutdown_complete", &[]);
-    Ok(ended_by(&signal))
+    Ok(signals::ended_by(&signal))
 }
 
 /// What is there, or comes soon: at most so many records.
@@ -219,21 +179,14 @@ type Summary = (u64, i64, i64);
 /// Tells what was read, and gives the offset behind it for each partition.
 fn tell(batch: &[BorrowedMessage<'_>], verbose: bool) -> BTreeMap<Place, i64> {
     let mut summaries: BTreeMap<Place, Summary> = BTreeMap::new();
-    let text = |bytes: Option<&[u8]>| bytes.map_or("null".to_owned(), |bytes| quoted(&String::from_utf8_lossy(bytes)));
     for message in batch {
         let place = (message.topic().to_owned(), message.partition());
         let summary = summaries.entry(place).or_insert((0, message.offset(), 0));
         summary.0 += 1;
         summary.2 = message.offset();
         if verbose {
-            let fields = [
-                ("key", text(message.key())),
-                ("value", text(message.payload())),
-                ("topic", quoted(message.topic())),
-                ("partition", message.partition().to_string()),
-                ("offset", message.offset().to_string()),
-            ];
-            event("record_data", &fields);
+            let place = (message.topic().to_owned(), message.partition());
+            record_data(&place, message.offset(), message.key(), message.payload());
         }
     }
     let shown = list(summaries.iter().map(|(place, (count, first, last))| {

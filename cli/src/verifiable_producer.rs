@@ -145,7 +145,7 @@ fn run(parsed: &Parsed, settings: &BTreeMap<String, String>) -> anyhow::Result<E
     let complaints = Complaints::new("Producer clientId=producer-1", &settings);
     let deliveries = Deliveries { complaints, topic, acked: AtomicU64::new(0) };
     let producer: ThreadedProducer<Deliveries> = config.create_with_context(deliveries).context(FAILED)?;
-    let signal = crate::verifiable_consumer::signals()?;
+    let signal = crate::signals::noted()?;
     let target: i32 = parsed.number("throughput").unwrap_or(-1);
     let start_ms = clock::now_ms();
     event("startup_complete", &[]);
@@ -163,7 +163,7 @@ fn run(parsed: &Parsed, settings: &BTreeMap<String, String>) -> anyhow::Result<E
     );
     // Everything is delivered or lost: the client's threads need not be waited for.
     std::mem::forget(producer);
-    Ok(crate::verifiable_consumer::ended_by(&signal))
+    Ok(crate::signals::ended_by(&signal))
 }
 
 /// Sends until all is sent or a signal comes; gives how many records were sent.

@@ -20,13 +20,15 @@ pub(crate) struct Kind {
 
 /// Which metrics clients push.
 pub(crate) const CLIENT_METRICS: Kind = Kind { name: "client-metrics", number: 16, dynamic: Some(7) };
+/// Settings of groups.
+pub(crate) const GROUPS: Kind = Kind { name: "groups", number: 32, dynamic: Some(8) };
 
 const KINDS: [Kind; 5] = [
     Kind { name: "topics", number: 2, dynamic: Some(1) },
     Kind { name: "brokers", number: 4, dynamic: Some(2) },
     Kind { name: "broker-loggers", number: 8, dynamic: None },
     CLIENT_METRICS,
-    Kind { name: "groups", number: 32, dynamic: Some(8) },
+    GROUPS,
 ];
 /// The source of what was set for all brokers.
 const DYNAMIC_DEFAULT_BROKER: i8 = 3;
@@ -172,17 +174,23 @@ pub(super) fn alter(
     if !unknown.is_empty() {
         return Err(InvalidConfiguration(format!("Invalid config(s): {}", unknown.join(","))).into());
     }
-    let set = add.iter().map(|(key, value)| AlterableConfig {
-        name: key.clone(),
-        config_operation: SET,
-        value: Some(value.clone()),
-    });
-    let unset = delete.iter().map(|key| AlterableConfig {
-        name: key.clone(),
-        config_operation: DELETE,
-        value: Some(String::new()),
-    });
-    let configs: Vec<AlterableConfig> = set.chain(unset).collect();
+    let set = add.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
+    change(cluster, kind, name, set.chain(delete.iter().map(|key| (key.clone(), None))).collect())
+}
+
+/// Sets the settings of one entity that have a value here, and removes the others.
+pub(crate) fn change(
+    cluster: &mut Cluster,
+    kind: &Kind,
+    name: &str,
+    changes: Vec<(String, Option<String>)>,
+) -> anyhow::Result<()> {
+    let config = |(name, value): (String, Option<String>)| AlterableConfig {
+        name,
+        config_operation: if value.is_some() { SET } else { DELETE },
+        value: Some(value.unwrap_or_default()),
+    };
+    let configs: Vec<AlterableConfig> = changes.into_iter().map(config).collect();
     let request = |_| IncrementalAlterConfigsRequest {
         resources: vec![AlterConfigsResource {
             resource_type: kind.number,
