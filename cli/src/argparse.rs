@@ -176,8 +176,8 @@ impl Parsed {
 pub(crate) enum Refusal {
     /// The help was asked for; this is it.
     Help(String),
-    /// The line is wrong: what is said of it.
-    Wrong(String),
+    /// The line is wrong: what is said of it, with the usage and, for tools that say it their own way, without.
+    Wrong { text: String, message: String },
 }
 
 impl Refusal {
@@ -185,9 +185,23 @@ impl Refusal {
     pub(crate) fn show(&self) -> ExitCode {
         match self {
             Refusal::Help(text) => print!("{text}"),
-            Refusal::Wrong(text) => eprint!("{text}"),
+            Refusal::Wrong { text, .. } => eprint!("{text}"),
         }
         ExitCode::FAILURE
+    }
+
+    /// The same as the tools do that do not leave it to the library: an error is one line, and help is no failure.
+    pub(crate) fn show_in_a_line(&self) -> ExitCode {
+        match self {
+            Refusal::Help(_) => {
+                self.show();
+                ExitCode::SUCCESS
+            }
+            Refusal::Wrong { message, .. } => {
+                eprint!("Command line error: {message}. Type --help for help.");
+                ExitCode::FAILURE
+            }
+        }
     }
 }
 
@@ -198,7 +212,7 @@ pub(crate) fn help(parser: &'static Parser) -> String {
 
 /// What a tool says that finds a line wrong after it was read.
 pub(crate) fn wrong(parser: &'static Parser, message: &str) -> Refusal {
-    Refusal::Wrong(usage::error(&Place { parser, upper: None }, message))
+    Place { parser, upper: None }.wrong(message)
 }
 
 /// Reads a command line.
@@ -222,7 +236,11 @@ pub(super) struct Place {
 
 impl Place {
     fn wrong(&self, message: &str) -> Refusal {
-        Refusal::Wrong(usage::error(self, message))
+        self.wrong_with_hint(message, "")
+    }
+
+    fn wrong_with_hint(&self, message: &str, hint: &str) -> Refusal {
+        Refusal::Wrong { text: usage::error(self, message) + hint, message: message.to_owned() }
     }
 
     /// What is wrong with an option's argument.
@@ -359,7 +377,7 @@ fn command(place: &Place, commands: &'static [Command], term: &str) -> Result<&'
             let names: Vec<String> = commands.iter().map(|command| format!("'{}'", command.name)).collect();
             let message = format!("invalid choice: '{term}' (choose from {})", names.join(", "));
             let known = commands.iter().map(|command| (command.name, command.name));
-            Err(Refusal::Wrong(usage::error(place, &message) + &usage::did_you_mean(term, known)))
+            Err(place.wrong_with_hint(&message, &usage::did_you_mean(term, known)))
         }
         _ => {
             let names: Vec<&str> = found.iter().map(|command| command.name).collect();
@@ -426,12 +444,12 @@ fn option(
 }
 
 fn unknown(place: &Place, term: &str) -> Refusal {
-    let text = usage::error(place, &format!("unrecognized arguments: '{term}'"));
+    let message = format!("unrecognized arguments: '{term}'");
     let body = term.trim_start_matches('-');
     if body.len() < 2 {
-        return Refusal::Wrong(text);
+        return place.wrong(&message);
     }
     let flags = place.parser.all().flat_map(|argument| argument.flags);
     let known = flags.map(|flag| (*flag, flag.trim_start_matches('-'))).filter(|(_, body)| body.len() > 1);
-    Refusal::Wrong(text + &usage::did_you_mean(body, known))
+    place.wrong_with_hint(&message, &usage::did_you_mean(body, known))
 }

@@ -50,7 +50,7 @@ fn words(line: &str) -> Vec<String> {
 
 fn check(parser: &'static Parser, line: &str, problem: &str) {
     match parse(parser, &words(line)) {
-        Err(Refusal::Wrong(text)) => {
+        Err(Refusal::Wrong { text, .. }) => {
             let told = text.split_once(": error: ").map_or(&*text, |(_, told)| told);
             let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
             assert_eq!(told, problem, "{line}");
