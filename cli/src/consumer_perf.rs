@@ -1,6 +1,6 @@
 //! `kafka-consumer-perf-test`: reads so many records of a topic as fast as it goes, and says how fast. librdkafka reads.
 
-mod progress;
+pub(crate) mod progress;
 mod specs;
 
 use crate::client_settings::{Complaints, check, consumer_config, java_text};
@@ -100,10 +100,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         config.create_with_context(rebalances).context("Failed to construct kafka consumer\nCaused by")?;
     let wanted: i64 = options.number("messages")?.unwrap_or(0);
     let timeout_ms: i64 = options.number("timeout")?.unwrap_or(10_000);
-    let every_ms: i64 = options.number("reporting-interval")?.unwrap_or(5000);
-    if every_ms <= 0 {
-        return Err(anyhow!("Reporting interval must be greater than 0."));
-    }
+    let every_ms = reporting_interval_ms(&options)?;
     let format = DateFormat::new(options.value("date-format")?.unwrap_or_default()).map_err(|error| anyhow!(error))?;
     consumer.subscribe(&[options.value("topic")?.unwrap_or_default()])?;
     let mut progress = Progress::new(start_ms, every_ms);
@@ -123,9 +120,18 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         println!("{}", progress.total(end_ms, joined_ms, &format));
     }
     if options.has("print-metrics") {
-        print!("{}", progress.metrics(settings.get("client.id").map_or(CLIENT_ID, String::as_str), end_ms));
+        let group = "consumer-fetch-manager-metrics";
+        print!("{}", progress.metrics(group, settings.get("client.id").map_or(CLIENT_ID, String::as_str), end_ms));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How often progress is told.
+pub(crate) fn reporting_interval_ms(options: &Options) -> anyhow::Result<i64> {
+    match options.number("reporting-interval")?.unwrap_or(5000) {
+        ..=0 => Err(anyhow!("Reporting interval must be greater than 0.")),
+        every_ms => Ok(every_ms),
+    }
 }
 
 fn settings(options: &Options) -> anyhow::Result<BTreeMap<String, String>> {
@@ -146,11 +152,11 @@ fn settings(options: &Options) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 /// When to end, and what to tell meanwhile.
-struct Limits {
-    wanted: i64,
+pub(crate) struct Limits {
+    pub(crate) wanted: i64,
     /// Ends when no record came for so long.
-    timeout_ms: i64,
-    detailed: bool,
+    pub(crate) timeout_ms: i64,
+    pub(crate) detailed: bool,
 }
 
 fn read(

@@ -44,6 +44,7 @@ mod replica_verification;
 mod security;
 mod share_client;
 mod share_consume;
+mod share_consumer_perf;
 mod share_groups;
 mod signals;
 mod start;
@@ -58,6 +59,7 @@ mod uuid_text;
 mod verifiable_consumer;
 mod verifiable_event;
 mod verifiable_producer;
+mod verifiable_share_consumer;
 mod zk_shell;
 mod zookeeper;
 
@@ -90,6 +92,11 @@ const TOOLS: &[(&str, &str, Tool)] = &[
     ("kafka-broker-api-versions", "what each broker serves, in which versions", api_versions::api_versions),
     ("kafka-producer-perf-test", "send many records and measure", producer_perf::producer_perf),
     ("kafka-consumer-perf-test", "read many records and measure", consumer_perf::consumer_perf),
+    (
+        "kafka-share-consumer-perf-test",
+        "read many records in a share group and measure",
+        share_consumer_perf::share_consumer_perf,
+    ),
     ("kafka-e2e-latency", "how long records take from a producer to a consumer", end_to_end::end_to_end),
     (
         "kafka-verifiable-producer",
@@ -97,6 +104,11 @@ const TOOLS: &[(&str, &str, Tool)] = &[
         verifiable_producer::verifiable_producer,
     ),
     ("kafka-verifiable-consumer", "read and tell each step", verifiable_consumer::verifiable_consumer),
+    (
+        "kafka-verifiable-share-consumer",
+        "read in a share group and tell each step",
+        verifiable_share_consumer::verifiable_share_consumer,
+    ),
     (
         "kafka-replica-verification",
         "do all replicas have the same records?",
@@ -172,7 +184,7 @@ fn usage(name: &str) -> ExitCode {
     }
     let mut text = "Usage: castellan TOOL [ARGUMENT]...   (or a tool by its own name)\n".to_owned();
     for (tool, meaning, _) in TOOLS {
-        text += &format!("  {tool:26} {meaning}\n");
+        text += &format!("  {tool:31} {meaning}\n");
     }
     if asked {
         print!("{text}");

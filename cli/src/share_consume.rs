@@ -6,7 +6,7 @@ mod specs;
 use crate::client::java_text;
 use crate::clock;
 use crate::cluster::load_settings;
-use crate::consume::formatter::Formatter;
+use crate::consume::formatter::{Delivery, Formatter};
 use crate::consume::one_group;
 use crate::options::{self, Options, key_values};
 use crate::share_client::{Acknowledge, Delivered, Settings, ShareConsumer};
@@ -186,7 +186,8 @@ impl Reader {
                 break;
             }
             self.count += 1;
-            match self.formatter.write_delivered(&message(one), one.delivery_count, out) {
+            let how = Delivery { count: one.delivery_count, leader_epoch: one.leader_epoch };
+            match self.formatter.write_delivered(&message(one), how, out) {
                 Ok(()) => words.push(self.word),
                 Err(error) if self.rejects_on_error => {
                     let now = clock::log_time();
@@ -220,7 +221,7 @@ fn message(delivered: &Delivered) -> OwnedMessage {
     OwnedMessage::new(
         record.value.as_deref().map(<[u8]>::to_vec),
         record.key.as_deref().map(<[u8]>::to_vec),
-        delivered.topic.clone(),
+        delivered.topic.to_string(),
         timestamp,
         delivered.place.1,
         record.offset,

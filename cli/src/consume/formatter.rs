@@ -18,6 +18,15 @@ enum Kind {
     NoOp,
 }
 
+/// How a record came to a member of a share group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivery {
+    /// How often it was delivered, this time included.
+    pub(crate) count: i16,
+    /// Of its batch; negative if that has none.
+    pub(crate) leader_epoch: i32,
+}
+
 /// Shows records.
 #[derive(Debug)]
 pub(crate) struct Formatter {
@@ -25,8 +34,9 @@ pub(crate) struct Formatter {
     print_timestamp: bool,
     print_key: bool,
     print_offset: bool,
-    /// Of share groups.
+    /// Of share groups, as the next.
     print_delivery: bool,
+    print_epoch: bool,
     print_partition: bool,
     print_headers: bool,
     print_value: bool,
@@ -54,6 +64,7 @@ impl Formatter {
             print_key: yes("print.key", false),
             print_offset: yes("print.offset", false),
             print_delivery: false,
+            print_epoch: false,
             print_partition: yes("print.partition", false),
             print_headers: yes("print.headers", false),
             print_value: yes("print.value", true),
@@ -67,23 +78,23 @@ impl Formatter {
         })
     }
 
-    /// The same for records that are delivered to a share group, which know how often (`print.delivery`).
+    /// The same for records that are delivered to a share group (`print.delivery`, `print.epoch`).
     pub(crate) fn with_deliveries(mut self, properties: &BTreeMap<String, String>) -> Formatter {
-        self.print_delivery =
-            properties.get("print.delivery").is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
+        let yes = |key: &str| properties.get(key).is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
+        (self.print_delivery, self.print_epoch) = (yes("print.delivery"), yes("print.epoch"));
         self
     }
 
     /// Appends the record's text.
     pub(crate) fn write(&self, message: &impl Message, out: &mut Vec<u8>) -> anyhow::Result<()> {
-        self.write_delivered(message, 0, out)
+        self.write_delivered(message, Delivery { count: 0, leader_epoch: -1 }, out)
     }
 
-    /// Appends the text of a record that was delivered so often to a share group.
+    /// Appends the text of a record that was delivered to a share group.
     pub(crate) fn write_delivered(
         &self,
         message: &impl Message,
-        delivery_count: i16,
+        how: Delivery,
         out: &mut Vec<u8>,
     ) -> anyhow::Result<()> {
         if self.kind == Kind::NoOp {
@@ -92,29 +103,37 @@ impl Formatter {
         if self.kind == Kind::Logging {
             log(message);
         }
-        let [timestamp, partition, offset, delivery, headers, key, value] = [
+        let [timestamp, partition, offset, delivery, epoch, headers, key, value] = [
             self.print_timestamp,
             self.print_partition,
             self.print_offset,
             self.print_delivery,
+            self.print_epoch,
             self.print_headers,
             self.print_key,
             self.print_value,
         ];
         if timestamp {
             out.extend_from_slice(timestamp_text(message.timestamp()).as_bytes());
-            self.separate(offset || partition || delivery || headers || key || value, out);
+            self.separate(offset || partition || delivery || epoch || headers || key || value, out);
         }
         if partition {
             write!(out, "Partition:{}", message.partition())?;
-            self.separate(offset || delivery || headers || key || value, out);
+            self.separate(offset || delivery || epoch || headers || key || value, out);
         }
         if offset {
             write!(out, "Offset:{}", message.offset())?;
-            self.separate(delivery || headers || key || value, out);
+            self.separate(delivery || epoch || headers || key || value, out);
         }
         if delivery {
-            write!(out, "Delivery:{delivery_count}")?;
+            write!(out, "Delivery:{}", how.count)?;
+            self.separate(epoch || headers || key || value, out);
+        }
+        if epoch {
+            match how.leader_epoch {
+                ..0 => write!(out, "Epoch:NOT_PRESENT")?,
+                leader_epoch => write!(out, "Epoch:{leader_epoch}")?,
+            }
             self.separate(headers || key || value, out);
         }
         if headers {
@@ -324,5 +343,36 @@ mod tests {
         let long = "value.deserializer=org.apache.kafka.common.serialization.LongDeserializer";
         check(long, &message(None, Some(&5_i64.to_be_bytes()), None), "5\n");
         check(long, &message(None, Some(b"x"), None), "Size of data received by LongDeserializer is not 8");
+    }
+
+    #[test]
+    fn shows_how_records_came_to_a_share_group() {
+        let message = OwnedMessage::new(
+            Some(b"v".to_vec()),
+            None,
+            "t".to_owned(),
+            Timestamp::CreateTime(7),
+            1,
+            42,
+            Some(OwnedHeaders::new().insert(Header { key: "h", value: Some("w") })),
+        );
+        for (names, leader_epoch, expected) in [
+            ("offset delivery epoch headers", 5, "Offset:42\tDelivery:3\tEpoch:5\th:w\tv\n"),
+            ("epoch", -1, "Epoch:NOT_PRESENT\tv\n"),
+            ("timestamp delivery", 5, "CreateTime:7\tDelivery:3\tv\n"),
+            ("timestamp epoch -value", 5, "CreateTime:7\tEpoch:5\n"),
+            ("delivery epoch -value", 5, "Delivery:3\tEpoch:5\n"),
+        ] {
+            let property = |name: &str| match name.strip_prefix('-') {
+                Some(name) => (format!("print.{name}"), "false".to_owned()),
+                None => (format!("print.{name}"), "true".to_owned()),
+            };
+            let properties: BTreeMap<String, String> = names.split(' ').map(property).collect();
+            let class = "org.apache.kafka.tools.consumer.DefaultMessageFormatter";
+            let formatter = Formatter::new(class, &properties).unwrap().with_deliveries(&properties);
+            let mut out = Vec::new();
+            formatter.write_delivered(&message, Delivery { count: 3, leader_epoch }, &mut out).unwrap();
+            assert_eq!(String::from_utf8_lossy(&out), expected, "{names}");
+        }
     }
 }

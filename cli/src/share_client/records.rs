@@ -11,8 +11,15 @@ const RECORDS_BYTES_MAX: usize = 1 << 30;
 /// What a member acquired.
 #[derive(Debug, PartialEq)]
 pub(super) enum Piece {
-    /// A record; whether its timestamp is the broker's, and how often it was delivered.
-    Record(Record, bool, i16),
+    /// A record.
+    Record {
+        record: Record,
+        /// The broker's clock gave the timestamp.
+        is_log_append_time: bool,
+        /// Of its batch.
+        leader_epoch: i32,
+        delivery_count: i16,
+    },
     /// Offsets, first and last, that have no record for the tool, and what the broker is to hear of them.
     Nothing(i64, i64, Acknowledge),
 }
@@ -42,7 +49,12 @@ pub(super) fn delivered(data: &PartitionData) -> Vec<Piece> {
             for record in records.iter().filter(|record| (first..=last).contains(&record.offset)) {
                 gap(&mut pieces, next, record.offset - 1);
                 next = record.offset + 1;
-                pieces.push(Piece::Record(record.clone(), is_log_append_time, range.delivery_count));
+                pieces.push(Piece::Record {
+                    record: record.clone(),
+                    is_log_append_time,
+                    leader_epoch: batch.header.partition_leader_epoch,
+                    delivery_count: range.delivery_count,
+                });
             }
         }
         gap(&mut pieces, next, range.last_offset);
@@ -76,7 +88,7 @@ mod tests {
     fn batch(offsets: &[i64], is_control: bool) -> Vec<u8> {
         let record = |offset: &i64| Record { offset: *offset, value: Some(Bytes::from("v")), ..Record::default() };
         let records: Vec<Record> = offsets.iter().map(record).collect();
-        let spec = BatchSpec { base_offset: offsets[0], is_control, ..BatchSpec::default() };
+        let spec = BatchSpec { base_offset: offsets[0], partition_leader_epoch: 5, is_control, ..BatchSpec::default() };
         build(&spec, &records).unwrap().to_vec()
     }
 
@@ -116,7 +128,10 @@ mod tests {
             let found: Vec<String> = delivered(&data)
                 .into_iter()
                 .map(|piece| match piece {
-                    Piece::Record(record, _, count) => format!("{} x{count}", record.offset),
+                    Piece::Record { record, delivery_count, leader_epoch: 5, .. } => {
+                        format!("{} x{delivery_count}", record.offset)
+                    }
+                    Piece::Record { leader_epoch, .. } => format!("epoch {leader_epoch}"),
                     Piece::Nothing(first, last, word) => nothing(first, last, word),
                 })
                 .collect();
