@@ -11,6 +11,7 @@ use common::kafka::error::ErrorCode;
 use common::kafka::messages::{FindCoordinatorRequest, MetadataRequest, MetadataResponseBroker, Request};
 use common::properties::Properties;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::ToSocketAddrs as _;
 use std::time::{Duration, Instant};
 
@@ -219,7 +220,11 @@ impl Cluster {
     /// It is not asked again if only one look was wanted.
     fn is_silent(&mut self, id: i32, error: anyhow::Error) -> anyhow::Error {
         let Some(silent) = self.silent.as_mut().filter(|_| !is_lasting(&error)) else { return error };
-        let why = format!("{error:#}");
+        let late = |cause: &std::io::Error| matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        let why = match error.chain().filter_map(|cause| cause.downcast_ref()).any(late) {
+            true => format!("no answer within {} s", self.request_timeout.as_secs()),
+            false => format!("{error:#}"),
+        };
         silent.insert(id, why.clone());
         Silent { broker: id, why }.into()
     }
