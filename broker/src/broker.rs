@@ -422,6 +422,7 @@ impl Broker {
     pub(crate) fn apply_settings(&self) {
         let current = Arc::new(self.setting_layers().current());
         self.replicas.set_default_config(wiring::log_config(&current, &TopicConfig::defaults(&current)));
+        self.replicas.set_cleaner(wiring::cleaner_settings(&current));
         *self.current.write() = current;
         let topics = self.cluster.settings_of_kind("topics");
         let is_remote =

@@ -279,7 +279,8 @@ impl Broker {
             Effect::Chore(chore) => {
                 let broker = self.clone();
                 self.outbox.run(Box::new(move |now| {
-                    broker.with_replicas(now, |replicas, effects| replicas.do_chore(chore, now, effects));
+                    let rest = |millis| broker.outbox.rest(millis);
+                    broker.with_replicas(now, |replicas, effects| replicas.do_chore(chore, now, effects, &rest));
                 }));
             }
             Effect::WakeAt(at) => self.outbox.wake_at(at),

@@ -120,6 +120,10 @@ pub trait Outbox: Send + Sync {
     fn wake_at(&self, at: Millis);
     /// Runs a job that may take long, off the caller's thread.
     fn run(&self, job: Job);
+    /// Blocks a job for so long. Where jobs take no time, neither does this.
+    fn rest(&self, millis: u64) {
+        let _ = millis;
+    }
     /// Ends the process.
     fn stop(&self, reason: StopReason);
 }

@@ -4,8 +4,8 @@
 use crate::config::{BrokerConfig, TopicConfig};
 use crate::log::TimestampType;
 use crate::log::{LocalRetention, LogConfig};
-use crate::partition;
 use crate::partition::throttle::ThrottleWindow;
+use crate::partition::{self, CleanerSettings};
 use common::kafka::compression::Compression;
 use std::path::PathBuf;
 
@@ -24,6 +24,7 @@ pub(crate) fn log_config(broker: &BrokerConfig, topic: &TopicConfig) -> LogConfi
     let compression_type = Compression::from_name(&topic.compression_type);
     let compression_level = match compression_type {
         Some(Compression::Gzip) => Some(topic.compression_gzip_level).filter(|level| *level != -1),
+        Some(Compression::Lz4) => Some(topic.compression_lz4_level),
         Some(Compression::Zstd) => Some(topic.compression_zstd_level),
         _ => None,
     };
@@ -65,6 +66,16 @@ pub(crate) fn log_config(broker: &BrokerConfig, topic: &TopicConfig) -> LogConfi
     }
 }
 
+/// What of the settings of compaction may change while the broker runs.
+pub(crate) fn cleaner_settings(config: &BrokerConfig) -> CleanerSettings {
+    CleanerSettings {
+        threads: bytes(config.log_cleaner_threads).max(1),
+        backoff_ms: unsigned(config.log_cleaner_backoff_ms),
+        map_bytes: usize::try_from(config.log_cleaner_dedupe_buffer_size).unwrap_or(0),
+        bytes_per_second: config.log_cleaner_io_max_bytes_per_second,
+    }
+}
+
 /// The settings of the partitions.
 pub(crate) fn partition_settings(config: &BrokerConfig) -> partition::Settings {
     partition::Settings {
@@ -80,8 +91,7 @@ pub(crate) fn partition_settings(config: &BrokerConfig) -> partition::Settings {
         flush_check_ms: unsigned(config.log_flush_scheduler_interval_ms),
         retention_check_ms: unsigned(config.log_retention_check_interval_ms),
         compacts: config.log_cleaner_enable,
-        compaction_check_ms: unsigned(config.log_cleaner_backoff_ms),
-        compaction_map_bytes: usize::try_from(config.log_cleaner_dedupe_buffer_size).unwrap_or(0),
+        cleaner: cleaner_settings(config),
         initial_delay_ms: unsigned(config.log_initial_task_delay_ms),
         producer_expiration_check_ms: unsigned(i64::from(config.producer_id_expiration_check_interval_ms)),
         delete_delay_ms: unsigned(config.log_segment_delete_delay_ms),

@@ -26,6 +26,7 @@ use crate::outbox::PeerError;
 use common::kafka::messages::{LeaderAndIsrResponse, StopReplicaResponse, UpdateMetadataResponse};
 use common::time::Millis;
 use common::zk::{CreateMode, Request, Response, WatcherEvent, ZkError};
+use mirror::ElectionOverrides;
 use reign::Reign;
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -125,8 +126,8 @@ pub(super) struct Controller {
     known: Option<i32>,
     /// Brokers whose process was seen to be gone, and when; for this broker's next reign.
     gone: BTreeMap<i32, Millis>,
-    /// `min.insync.replicas` that is set in ZooKeeper for all brokers.
-    default_min_isr: Option<i32>,
+    /// What is set in ZooKeeper for all brokers.
+    defaults: ElectionOverrides,
 }
 
 /// The death of a broker is remembered this long: by then its session has ended as well, with any timeout in use.
@@ -135,7 +136,14 @@ const GONE_REMEMBERED_MS: u64 = 60_000;
 impl Controller {
     pub(super) fn new() -> Controller {
         let (role, gone) = (Role::Idle, BTreeMap::new());
-        Controller { role, session: 0, previous_session: None, known: None, gone, default_min_isr: None }
+        Controller {
+            role,
+            session: 0,
+            previous_session: None,
+            known: None,
+            gone,
+            defaults: ElectionOverrides::default(),
+        }
     }
 
     /// The broker in `/controller`, as last read.
@@ -342,7 +350,7 @@ impl Controller {
         info!(broker = io.config.broker_id.0, epoch, "elected controller");
         self.known = Some(io.config.broker_id.0);
         let mut reign = Reign::begin(epoch, epoch_version, io);
-        reign.set_default_min_isr(self.default_min_isr);
+        reign.set_defaults(self.defaults);
         self.role = Role::Reigning(Box::new(reign));
         self.tell_of_gone(io.now.mono);
     }
@@ -366,9 +374,9 @@ impl Controller {
 
     /// What is set for all brokers changed.
     pub(super) fn on_default_settings(&mut self, settings: &BTreeMap<String, String>) {
-        self.default_min_isr = settings.get("min.insync.replicas").and_then(|value| value.trim().parse().ok());
+        self.defaults = ElectionOverrides::of(settings);
         if let Role::Reigning(reign) = &mut self.role {
-            reign.set_default_min_isr(self.default_min_isr);
+            reign.set_defaults(self.defaults);
         }
     }
 

@@ -488,6 +488,28 @@ fn an_unclean_election_where_the_topic_allows_it() {
 }
 
 #[test]
+fn an_unclean_election_where_all_brokers_are_told_to_allow_it() {
+    let mut world = World::new(&[1, 2, 3]);
+    world.create("t", &[&[2, 3]]);
+    world.create("strict", &[&[2, 3]]);
+    let set = |world: &mut World, entity: (&str, &str), value: &str| {
+        let entity: Entity = (entity.0.into(), entity.1.into());
+        let settings = Settings::from([("unclean.leader.election.enable".to_owned(), value.to_owned())]);
+        let written = world.act(1, |core, io, done| core.configs.change(entity, settings, done, io));
+        assert_eq!(written.try_recv(), Ok(Ok(())));
+    };
+    set(&mut world, ("topics", "strict"), "false");
+    world.kill(3);
+    world.kill(2);
+    world.start(3);
+    world.check("t", 0, -1, 2, &[2]);
+    set(&mut world, ("brokers", "<default>"), "true");
+    world.check("t", 0, 3, 3, &[3]);
+    world.check("strict", 0, -1, 2, &[2]);
+    assert!(world.state("t", 0).recovering);
+}
+
+#[test]
 fn another_controller_takes_over() {
     let mut world = World::new(&[1, 2, 3]);
     world.create("t", &[&[1, 2, 3], &[2, 3, 1]]);

@@ -211,11 +211,11 @@ impl Log {
 impl Compaction {
     /// Reads the dirty part for its keys and writes compacted copies of all segments up to there; blocks for as long as
     /// that takes. `max_map_bytes` bounds the memory for keys (`log.cleaner.dedupe.buffer.size`): what does not fit is
-    /// left for the next time.
-    pub fn run(self, max_map_bytes: usize) -> Result<Compacted, LogError> {
-        let keys = self.read_keys(max_map_bytes)?;
+    /// left for the next time. `took` hears of bytes that were read or written, and may wait.
+    pub fn run(self, max_map_bytes: usize, took: &mut dyn FnMut(u64)) -> Result<Compacted, LogError> {
+        let keys = self.read_keys(max_map_bytes, took)?;
         let mut groups: Vec<Group> = Vec::new();
-        let result = self.write_groups(&keys, &mut groups);
+        let result = self.write_groups(&keys, &mut groups, took);
         if let Err(error) = result {
             for group in &groups {
                 group.segment.remove_files(self.disk.as_ref())?;
@@ -225,7 +225,7 @@ impl Compaction {
         Ok(Compacted { truncations: self.truncations, groups, end_offset: keys.end_offset })
     }
 
-    fn read_keys(&self, max_map_bytes: usize) -> Result<Keys, LogError> {
+    fn read_keys(&self, max_map_bytes: usize, took: &mut dyn FnMut(u64)) -> Result<Keys, LogError> {
         let mut keys = Keys { offsets: BTreeMap::new(), bytes: 0, end_offset: self.state.first_dirty_offset };
         let mut txns = Txns::new(&self.aborted);
         for source in &self.sources {
@@ -234,6 +234,7 @@ impl Compaction {
             }
             let mut scanner = source.scanner();
             while let Some((position, header)) = scanner.next_batch()? {
+                took(u64::from(size_of(&header)));
                 let is_discarded = if header.is_control() {
                     txns.on_control_batch(&source.whole(&mut scanner, position, &header)?);
                     true
@@ -254,7 +255,7 @@ impl Compaction {
     }
 
     /// Several segments become one as long as they would fit in one uncompacted.
-    fn write_groups(&self, keys: &Keys, groups: &mut Vec<Group>) -> Result<(), LogError> {
+    fn write_groups(&self, keys: &Keys, groups: &mut Vec<Group>, took: &mut dyn FnMut(u64)) -> Result<(), LogError> {
         let mut txns = Txns::new(&self.aborted);
         let mut sources = self.sources.iter().take_while(|source| source.base_offset < keys.end_offset).peekable();
         while let Some(first) = sources.next() {
@@ -277,7 +278,7 @@ impl Compaction {
             let group = groups.last_mut().expect("just pushed");
             for source in members {
                 group.replaced.push((source.base_offset, source.size));
-                self.write_source(keys, source, &mut txns, &mut group.segment)?;
+                self.write_source(keys, source, &mut txns, &mut group.segment, took)?;
             }
             group.segment.seal(disk)?;
             for file in group.segment.files_to_sync() {
@@ -293,13 +294,16 @@ impl Compaction {
         source: &Source,
         txns: &mut Txns,
         target: &mut Segment,
+        took: &mut dyn FnMut(u64),
     ) -> Result<(), LogError> {
         let disk = self.disk.as_ref();
         let (mut out, mut headers) = (Vec::new(), Vec::new());
         let mut scanner = source.scanner();
         while let Some((position, header)) = scanner.next_batch()? {
             let batch = source.whole(&mut scanner, position, &header)?;
+            took(u64::from(size_of(&header)));
             if let Some(kept) = self.filter(keys, source, txns, batch)? {
+                took(u64::from(size_of(&kept.header)));
                 out.extend_from_slice(&kept.bytes);
                 headers.push(kept.header);
             }

@@ -2,6 +2,7 @@
 //! requests that wait for them. Leader epochs, high watermark, in-sync replicas and truncation follow Kafka 3.9. Knows
 //! offsets and batches' headers, never the meaning of a record; never talks to ZooKeeper or to a socket.
 
+mod cleaning;
 pub mod fetch_session;
 pub mod follower;
 mod following;
@@ -45,6 +46,7 @@ use standing::ParkedFollower;
 use throttle::{ThrottleWindow, Throttles};
 use waiting::{ParkedDelete, ParkedFetch, ParkedProduce, Waiters};
 
+pub use cleaning::CleanerSettings;
 pub use leading::{Asker, FoundOffset, OffsetQuery};
 pub use remote::{RemoteFetch, RemoteView};
 pub use replicas::{Append, FetchCall, FetchPart, IsrAnswer, ProduceCall, Replicas};
@@ -80,10 +82,8 @@ pub struct Settings {
     pub retention_check_ms: u64,
     /// `log.cleaner.enable`.
     pub compacts: bool,
-    /// `log.cleaner.backoff.ms`: between two looks for logs to compact.
-    pub compaction_check_ms: u64,
-    /// `log.cleaner.dedupe.buffer.size`: memory for the keys of one compaction.
-    pub compaction_map_bytes: usize,
+    /// The rest of `log.cleaner.*`, as at the start.
+    pub cleaner: CleanerSettings,
     /// `log.initial.task.delay.ms`: before the first retention check.
     pub initial_delay_ms: u64,
     /// `producer.id.expiration.check.interval.ms`.
@@ -114,8 +114,7 @@ impl Default for Settings {
             flush_check_ms: u64::MAX,
             retention_check_ms: 300_000,
             compacts: true,
-            compaction_check_ms: 15_000,
-            compaction_map_bytes: 128 << 20,
+            cleaner: CleanerSettings::default(),
             initial_delay_ms: 30_000,
             producer_expiration_check_ms: 600_000,
             delete_delay_ms: 60_000,
@@ -507,6 +506,8 @@ struct State {
     high_watermark: i64,
     /// Everything before was compacted.
     first_dirty_offset: Option<i64>,
+    /// It is being compacted.
+    is_compacting: bool,
     /// The log directory that holds it.
     log_dir: PathBuf,
     /// The log that is to take the place of this one.
@@ -580,6 +581,7 @@ impl Partition {
             log,
             topic_id,
             first_dirty_offset,
+            is_compacting: false,
             log_dir,
             future,
             log_number: 0,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use common::Rng;
 use common::id::TopicPartition;
 
+use super::cleaning::Cleaning;
 use super::fetch_session::FetchSessions;
 use super::follower::{
     Ask, FetchAnswer, FetchFailure, Fetcher, FetcherSettings, Key, LeaderOffset, SessionFailure, TopicName,
@@ -157,6 +158,7 @@ pub struct Replicas {
     /// Held while checkpoint files are replaced, and while all logs are closed.
     pub(super) checkpointing: Mutex<()>,
     broker_epoch: AtomicI64,
+    pub(super) cleaning: Mutex<Cleaning>,
     /// Bytes in a second for moves between log directories; `u64::MAX` for as many as can be.
     pub(super) move_rate: AtomicU64,
 }
@@ -209,6 +211,7 @@ impl Replicas {
             isr_queue: Mutex::default(),
             chores: Mutex::new(chores),
             broker_epoch: AtomicI64::new(-1),
+            cleaning: Mutex::new(Cleaning::new(settings.cleaner)),
             move_rate: AtomicU64::new(u64::MAX),
             shared,
         })

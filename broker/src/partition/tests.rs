@@ -126,6 +126,8 @@ struct World {
     isr: Vec<i32>,
     settings: Settings,
     forgets_answers: bool,
+    /// What chores rested for.
+    rested_ms: Cell<u64>,
     /// A broker that the controller takes into no ISR, for it is about to stop.
     leaving: Option<i32>,
     remote: tiered::Remote,
@@ -147,6 +149,7 @@ impl World {
             isr: brokers.to_vec(),
             settings,
             forgets_answers: false,
+            rested_ms: Cell::default(),
             leaving: None,
             remote: tiered::Remote::default(),
         };
@@ -294,7 +297,9 @@ impl World {
             }
             Effect::Chore(chore) => {
                 let node = self.nodes.get_mut(&from).unwrap();
-                node.replicas.do_chore(chore, self.now, &mut node.effects);
+                node.replicas.do_chore(chore, self.now, &mut node.effects, &|millis| {
+                    self.rested_ms.set(self.rested_ms.get() + millis);
+                });
             }
             Effect::WakeAt(_) => {}
             other => self.nodes.get_mut(&from).unwrap().others.push(other),
@@ -377,6 +382,28 @@ impl World {
         let pending = self.produce(to, values, true);
         self.pump();
         pending.get().expect("acknowledged at once").unwrap().base_offset
+    }
+
+    /// Has the topic compacted, and writes so many records of two keys.
+    fn fill_compacted(&mut self, rounds: usize) {
+        let config =
+            LogConfig { segment_bytes: 200, cleanup_compact: true, cleanup_delete: false, ..LogConfig::default() };
+        self.nodes.values().for_each(|node| node.replicas.set_topic_config(TOPIC, Some(config.clone())));
+        for round in 0..rounds {
+            let key = Some(Bytes::from_static(if round % 2 == 0 { b"even" } else { b"odd" }));
+            let record = Record { key, ..record(0, &format!("{round}"), self.now) };
+            let records = batch::build(&BatchSpec::default(), &[record]).unwrap();
+            let part = Append { topic: TOPIC.into(), partition: 0, records, verification: Default::default() };
+            let node = self.nodes.get_mut(&1).unwrap();
+            node.replicas.append(part, AppendOrigin::Coordinator, self.now, &mut node.effects).unwrap();
+        }
+        self.pump();
+    }
+
+    fn log_bytes(&self, id: i32) -> usize {
+        let files = std::fs::read_dir(self.view(id).log_dir.join(format!("{TOPIC}-0"))).unwrap().map(Result::unwrap);
+        let logs = files.filter(|file| file.path().extension().is_some_and(|name| name == "log"));
+        logs.map(|file| file.metadata().unwrap().len() as usize).sum()
     }
 
     /// What is in a replica's log: offset and value.
@@ -886,17 +913,7 @@ fn an_old_word_of_the_controller_is_not_heeded() {
 #[test]
 fn a_compacted_topic_keeps_the_last_value_of_each_key() {
     let mut world = World::new(&[1, 2], 1);
-    let config = LogConfig { segment_bytes: 200, cleanup_compact: true, cleanup_delete: false, ..LogConfig::default() };
-    world.nodes.values().for_each(|node| node.replicas.set_topic_config(TOPIC, Some(config.clone())));
-    for round in 0..20 {
-        let key = Some(Bytes::from_static(if round % 2 == 0 { b"even" } else { b"odd" }));
-        let record = Record { key, ..record(0, &format!("{round}"), world.now) };
-        let records = batch::build(&BatchSpec::default(), &[record]).unwrap();
-        let part = Append { topic: TOPIC.into(), partition: 0, records, verification: Default::default() };
-        let node = world.nodes.get_mut(&1).unwrap();
-        node.replicas.append(part, AppendOrigin::Coordinator, world.now, &mut node.effects).unwrap();
-    }
-    world.pump();
+    world.fill_compacted(20);
     world.pass(31_000);
     for id in [1, 2] {
         let content = world.content(id);
@@ -907,6 +924,51 @@ fn a_compacted_topic_keeps_the_last_value_of_each_key() {
             crate::log::checkpoints::read_offsets(&StdDisk, &dir.join("cleaner-offset-checkpoint")).unwrap();
         assert!(checkpoint.values().all(|offset| *offset > 10), "{checkpoint:?}");
     }
+}
+
+#[test]
+fn compaction_reads_and_writes_no_more_than_it_may() {
+    for (bytes_per_second, at_least, at_most) in
+        [(f64::MAX, 0, 0), (1e9, 0, 0), (100_000.0, 20, 60), (1000.0, 3000, 6000), (1.0, 3_000_000, 6_000_000)]
+    {
+        let mut world = World::new(&[1], 1);
+        world.fill_compacted(20);
+        let cleaner = CleanerSettings { bytes_per_second, ..CleanerSettings::default() };
+        world.nodes[&1].replicas.set_cleaner(cleaner);
+        let before: usize = world.log_bytes(1);
+        assert!((1400..2000).contains(&before), "{before}");
+        world.pass(31_000);
+        assert!(world.content(1).len() < 8, "{bytes_per_second}");
+        let rested_ms = world.rested_ms.get();
+        assert!((at_least..=at_most).contains(&rested_ms), "{bytes_per_second}: {rested_ms}");
+    }
+}
+
+#[test]
+fn as_many_logs_are_compacted_at_a_time_as_there_are_cleaners() {
+    let mut world = World::new(&[1], 1);
+    let cleaners_due = |world: &mut World| -> Vec<u32> {
+        let mut effects = Vec::new();
+        world.now.mono = world.now.mono + 15_000;
+        world.nodes[&1].replicas.tick(world.now, &mut effects);
+        let mut due = Vec::new();
+        for effect in effects {
+            let Effect::Chore(chore) = effect else { continue };
+            due.extend(if let Chore::Compaction(number) = chore { Some(number) } else { None });
+            world.nodes[&1].replicas.do_chore(chore, world.now, &mut Vec::new(), &|_| {});
+        }
+        due
+    };
+    let set = |world: &World, threads| {
+        world.nodes[&1].replicas.set_cleaner(CleanerSettings { threads, ..CleanerSettings::default() });
+    };
+    assert_eq!(cleaners_due(&mut world), [0]);
+    set(&world, 3);
+    assert_eq!(cleaners_due(&mut world), [0, 1, 2]);
+    assert_eq!(cleaners_due(&mut world), [0, 1, 2]);
+    set(&world, 2);
+    assert_eq!(cleaners_due(&mut world), [0, 1, 2], "each ends with its round");
+    assert_eq!(cleaners_due(&mut world), [0, 1]);
 }
 
 #[test]
@@ -1050,7 +1112,7 @@ fn a_log_directory_that_is_removed_is_offline_and_the_others_serve() {
             std::fs::create_dir(&removed).unwrap();
         }
         let mut effects = Vec::new();
-        node.replicas.do_chore(Chore::HighWatermarks, world.now, &mut effects);
+        node.replicas.do_chore(Chore::HighWatermarks, world.now, &mut effects, &|_| {});
         let failed = |effect: &Effect| matches!(effect, Effect::LogDirFailed(dir) if *dir == removed);
         assert_eq!(effects.iter().filter(|effect| failed(effect)).count(), 1, "{effects:?}");
         let view = |partition| node.replicas.get(TOPIC, partition).unwrap().view();

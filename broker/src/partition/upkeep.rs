@@ -26,8 +26,8 @@ pub enum Chore {
     Retention,
     /// Forgets producers that were idle for long.
     Producers,
-    /// Compacts what is dirty enough.
-    Compaction,
+    /// Compacts what is dirty enough; as many at a time as `log.cleaner.threads` says, told apart by number.
+    Compaction(u32),
     /// Removes files of deleted partitions.
     Removal,
     /// Copies replicas that move to another log directory.
@@ -35,17 +35,16 @@ pub enum Chore {
 }
 
 impl Chore {
-    const REGULAR: [Chore; 7] = [
+    const REGULAR: [Chore; 6] = [
         Chore::HighWatermarks,
         Chore::RecoveryPoints,
         Chore::StartOffsets,
         Chore::Flush,
         Chore::Retention,
         Chore::Producers,
-        Chore::Compaction,
     ];
 
-    /// Milliseconds between two times; `None` for what is done when there is something to do.
+    /// Milliseconds between two times; `None` for what is done when there is something to do, or says itself when.
     fn every_ms(self, settings: &Settings) -> Option<u64> {
         Some(match self {
             Chore::HighWatermarks => settings.high_watermark_checkpoint_ms,
@@ -54,8 +53,7 @@ impl Chore {
             Chore::Flush => settings.flush_check_ms,
             Chore::Retention => settings.retention_check_ms,
             Chore::Producers => settings.producer_expiration_check_ms,
-            Chore::Compaction => settings.compaction_check_ms,
-            Chore::Removal | Chore::Moves => return None,
+            Chore::Compaction(_) | Chore::Removal | Chore::Moves => return None,
         })
     }
 }
@@ -74,8 +72,12 @@ impl Chores {
             let wait_ms = if chore == Chore::Retention { settings.initial_delay_ms } else { every_ms };
             Some((chore, start + wait_ms))
         };
-        let due = Chore::REGULAR.into_iter().filter(|chore| *chore != Chore::Compaction || settings.compacts);
-        Chores { shrink: start + settings.lag_time_max_ms / 2, due: due.filter_map(first).collect() }
+        let mut due: BTreeMap<Chore, Millis> = Chore::REGULAR.into_iter().filter_map(first).collect();
+        if settings.compacts {
+            let at = start + settings.cleaner.backoff_ms;
+            due.extend((0..settings.cleaner.threads).map(|number| (Chore::Compaction(number), at)));
+        }
+        Chores { shrink: start + settings.lag_time_max_ms / 2, due }
     }
 
     /// Has a chore done soon that is not regular.
@@ -135,52 +137,6 @@ impl Partition {
             // Deleted or moved meanwhile: its directory has another name.
             if !state.is_gone && state.log_number == number {
                 self.note_failure(&state, &error, woken);
-            }
-        }
-    }
-
-    /// The dirty share of the log if it is to be compacted.
-    fn dirty_share(&self, now: Now) -> Option<f64> {
-        let state = self.state.lock();
-        if state.is_offline || state.is_gone || !state.log.config().cleanup_compact {
-            return None;
-        }
-        let found = state.log.compaction_state(state.first_dirty_offset, state.high_watermark, now);
-        let found = found.inspect_err(|error| tracing::error!(%error, "cannot see what is to be compacted")).ok()?;
-        found.is_due.then(|| found.dirty_bytes as f64 / (found.clean_bytes + found.dirty_bytes) as f64)
-    }
-
-    /// Compacts the log; its lock is free while segments are read and written.
-    fn compact(&self, max_map_bytes: usize, now: Now, woken: &mut Woken) {
-        let (compacted, number) = {
-            let mut state = self.state.lock();
-            // What is being copied stays as it is.
-            if state.is_offline || state.is_gone || state.future.is_some() {
-                return;
-            }
-            let found = state.log.compaction_state(state.first_dirty_offset, state.high_watermark, now);
-            (found.and_then(|found| state.log.start_compaction(found, now)), state.log_number)
-        };
-        let compacted = compacted.and_then(|compaction| compaction.map(|begun| begun.run(max_map_bytes)).transpose());
-        let mut state = self.state.lock();
-        // Deleted or moved meanwhile: its directory has another name.
-        if state.is_offline || state.is_gone || state.log_number != number {
-            return;
-        }
-        let done = match compacted {
-            Ok(Some(compacted)) => state.log.finish_compaction(compacted, now),
-            Ok(None) => Ok(None),
-            Err(error) => Err(error),
-        };
-        match done {
-            Ok(first_dirty_offset) => {
-                state.first_dirty_offset = first_dirty_offset.or(state.first_dirty_offset);
-                tracing::info!(topic = &*self.topic, partition = self.index, first_dirty_offset, "compacted");
-            }
-            Err(error @ LogError::Io { .. }) => self.note_failure(&state, &error, woken),
-            // One damaged log must not keep the others from being compacted.
-            Err(error) => {
-                tracing::error!(topic = &*self.topic, partition = self.index, %error, "cannot be compacted");
             }
         }
     }
@@ -248,8 +204,9 @@ impl Replicas {
         self.send_all(now, effects);
     }
 
-    /// Does a chore that [`Effect::Chore`] asked for. Blocks on the disk, with no lock held for long.
-    pub fn do_chore(&self, chore: Chore, now: Now, effects: &mut Vec<Effect>) {
+    /// Does a chore that [`Effect::Chore`] asked for. Blocks on the disk, with no lock held for long. `rest` blocks for
+    /// that many milliseconds, where a chore is to be slow.
+    pub fn do_chore(&self, chore: Chore, now: Now, effects: &mut Vec<Effect>, rest: &dyn Fn(u64)) {
         let mut woken = Woken::default();
         let is_open = !self.control.lock().is_closed;
         let mut go_on = None;
@@ -275,7 +232,10 @@ impl Replicas {
                 Chore::Retention if self.configs.read().is_none() => {}
                 Chore::Retention => self.all().iter().for_each(|partition| partition.retain(now, &mut woken)),
                 Chore::Producers => self.all().iter().for_each(|partition| partition.forget_idle_producers(now)),
-                Chore::Compaction => self.compact(now, &mut woken),
+                Chore::Compaction(number) => {
+                    self.compact(now, rest, &mut woken);
+                    go_on = self.cleaning.lock().backoff_ms(number).map(|ms| now.mono + ms);
+                }
                 Chore::Removal => {
                     let due = self.dirs.lock().take_removable(now.mono);
                     due.iter().for_each(|dir| storage::remove_deleted(self.shared.disk.as_ref(), dir));
@@ -289,21 +249,6 @@ impl Replicas {
             effects.push(Effect::WakeAt(at));
         }
         self.settle(woken, now, effects);
-    }
-
-    /// Compacts the logs that are dirty enough, the dirtiest first.
-    fn compact(&self, now: Now, woken: &mut Woken) {
-        let mut due: Vec<(f64, Arc<Partition>)> = Vec::new();
-        for partition in self.all() {
-            due.extend(partition.dirty_share(now).map(|share| (share, partition)));
-        }
-        due.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-        for (_, partition) in &due {
-            partition.compact(self.shared.settings.compaction_map_bytes, now, woken);
-        }
-        if !due.is_empty() {
-            self.checkpoint(Checkpoint::Compacted, woken);
-        }
     }
 
     /// When [`Replicas::tick`] has something to do.

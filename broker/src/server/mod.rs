@@ -131,6 +131,10 @@ impl Outbox for Shared {
         self.runtime.spawn_blocking(move || job(clock.now()));
     }
 
+    fn rest(&self, millis: u64) {
+        std::thread::sleep(Duration::from_millis(millis));
+    }
+
     fn stop(&self, reason: StopReason) {
         let _ = self.stopped.send(reason);
     }

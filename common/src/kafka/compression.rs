@@ -61,6 +61,13 @@ pub enum CompressionError {
     },
 }
 
+/// The level of lz4 at which Kafka takes the quick way.
+const LZ4_DEFAULT_LEVEL: i32 = 9;
+/// Below this the library takes the quick way, too.
+const LZ4_THOROUGH_MIN: u32 = 3;
+/// Beyond this the library knows no more.
+const LZ4_THOROUGH_MAX: u32 = 12;
+
 impl Compression {
     /// The compression with this number in the attributes of a batch (0 to 4).
     pub fn from_id(id: i16) -> Option<Compression> {
@@ -97,8 +104,8 @@ impl Compression {
         }
     }
 
-    /// Compresses `input`. `level` is that of `compression.gzip.level` (1 to 9) and `compression.zstd.level` (KIP-390),
-    /// `None` the default of the compression; the others have no level here.
+    /// Compresses `input`. `level` is that of `compression.gzip.level` (1 to 9), `compression.lz4.level` (1 to 17) and
+    /// `compression.zstd.level` (KIP-390), `None` the default of the compression; the others have none.
     pub fn compress(self, level: Option<i32>, input: &[u8]) -> Result<Vec<u8>, CompressionError> {
         let failed = |error: io::Error| CompressionError::Failed { compression: self, reason: error.to_string() };
         match self {
@@ -111,6 +118,18 @@ impl Compression {
                 encoder.write_all(input).and_then(|()| encoder.finish()).map_err(failed)
             }
             Compression::Snappy => compress_snappy(input).map_err(|error| failed(error.into())),
+            // As in Kafka, the default is the quick way and not the ninth step of the thorough one.
+            Compression::Lz4 if level.is_some_and(|level| level != LZ4_DEFAULT_LEVEL) => {
+                use lz4::{BlockMode, BlockSize, ContentChecksum, EncoderBuilder};
+                let level = level.and_then(|level| u32::try_from(level).ok()).unwrap_or(1);
+                let mut settings = EncoderBuilder::new();
+                settings.level(level.clamp(LZ4_THOROUGH_MIN, LZ4_THOROUGH_MAX)).checksum(ContentChecksum::NoChecksum);
+                settings.block_size(BlockSize::Max64KB).block_mode(BlockMode::Independent);
+                let mut encoder = settings.build(Vec::new()).map_err(failed)?;
+                encoder.write_all(input).map_err(failed)?;
+                let (output, ended) = encoder.finish();
+                ended.map(|()| output).map_err(failed)
+            }
             Compression::Lz4 => {
                 use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
                 // Kafka's Java clients read no linked blocks.
@@ -220,6 +239,30 @@ mod tests {
                 let packed = compression.compress(None, input).unwrap();
                 assert_eq!(compression.decompress(&packed, input.len()).unwrap(), input, "{compression:?}");
             }
+        }
+    }
+
+    #[test]
+    fn levels_trade_work_for_size() {
+        let mut rng = crate::Rng::with_seed(3);
+        let words: Vec<String> = (0..500).map(|_| format!("{:x}", rng.u64(..1 << 40))).collect();
+        let text: Vec<u8> = (0..40_000).flat_map(|_| words[rng.usize(..words.len())].bytes()).collect();
+        for (compression, default, levels) in [
+            (Compression::Gzip, None, 1..=9),
+            (Compression::Lz4, Some(9), 1..=17),
+            (Compression::Zstd, Some(3), -5..=19),
+        ] {
+            let mut sizes = Vec::new();
+            for level in levels {
+                let packed = compression.compress(Some(level), &text).unwrap();
+                assert_eq!(compression.decompress(&packed, text.len()).unwrap(), text, "{compression:?} {level}");
+                if Some(level) == default {
+                    assert_eq!(packed, compression.compress(None, &text).unwrap(), "{compression:?}");
+                }
+                sizes.push(packed.len());
+            }
+            let (largest, last) = (sizes.iter().max().unwrap(), sizes.last().unwrap());
+            assert!(last * 100 < largest * 95, "{compression:?}: {sizes:?}");
         }
     }
 

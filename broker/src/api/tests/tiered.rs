@@ -89,7 +89,7 @@ fn pass(alone: &mut Alone, ms: u64) {
         alone.settle();
     }
     let now = alone.now;
-    alone.broker.with_replicas(now, |replicas, effects| replicas.do_chore(Chore::Retention, now, effects));
+    alone.broker.with_replicas(now, |replicas, effects| replicas.do_chore(Chore::Retention, now, effects, &|_| {}));
 }
 
 /// Offsets of what a consumer gets, or the error.

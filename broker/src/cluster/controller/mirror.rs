@@ -94,6 +94,27 @@ pub(crate) struct ElectionSettings {
     pub(crate) min_isr: i32,
 }
 
+/// What one znode of settings, of a topic or of all brokers (`/config/brokers/<default>`), says about it; `None` where it
+/// says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ElectionOverrides {
+    /// `unclean.leader.election.enable`.
+    pub(crate) unclean: Option<bool>,
+    /// `min.insync.replicas`.
+    pub(crate) min_isr: Option<i32>,
+}
+
+impl ElectionOverrides {
+    /// Takes what matters from all that the znode says.
+    pub(crate) fn of(settings: &BTreeMap<String, String>) -> ElectionOverrides {
+        let own = |name: &str| settings.get(name).map(|value| value.trim());
+        ElectionOverrides {
+            unclean: own("unclean.leader.election.enable").map(|value| value.eq_ignore_ascii_case("true")),
+            min_isr: own("min.insync.replicas").and_then(|value| value.parse().ok()),
+        }
+    }
+}
+
 impl TopicMirror {
     /// The topic's znode as it should be written.
     pub(crate) fn record(&self) -> TopicRecord {

@@ -6,7 +6,7 @@ use super::admin::Admin;
 use super::deletion::Deletion;
 use super::election::{Case, Verdict, Wish};
 use super::isr::IsrRequests;
-use super::mirror::{ElectionSettings, Mirror, Tp};
+use super::mirror::{ElectionOverrides, ElectionSettings, Mirror, Tp};
 use super::notify::{Channel, Flight, Message, Teller};
 use super::topic_writes::TopicWrites;
 use super::undelete::Kept;
@@ -109,8 +109,8 @@ pub(super) struct Reign {
     is_deposed: bool,
     /// Brokers that were seen dead before the reign began.
     gone: BTreeSet<i32>,
-    /// `min.insync.replicas` that is set in ZooKeeper for all brokers.
-    default_min_isr: Option<i32>,
+    /// What is set in ZooKeeper for all brokers.
+    defaults: ElectionOverrides,
     /// Topics whose settings changed and are to be read.
     unread: BTreeSet<String>,
     /// Partitions to look at.
@@ -153,7 +153,7 @@ impl Reign {
             is_loaded: false,
             is_deposed: false,
             gone: BTreeSet::new(),
-            default_min_isr: None,
+            defaults: ElectionOverrides::default(),
             unread: BTreeSet::new(),
             dirty: BTreeSet::new(),
             wishes: BTreeMap::new(),
@@ -433,13 +433,11 @@ impl Reign {
             }
             _ => BTreeMap::new(),
         };
-        let own = |name: &str| settings.get(name).map(|value| value.trim());
-        let unclean = own("unclean.leader.election.enable").map(|value| value.eq_ignore_ascii_case("true"));
-        let min_isr = own("min.insync.replicas").and_then(|value| value.parse().ok());
+        let own = ElectionOverrides::of(&settings);
         let Some(mirror) = self.mirror.topics.get_mut(topic) else { return };
         mirror.settings = Some(ElectionSettings {
-            unclean: unclean.unwrap_or(io.config.unclean_leader_election),
-            min_isr: min_isr.or(self.default_min_isr).unwrap_or(io.config.min_insync_replicas),
+            unclean: own.unclean.or(self.defaults.unclean).unwrap_or(io.config.unclean_leader_election),
+            min_isr: own.min_isr.or(self.defaults.min_isr).unwrap_or(io.config.min_insync_replicas),
         });
         mirror.is_reading_settings = false;
         // All others are as they should be, whatever the settings are.
@@ -458,9 +456,9 @@ impl Reign {
         }
     }
 
-    /// `min.insync.replicas` for topics that do not set it, in ZooKeeper; `None` if the broker's own counts.
-    pub(super) fn set_default_min_isr(&mut self, min_isr: Option<i32>) {
-        if std::mem::replace(&mut self.default_min_isr, min_isr) != min_isr {
+    /// Settings in ZooKeeper for topics that have none of their own changed.
+    pub(super) fn set_defaults(&mut self, defaults: ElectionOverrides) {
+        if std::mem::replace(&mut self.defaults, defaults) != defaults {
             let topics: Vec<String> = self.mirror.topics.keys().cloned().collect();
             topics.iter().for_each(|topic| self.on_settings_changed(topic));
         }

@@ -63,7 +63,7 @@ fn from(producer_id: i64, base_sequence: i32, is_transactional: bool) -> BatchSp
 fn compact(log: &mut Log, first_dirty: Option<i64>, now: i64, map_bytes: usize) -> Option<i64> {
     let state = log.compaction_state(first_dirty, log.log_end_offset(), at(now)).unwrap();
     let compaction = log.start_compaction(state, at(now)).unwrap()?;
-    let compacted = compaction.run(map_bytes).unwrap();
+    let compacted = compaction.run(map_bytes, &mut |_| {}).unwrap();
     log.finish_compaction(compacted, at(now)).unwrap()
 }
 
@@ -262,7 +262,7 @@ fn a_compaction_of_what_has_changed_is_dropped() {
         roll(&mut log);
     }
     let state = log.compaction_state(None, 3, at(1000)).unwrap();
-    let compacted = log.start_compaction(state, at(1000)).unwrap().unwrap().run(MAP_BYTES).unwrap();
+    let compacted = log.start_compaction(state, at(1000)).unwrap().unwrap().run(MAP_BYTES, &mut |_| {}).unwrap();
     log.truncate_to(2).unwrap();
     assert_eq!(log.finish_compaction(compacted, at(1000)).unwrap(), None);
     assert_eq!(short(&log), "0:a=1 1:a=2");

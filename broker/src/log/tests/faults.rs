@@ -136,7 +136,7 @@ fn run_until_failure(place: &Place, changes: i64) -> (Vec<(i64, i32)>, bool) {
             if sequence == 30 {
                 let state = log.compaction_state(None, log.log_end_offset(), at(1000))?;
                 if let Some(compaction) = log.start_compaction(state, at(1000))? {
-                    let compacted = compaction.run(1 << 20)?;
+                    let compacted = compaction.run(1 << 20, &mut |_| {})?;
                     log.finish_compaction(compacted, at(1000))?;
                 }
             }
