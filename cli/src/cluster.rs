@@ -46,6 +46,14 @@ pub(crate) struct Silent {
     why: String,
 }
 
+/// Why a look goes on without what a broker alone knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LeftOut {
+    /// It answers, and gives an error; one that does not is not asked again.
+    pub(crate) answers: bool,
+    pub(crate) why: String,
+}
+
 /// None of the named brokers answers who looks only once.
 #[derive(Debug, thiserror::Error)]
 #[error("none of {servers} answers ({why})")]
@@ -97,8 +105,8 @@ pub(crate) struct Cluster {
     brokers: BTreeMap<i32, MetadataResponseBroker>,
     controller_id: i32,
     coordinators: BTreeMap<String, i32>,
-    /// Brokers that did not answer, each with the reason; `None`: they are asked again until the time of the call is over.
-    silent: Option<BTreeMap<i32, String>>,
+    /// Brokers of which something is not known; `None`: they are asked again until the time of the call is over.
+    left_out: Option<BTreeMap<i32, LeftOut>>,
 }
 
 impl Cluster {
@@ -115,34 +123,35 @@ impl Cluster {
             brokers: BTreeMap::new(),
             controller_id: -1,
             coordinators: BTreeMap::new(),
-            silent: None,
+            left_out: None,
         })
     }
 
     /// For a look at what there is: says nothing of connections that fail, and asks a broker that does not answer within
-    /// `patience` no more. What it alone knows is left out by who looks; [`Cluster::silent`] tells whom.
+    /// `patience` no more. What it alone knows is left out by who looks; [`Cluster::left_out`] tells whom.
     pub(crate) fn look_once(&mut self, patience: Duration) {
         self.request_timeout = self.request_timeout.min(patience);
         self.call_timeout = patience * 2;
-        self.silent = Some(BTreeMap::new());
+        self.left_out = Some(BTreeMap::new());
     }
 
-    /// The brokers that did not answer who looks only once, and why.
-    pub(crate) fn silent(&self) -> BTreeMap<i32, String> {
-        self.silent.clone().unwrap_or_default()
+    /// The brokers that did not tell what they know who looks only once, and why.
+    pub(crate) fn left_out(&self) -> BTreeMap<i32, LeftOut> {
+        self.left_out.clone().unwrap_or_default()
     }
 
-    /// Does a look go on without this broker, which did not answer?
+    /// Does a look go on without this broker, which did not tell what it was asked?
     pub(crate) fn leaves_out(&mut self, broker: i32, error: &anyhow::Error) -> bool {
-        if let Some(silent) = &mut self.silent {
-            silent.entry(broker).or_insert_with(|| format!("{error:#}"));
+        if let Some(left_out) = &mut self.left_out {
+            // One that does not answer at all was noted when it was asked.
+            left_out.entry(broker).or_insert_with(|| LeftOut { answers: true, why: format!("{error:#}") });
         }
         self.looks_once()
     }
 
     /// Does it ask only once?
     pub(crate) fn looks_once(&self) -> bool {
-        self.silent.is_some()
+        self.left_out.is_some()
     }
 
     /// The settings of its connections.
@@ -219,13 +228,13 @@ impl Cluster {
 
     /// It is not asked again if only one look was wanted.
     fn is_silent(&mut self, id: i32, error: anyhow::Error) -> anyhow::Error {
-        let Some(silent) = self.silent.as_mut().filter(|_| !is_lasting(&error)) else { return error };
+        let Some(left_out) = self.left_out.as_mut().filter(|_| !is_lasting(&error)) else { return error };
         let late = |cause: &std::io::Error| matches!(cause.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
         let why = match error.chain().filter_map(|cause| cause.downcast_ref()).any(late) {
             true => format!("no answer within {} s", self.request_timeout.as_secs()),
             false => format!("{error:#}"),
         };
-        silent.insert(id, why.clone());
+        left_out.insert(id, LeftOut { answers: false, why: why.clone() });
         Silent { broker: id, why }.into()
     }
 
@@ -289,8 +298,8 @@ impl Cluster {
                 }
             },
         };
-        if let Some(why) = self.silent.as_ref().and_then(|silent| silent.get(&id)) {
-            return Err(Silent { broker: id, why: why.clone() }.into());
+        if let Some(left) = self.left_out.as_ref().and_then(|left| left.get(&id)).filter(|left| !left.answers) {
+            return Err(Silent { broker: id, why: left.why.clone() }.into());
         }
         if !self.nodes.contains_key(&id) {
             if !self.brokers.contains_key(&id) {

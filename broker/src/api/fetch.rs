@@ -106,6 +106,9 @@ impl Topics for Known<'_> {
     fn contains(&self, topic: &str, partition: i32) -> bool {
         self.ctx.broker.image.read().partition(topic, partition).is_some()
     }
+    fn may_follow(&self) -> bool {
+        self.follows != Some(false)
+    }
     fn may_read(&self, topic: &str) -> bool {
         self.follows.unwrap_or_else(|| self.ctx.may_topic(Operation::Read, topic))
     }

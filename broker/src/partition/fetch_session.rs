@@ -177,6 +177,10 @@ impl Session {
         if let Some(at) = self.index.get(&target.key)
             && let Some(cached) = self.order.get_mut(at)
         {
+            if cached.wanted.current_leader_epoch != target.wanted.current_leader_epoch {
+                // Who begins a new epoch may not have heard what was told in the last.
+                cached.high_watermark = -1;
+            }
             cached.wanted = target.wanted;
             self.standing.iter().for_each(|standing| standing.wake(*at));
             return;
@@ -566,6 +570,18 @@ mod tests {
         }
         let context = sessions.open(request(id, 4, vec![]), Millis(0)).unwrap();
         assert_eq!(sessions.finish(context, &[(key(0), summary(0, 0))], Millis(0)).unwrap().1, [false]);
+    }
+
+    #[test]
+    fn who_begins_a_leader_epoch_is_told_the_high_watermark_again() {
+        let sessions = FetchSessions::new(10, Rng::with_seed(1));
+        let id = open_full(&sessions, 1, true, 0);
+        for (epoch, leader_epoch, tell) in [(1, Some(1), true), (2, Some(1), false), (3, Some(2), true)] {
+            let mut wanted = target(0, 0);
+            wanted.wanted.current_leader_epoch = leader_epoch;
+            let context = sessions.open(request(id, epoch, vec![wanted]), Millis(0)).unwrap();
+            assert_eq!(sessions.finish(context, &[(key(0), summary(0, 0))], Millis(0)).unwrap().1, [tell], "{epoch}");
+        }
     }
 
     #[test]

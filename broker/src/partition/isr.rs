@@ -220,7 +220,8 @@ impl InSync {
         }
     }
 
-    /// A follower had all that the leader had when it asked at `at`, and has asked for the same since.
+    /// A follower had all that the leader had when it asked at `at`. Not to be called once a new epoch has begun, which
+    /// forgets that for followers out of sync.
     pub fn had_all(&mut self, replica: i32, at: Millis) {
         if let Some(follower) = self.followers.get_mut(&replica) {
             follower.last_fetch = follower.last_fetch.max(Some(at));

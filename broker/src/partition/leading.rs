@@ -143,7 +143,7 @@ impl Partition {
             log_start_offset: info.log_start_offset,
         };
         self.wake_fetches(state, Isolation::LogEnd, woken);
-        self.rouse(state, true, woken);
+        self.rouse(state, Event::Records, woken);
         self.advance(state, now, woken);
         Ok(appended)
     }
@@ -182,7 +182,7 @@ impl Partition {
         woken.produces.extend(reached.map(|(parked, slot)| (parked, slot, error())));
         self.wake_fetches(state, Isolation::HighWatermark, woken);
         self.wake_fetches(state, Isolation::Committed, woken);
-        self.rouse(state, false, woken);
+        self.rouse(state, Event::Other, woken);
         if self.is_told_of() {
             woken.high_watermarks.push((self.topic.clone(), self.index, high_watermark));
         }
@@ -353,7 +353,7 @@ impl Partition {
                 }
                 state.in_sync.commit(&isr, eligible_min_isr);
                 state.partition_epoch = partition_epoch;
-                self.rouse(state, false, woken);
+                self.rouse(state, Event::Other, woken);
                 tracing::info!(topic = &*self.topic, partition = self.index, ?isr, partition_epoch, "in-sync replicas");
                 self.keep_if_alone(state, woken);
                 self.advance(state, now, woken);
@@ -426,7 +426,7 @@ impl Partition {
             self.note_failure(state, &error, woken);
             return Err(DeleteError::Storage);
         }
-        self.rouse(state, false, woken);
+        self.rouse(state, Event::Other, woken);
         self.wake_deletes(state, woken);
         Ok((offset, self.low_watermark(state)))
     }
@@ -567,7 +567,7 @@ impl Partition {
         let deletes = state.waiters.deleted(i64::MAX);
         woken.deletes.extend(deletes.map(|(parked, slot)| (parked, slot, Err(DeleteError::NotLeader))));
         woken.fetches.extend(state.waiters.all_fetches());
-        self.rouse(state, true, woken);
+        self.rouse(state, Event::Leadership, woken);
     }
 }
 

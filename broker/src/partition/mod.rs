@@ -13,7 +13,7 @@ mod past;
 mod remote;
 mod replicas;
 mod serving;
-pub mod standing;
+mod standing;
 mod storage;
 #[cfg(all(test, feature = "server"))]
 mod tests;
@@ -42,7 +42,7 @@ use fetch_session::Wanted;
 use follower::{EpochsAsk, FetchAsk, OffsetsAsk, RebuildAsk};
 use isr::{InSync, LagRule};
 use moving::FutureLog;
-use standing::ParkedFollower;
+use standing::{Event, ParkedFollower};
 use throttle::{ThrottleWindow, Throttles};
 use waiting::{ParkedDelete, ParkedFetch, ParkedProduce, Waiters};
 

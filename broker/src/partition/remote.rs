@@ -143,7 +143,7 @@ impl Partition {
             self.note_failure(state, &error, woken);
             return false;
         }
-        self.rouse(state, false, woken);
+        self.rouse(state, Event::Other, woken);
         state.log.log_start_offset() >= offset
     }
 

@@ -9,6 +9,10 @@ pub trait Topics {
     fn name(&self, id: &Uuid) -> Option<Arc<str>>;
     /// True if there is such a partition, wherever it is.
     fn contains(&self, topic: &str, partition: i32) -> bool;
+    /// May who asks follow, if it says that it does?
+    fn may_follow(&self) -> bool {
+        true
+    }
     /// May who asks read it?
     fn may_read(&self, topic: &str) -> bool {
         let _ = topic;
@@ -72,11 +76,12 @@ impl Replicas {
             Ok(context) => context,
             Err(error) => return Some(Err(error)),
         };
-        // A follower that waits for more than the next record must have it counted.
-        if let Some(standing) =
-            context.standing().filter(|_| order.params.replica.is_some() && order.params.min_bytes <= 1)
-        {
-            return self.serve_standing((&standing, context, order.params), topics, done, (now, effects));
+        if let Some(standing) = context.standing() {
+            // A follower that waits for more than the next record must have it counted.
+            if order.params.replica.is_some() && order.params.min_bytes <= 1 && topics.may_follow() {
+                return self.serve_standing((&standing, context, order.params), topics, done, (now, effects));
+            }
+            context.wake_all();
         }
         let mut parts = Vec::new();
         let mut known: Vec<Target> = Vec::new();

@@ -4,11 +4,10 @@
 //! Kafka 3.9 looks at every partition of a session for every request. Knows no wire format.
 
 use std::collections::BTreeSet;
-use std::sync::Weak;
 
-use super::fetch_session::{FetchContext, Told, TopicKey};
+use super::fetch_session::{FetchContext, SessionError, Told, TopicKey};
 use super::serving::{FetchPiece, FetchResult, PieceError, Topics, finish};
-use super::waiting::Parked;
+use super::waiting::{Deadlines, Parked};
 use super::*;
 
 /// What a session of a follower is waiting for.
@@ -19,6 +18,9 @@ pub struct Standing(Mutex<Awaited>);
 struct Awaited {
     /// Places in the session of the partitions that do not rest.
     awake: BTreeSet<u64>,
+    /// Places of those that do: each request says that the follower still has all of them. A place is in one of the two
+    /// sets, and in neither once the session has it no more.
+    resting: BTreeSet<u64>,
     /// When the follower asked last.
     heard: Millis,
     /// The follower's broker epoch.
@@ -29,13 +31,31 @@ struct Awaited {
     parked: Option<Arc<ParkedFollower>>,
 }
 
-/// What a partition knows of a session that is to be told when something happens. Guarded by the partition's lock.
+/// What a partition knows of a session that is to be told when something happens. Guarded by the partition's lock. Outlives
+/// the session: what a follower said in its last one still counts.
 pub(super) struct Watch {
     replica: i32,
-    standing: Weak<Standing>,
+    standing: Arc<Standing>,
     place: u64,
-    /// The partition rests in that session: each of its requests says that the follower still has all.
-    rests: bool,
+}
+
+/// What happens to a partition, for the followers that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// Something that is told with the next answer.
+    Other,
+    /// Records, which are told at once where replication is not throttled.
+    Records,
+    /// The partition is not led as before, which is told at once.
+    Leadership,
+}
+
+/// What a session says to an event.
+struct Roused {
+    /// Its request, if that is to be answered.
+    parked: Option<Arc<ParkedFollower>>,
+    /// The partition was at rest: until then the follower had all.
+    had_all_at: Option<Millis>,
 }
 
 /// A follower's request that waits for records.
@@ -43,7 +63,7 @@ pub struct ParkedFollower {
     id: u64,
     deadline: Millis,
     params: FetchParams,
-    answer: Mutex<Option<(FetchContext, Done)>>,
+    answer: Mutex<Option<(FetchContext, Answer)>>,
 }
 
 impl std::fmt::Debug for ParkedFollower {
@@ -52,33 +72,49 @@ impl std::fmt::Debug for ParkedFollower {
     }
 }
 
-type Done = Box<dyn FnOnce(FetchResult) + Send>;
+type Answer = Box<dyn FnOnce(FetchResult) + Send>;
 
 impl ParkedFollower {
     /// Where [`super::waiting::Deadlines`] keeps it.
     pub fn place(&self) -> (Millis, u64) {
         (self.deadline, self.id)
     }
+
+    /// What is needed to answer it; `None` if it was answered before.
+    fn take(&self, deadlines: &Deadlines) -> Option<(FetchContext, Answer)> {
+        let taken = self.answer.lock().take();
+        if taken.is_some() {
+            deadlines.forget(self.place());
+        }
+        taken
+    }
 }
 
 impl Standing {
-    /// The partition at this place is looked at with the next answer.
-    pub fn wake(&self, place: u64) {
-        self.0.lock().awake.insert(place);
+    /// The partition at this place, which may be new, is looked at with the next answer.
+    pub(super) fn wake(&self, place: u64) {
+        let mut state = self.0.lock();
+        state.resting.remove(&place);
+        state.awake.insert(place);
     }
 
     /// Nothing is at this place any more.
-    pub fn forget(&self, place: u64) {
-        self.0.lock().awake.remove(&place);
+    pub(super) fn forget(&self, place: u64) {
+        let mut state = self.0.lock();
+        state.resting.remove(&place);
+        state.awake.remove(&place);
     }
 
     /// The places that do not rest.
-    pub fn awake(&self) -> Vec<u64> {
+    pub(super) fn awake(&self) -> Vec<u64> {
         self.0.lock().awake.iter().copied().collect()
     }
 
     fn rest(&self, place: u64) {
-        self.0.lock().awake.remove(&place);
+        let mut state = self.0.lock();
+        if state.awake.remove(&place) {
+            state.resting.insert(place);
+        }
     }
 
     /// A request comes. Gives an earlier one that still waits, and if the follower is another than before.
@@ -99,14 +135,18 @@ impl Standing {
         !state.is_news
     }
 
-    /// Something happened at a place; with `is_news` it must be told at once. Gives the request that is to be answered, and
-    /// when the follower asked last.
-    fn rouse(&self, place: u64, is_news: bool) -> (Option<Arc<ParkedFollower>>, Millis) {
+    /// Something happened at a place; with `is_news` it must be told at once. `None` if nothing is there any more.
+    fn rouse(&self, place: u64, is_news: bool) -> Option<Roused> {
         let mut state = self.0.lock();
-        state.awake.insert(place);
+        let has_rested = state.resting.remove(&place);
+        if has_rested {
+            state.awake.insert(place);
+        } else if !state.awake.contains(&place) {
+            return None;
+        }
         state.is_news |= is_news;
         let parked = if is_news { state.parked.take() } else { None };
-        (parked, state.heard)
+        Some(Roused { parked, had_all_at: has_rested.then_some(state.heard) })
     }
 }
 
@@ -124,15 +164,17 @@ impl Replicas {
         &self,
         (standing, context, params): (&Arc<Standing>, FetchContext, FetchParams),
         topics: &dyn Topics,
-        done: impl FnOnce() -> Done,
+        done: impl FnOnce() -> Answer,
         (now, effects): (Now, &mut Vec<Effect>),
     ) -> Option<FetchResult> {
         let (earlier, is_other) = standing.begin(params.replica_epoch, now.mono);
         if is_other {
             context.wake_all();
         }
+        if let Some((_, done)) = earlier.and_then(|earlier| earlier.take(&self.deadlines)) {
+            done(Err(SessionError::InvalidEpoch));
+        }
         let mut woken = Woken::default();
-        woken.followers.extend(earlier);
         let found = self.find_news((standing, &context), &params, Some(topics), (now, &mut woken));
         self.settle(woken, now, effects);
         if params.max_wait_ms == 0 || found.must_answer || found.bytes > 0 {
@@ -150,8 +192,7 @@ impl Replicas {
 
     /// Answers a request with what there is now. Nothing if it was answered before.
     pub(super) fn answer_follower(&self, parked: &ParkedFollower, now: Now, effects: &mut Vec<Effect>) {
-        let Some((context, done)) = parked.answer.lock().take() else { return };
-        self.deadlines.forget(parked.place());
+        let Some((context, done)) = parked.take(&self.deadlines) else { return };
         let Some(standing) = context.standing() else { return };
         let mut woken = Woken::default();
         let found = self.find_news((&standing, &context), &parked.params, None, (now, &mut woken));
@@ -261,13 +302,12 @@ impl Partition {
         let watches = &mut state.waiters.standing;
         if let Some(at) = watches.iter().position(|watch| watch.replica == replica) {
             let other = watches.swap_remove(at);
-            if let Some(owner) = other.standing.upgrade()
-                && !Arc::ptr_eq(&owner, standing)
-            {
-                owner.wake(other.place);
+            // Another session of the follower that still has the partition must look by itself from now on.
+            if !Arc::ptr_eq(&other.standing, standing) {
+                other.standing.rouse(other.place, false);
             }
         }
-        watches.push(Watch { replica, standing: Arc::downgrade(standing), place, rests });
+        watches.push(Watch { replica, standing: standing.clone(), place });
         if rests {
             standing.rest(place);
             return Watched::Rests;
@@ -275,21 +315,23 @@ impl Partition {
         Watched::Waits
     }
 
-    /// Something happened: the sessions of followers look at this partition with their next answers, or with `is_news` at
-    /// once.
-    pub(super) fn rouse(&self, state: &mut State, is_news: bool, woken: &mut Woken) {
-        let mut watches = std::mem::take(&mut state.waiters.standing);
-        for watch in &mut watches {
-            let Some(standing) = watch.standing.upgrade() else { continue };
-            let is_told = is_news && !self.is_kept_back(state, watch.replica);
-            let (parked, heard) = standing.rouse(watch.place, is_told);
-            woken.followers.extend(parked);
-            if std::mem::take(&mut watch.rests) {
-                state.in_sync.had_all(watch.replica, heard);
+    /// Something happened: the sessions of followers look at this partition with their next answers, or at once. Comes
+    /// before a new epoch forgets what followers had.
+    pub(super) fn rouse(&self, state: &mut State, event: Event, woken: &mut Woken) {
+        for watch in std::mem::take(&mut state.waiters.standing) {
+            let is_told = match event {
+                Event::Other => false,
+                Event::Records => !self.is_kept_back(state, watch.replica),
+                Event::Leadership => true,
+            };
+            let Some(roused) = watch.standing.rouse(watch.place, is_told) else { continue };
+            woken.followers.extend(roused.parked);
+            if let Some(at) = roused.had_all_at {
+                state.in_sync.had_all(watch.replica, at);
             }
-        }
-        if !is_news {
-            state.waiters.standing = watches;
+            if event == Event::Other {
+                state.waiters.standing.push(watch);
+            }
         }
     }
 }

@@ -135,6 +135,7 @@ impl Partition {
             // A follower may ask for an epoch in which nothing was written; it must find it here (KIP-101).
             state.log.assign_epoch_start_offset(new.leader_epoch, start);
         }
+        self.rouse(state, if is_new_epoch { Event::Leadership } else { Event::Other }, woken);
         state.adding.clone_from(&new.adding);
         state.in_sync.assign(&new.replicas, &new.isr, new.eligible_min_isr);
         if is_new_epoch {
@@ -144,7 +145,6 @@ impl Partition {
             // Those that wait believe in the last epoch: they are told at once.
             woken.fetches.extend(state.waiters.all_fetches());
         }
-        self.rouse(state, is_new_epoch, woken);
         state.partition_epoch = new.partition_epoch;
         state.leader = Some(self.shared.settings.broker);
         tracing::debug!(

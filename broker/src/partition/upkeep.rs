@@ -107,7 +107,7 @@ impl Partition {
             self.note_failure(state, &error, woken);
         }
         if state.log.log_start_offset() != start {
-            self.rouse(state, false, woken);
+            self.rouse(state, Event::Other, woken);
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::answer::Finding;
 use crate::client::{Connection, NotABroker, check};
-use crate::cluster::{Cluster, Target, address};
+use crate::cluster::{Cluster, LeftOut, Target, address};
 use crate::security::Security;
 use crate::up::process;
 use crate::zookeeper::{self, ZooKeeper};
@@ -124,20 +124,23 @@ impl World {
             remedy: vec![self.start_command.clone().unwrap_or_else(|| remedy.to_owned())],
             ..Finding::default()
         };
-        let silent = self.brokers.as_ref().map(Cluster::silent).unwrap_or_default();
-        let silent = silent.into_iter().map(|(id, why)| Finding {
-            subject: format!("broker {id}"),
-            fact: "does not answer, so the groups that it coordinates are not shown".to_owned(),
-            why: vec![why],
-            remedy: vec!["castellan explain under-replicated says more of it".to_owned()],
-            ..Finding::default()
+        let left_out = self.brokers.as_ref().map(Cluster::left_out).unwrap_or_default();
+        let left_out = left_out.into_iter().map(|(id, LeftOut { answers, why })| {
+            let what = if answers { "does not tell its groups" } else { "does not answer" };
+            Finding {
+                subject: format!("broker {id}"),
+                fact: format!("{what}, so the groups that it coordinates are not shown"),
+                why: vec![why],
+                remedy: vec!["castellan explain under-replicated says more of it".to_owned()],
+                ..Finding::default()
+            }
         });
         let brokers =
             self.brokers.as_ref().err().map(|why| problem("brokers", why, "give others with --bootstrap-server"));
         let zookeeper = self.zookeeper.as_ref().err();
         let zookeeper = zookeeper
             .map(|why| problem("coordinators", why, "start a majority of them, or give others with --zookeeper"));
-        brokers.into_iter().chain(zookeeper).chain(silent).collect()
+        brokers.into_iter().chain(zookeeper).chain(left_out).collect()
     }
 
     /// What there is to say if neither half answers: that alone.

@@ -4,7 +4,7 @@
 
 use super::layout::{Layout, Role};
 use super::{command_config_argument, dir, dir_argument, parse, process, state};
-use crate::cluster::{Cluster, Target, address, load_settings};
+use crate::cluster::{Cluster, LeftOut, Target, address, load_settings};
 use crate::groups;
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, Command};
@@ -36,7 +36,7 @@ struct Health {
     controller: i32,
     brokers: BTreeMap<i32, String>,
     /// Those that do not answer, and why.
-    silent: BTreeMap<i32, String>,
+    left_out: BTreeMap<i32, LeftOut>,
     topics: usize,
     partitions: usize,
     under_replicated: Vec<String>,
@@ -88,7 +88,7 @@ pub(crate) fn status(arguments: &[String]) -> anyhow::Result<ExitCode> {
         }
         println!("{text}");
         if !watch {
-            let is_well = serves && health.is_ok_and(|health| health.offline.is_empty() && health.silent.is_empty());
+            let is_well = serves && health.is_ok_and(|health| health.offline.is_empty() && health.left_out.is_empty());
             return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         std::thread::sleep(WATCH);
@@ -126,7 +126,7 @@ fn look_at_cluster(servers: &str, settings: &BTreeMap<String, String>) -> anyhow
     let metadata = cluster.call(Target::Any, request, |_| 0).context("asking for metadata")?;
     let mut health = judge(metadata);
     health.groups = groups::lags(&mut cluster)?;
-    health.silent = cluster.silent();
+    health.left_out = cluster.left_out();
     Ok(health)
 }
 
@@ -204,11 +204,14 @@ fn render(rows: &[Row], health: &anyhow::Result<Health>) -> String {
         list(&health.under_replicated),
         list(&health.not_preferred)
     ));
-    for (id, why) in &health.silent {
-        parts.push(format!(
-            "Broker {id} does not answer, so groups that it coordinates are not shown and no lag is counted of what it \
-             leads: {why}"
-        ));
+    for (id, LeftOut { answers, why }) in &health.left_out {
+        parts.push(match answers {
+            true => format!("Broker {id} does not tell its groups, so those that it coordinates are not shown: {why}"),
+            false => format!(
+                "Broker {id} does not answer, so groups that it coordinates are not shown and no lag is counted of what it \
+                 leads: {why}"
+            ),
+        });
     }
     if !health.groups.is_empty() {
         let lag = |group: &groups::Lag| match (&group.problem, group.unknown) {
@@ -236,7 +239,7 @@ fn render_json(rows: &[Row], health: &anyhow::Result<Health>) -> Value {
             let brokers: Vec<Value> = health
                 .brokers
                 .iter()
-                .map(|(id, address)| json!({"id": id, "address": address, "problem": health.silent.get(id)}))
+                .map(|(id, address)| json!({"id": id, "address": address, "problem": health.left_out.get(id).map(|left| &left.why)}))
                 .collect();
             let groups: Vec<Value> = health
                 .groups
@@ -281,7 +284,8 @@ mod tests {
             ..Default::default()
         };
         let mut health = judge(metadata);
-        health.silent.insert(2, "refused".to_owned());
+        health.left_out.insert(2, LeftOut { answers: false, why: "refused".to_owned() });
+        health.left_out.insert(1, LeftOut { answers: true, why: "loading".to_owned() });
         health.groups = vec![groups::Lag { id: "g".into(), state: "Empty".into(), lag: 5, unknown: 2, problem: None }];
         assert_eq!(health.offline, ["t-2", "t-3"]);
         assert_eq!(health.under_replicated, ["t-1"]);
@@ -289,6 +293,7 @@ mod tests {
         let text = render(&[], &Ok(health));
         assert!(text.contains("1 h:1, 2* h:1") && text.contains("Offline                 2  t-2 t-3"), "{text}");
         assert!(text.contains("Broker 2 does not answer") && text.contains("leads: refused"), "{text}");
+        assert!(text.contains("Broker 1 does not tell its groups") && text.contains("not shown: loading"), "{text}");
         assert!(text.contains("5 and ? of 2 partitions"), "{text}");
         let failed = Err(anyhow::anyhow!("x"));
         assert_eq!(render_json(&[], &failed).to_string(), r#"{"cluster":{"error":"x"},"servers":[]}"#);

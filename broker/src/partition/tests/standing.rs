@@ -71,6 +71,47 @@ fn what_happens_ends_the_rest() {
     assert_eq!(world.content(3).last(), Some(&(4, "e".to_owned())));
 }
 
+/// Who rested and is dropped by the controller counts no more: acks=all waits for the others alone.
+#[test]
+fn a_follower_that_a_new_epoch_drops_holds_nothing_back() {
+    let mut world = at_rest();
+    world.pass(10_000);
+    world.cut.insert(3);
+    world.isr = vec![1, 2];
+    world.elect(1);
+    world.pass(1000);
+    assert_eq!(world.ack(1, &["b"]), 1);
+    assert_eq!(world.isr, [1, 2]);
+}
+
+/// A session that goes on without the partition says nothing of it.
+#[test]
+fn a_partition_that_its_follower_left_does_not_rest() {
+    let mut world = at_rest();
+    let node = world.nodes.get_mut(&2).unwrap();
+    let stop = Stop { topic: TOPIC.into(), partition: 0, leader_epoch: NO_EPOCH, delete: false };
+    assert_eq!(node.replicas.stop(1, &[stop], world.now, &mut node.effects), Ok(vec![Ok(())]));
+    world.pass(120_000);
+    assert_eq!(world.isr, [1, 2, 3]);
+    world.produce(1, &["b"], true);
+    world.pass(16_000);
+    assert_eq!(world.isr, [1, 3], "it has been silent for two minutes");
+}
+
+#[test]
+fn who_may_not_follow_any_more_gets_no_records() {
+    let mut world = at_rest();
+    world.forbidden.insert(3);
+    world.pass(3000);
+    world.produce(1, &["b"], true);
+    world.pass(3000);
+    assert_eq!((world.view(2).end_offset, world.view(3).end_offset), (2, 1));
+    world.forbidden.clear();
+    world.pass(3000);
+    assert_eq!(world.view(3).end_offset, 2);
+    assert_eq!(world.ack(1, &["c"]), 2);
+}
+
 /// A follower that begins a new session, as after a lost connection, is told of what comes in through that one.
 #[test]
 fn a_new_session_takes_the_place_of_an_old_one() {

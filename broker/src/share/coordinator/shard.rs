@@ -37,32 +37,58 @@ pub(super) struct Entry {
 
 /// What records say, applied one by one, live and on load.
 #[derive(Debug, Default)]
-pub(super) struct States(pub BTreeMap<ShareKey, Entry>);
+pub(super) struct States {
+    by_key: BTreeMap<ShareKey, Entry>,
+    /// Those whose end may not be replicated: their `kept_at`, and where the end stands.
+    gone: BTreeMap<ShareKey, (i64, i64)>,
+}
 
 impl States {
     /// A record at `offset` counts from now on.
     pub(super) fn apply(&mut self, key: ShareKey, value: ShareValue, offset: i64) {
         match value {
-            ShareValue::Gone => drop(self.0.remove(&key)),
+            ShareValue::Gone => {
+                if let Some(entry) = self.by_key.remove(&key) {
+                    self.gone.insert(key, (entry.kept_at, offset));
+                }
+            }
             ShareValue::Snapshot(value) => {
-                let before = self.0.get(&key);
+                let kept_at = self.kept_before(&key).unwrap_or(offset);
+                let before = self.by_key.get(&key);
                 let (leader, state) = before.map_or((0, 0), |entry| (entry.leader_fence, entry.state_fence));
                 let entry = Entry {
                     leader_fence: leader.max(value.leader_epoch),
                     state_fence: state.max(value.state_epoch),
                     updates: 0,
                     snapshot_at: offset,
-                    kept_at: before.map_or(offset, |entry| entry.kept_at),
+                    kept_at,
                     value,
                 };
-                self.0.insert(key, entry);
+                self.by_key.insert(key, entry);
             }
             ShareValue::Update(update) => self.apply_update(key, update, offset),
         }
     }
 
+    /// From where on the records of a key are needed; it lives from now on.
+    fn kept_before(&mut self, key: &ShareKey) -> Option<i64> {
+        let of_the_gone = self.gone.remove(key).map(|(kept_at, _)| kept_at);
+        self.by_key.get(key).map(|entry| entry.kept_at).or(of_the_gone)
+    }
+
+    /// From where on records are needed; `None` if nothing is. `replicated`: every leader to come has what is before.
+    fn needed_from(&mut self, replicated: i64) -> Option<i64> {
+        for entry in self.by_key.values_mut().filter(|entry| entry.snapshot_at < replicated) {
+            entry.kept_at = entry.snapshot_at;
+        }
+        self.gone.retain(|_, (_, gone_at)| *gone_at >= replicated);
+        let living = self.by_key.values().map(|entry| entry.kept_at);
+        living.chain(self.gone.values().map(|(kept_at, _)| *kept_at)).min()
+    }
+
     fn apply_update(&mut self, key: ShareKey, update: Update, offset: i64) {
-        let entry = self.0.entry(key).or_insert_with(|| Entry {
+        let kept_at = self.kept_before(&key).unwrap_or(offset);
+        let entry = self.by_key.entry(key).or_insert_with(|| Entry {
             // Its snapshot is not there, which cannot be; what is known is better than nothing.
             value: Snapshot {
                 snapshot_epoch: update.snapshot_epoch,
@@ -78,7 +104,7 @@ impl States {
             state_fence: 0,
             updates: 0,
             snapshot_at: offset,
-            kept_at: offset,
+            kept_at,
         });
         let value = &mut entry.value;
         // A write that was sent again may come late.
@@ -148,7 +174,7 @@ impl Shard {
     pub(super) fn begin_serving(&mut self, high_watermark: i64) {
         let Some(states) = self.lead.serve(high_watermark) else { return };
         let (partition, epoch) = (self.lead.partition, self.lead.epoch);
-        match states.0.len() {
+        match states.by_key.len() {
             0 => debug!(partition, epoch, "there are no share states to load"),
             share_partitions => info!(partition, epoch, share_partitions, "share states are loaded"),
         }
@@ -185,7 +211,7 @@ impl Shard {
         request: StateRequest,
         io: &Io<'_>,
     ) -> Result<(Option<ShareValue>, StateReply), ShareStateError> {
-        let entry = self.states.0.get(key);
+        let entry = self.states.by_key.get(key);
         let now_ms = io.now.wall.0;
         match request {
             StateRequest::Initialize { state_epoch, start_offset } => {
@@ -332,7 +358,7 @@ impl Shard {
         let mut records = Vec::new();
         let interval_ms = i64::try_from(self.settings.cold_snapshot_interval_ms).unwrap_or(i64::MAX);
         let cold_before = io.now.wall.0.saturating_sub(interval_ms);
-        for (key, entry) in &self.states.0 {
+        for (key, entry) in &self.states.by_key {
             if io.topics.name(key.topic_id).is_none() {
                 missing.insert(key.topic_id);
                 // News of topics may be late: only what is missing for so long is gone.
@@ -356,14 +382,11 @@ impl Shard {
         }
     }
 
-    /// What stands before the snapshot of every share partition says nothing any more, if the snapshot is replicated: another
-    /// leader may not have it otherwise, and needs the one before.
+    /// What stands before the snapshot of every share partition, or before its end, says nothing any more if that is
+    /// replicated: another leader may not have it otherwise, and needs the one before.
     fn prune(&mut self, io: &mut Io<'_>) {
         let replicated = io.journal.high_watermark(self.lead.partition).unwrap_or(0);
-        for entry in self.states.0.values_mut().filter(|entry| entry.snapshot_at < replicated) {
-            entry.kept_at = entry.snapshot_at;
-        }
-        let Some(needed) = self.states.0.values().map(|entry| entry.kept_at).min() else { return };
+        let Some(needed) = self.states.needed_from(replicated) else { return };
         let up_to = needed.min(replicated);
         if up_to > self.pruned_to {
             self.pruned_to = up_to;

@@ -327,6 +327,24 @@ fn a_snapshot_is_needed_until_the_next_is_replicated() {
 }
 
 #[test]
+fn a_snapshot_is_needed_until_the_end_of_its_state_is_replicated() {
+    check(&[
+        ("init 0 0 0", "ok"),
+        ("init 1 0 0", "ok"),
+        ("write 1 0 0 1", "ok"),
+        ("write 1 0 0 2", "ok"),
+        ("write 1 0 0 3", "ok"),
+        ("hold", ""),
+        ("delete 0", ""),
+        ("wait 60000", "NotAvailable"),
+        ("init 0 0 0", ""),
+        ("wait 60000", "NotAvailable"),
+        ("release", ""),
+        ("wait 60000", "prune 4"),
+    ]);
+}
+
+#[test]
 fn what_says_nothing_any_more_is_deleted() {
     check(&[
         ("init 0 0 0", "ok"),
