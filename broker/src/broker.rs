@@ -423,6 +423,7 @@ impl Broker {
         let current = Arc::new(self.setting_layers().current());
         self.replicas.set_default_config(wiring::log_config(&current, &TopicConfig::defaults(&current)));
         self.replicas.set_cleaner(wiring::cleaner_settings(&current));
+        self.tiering.set_limits(&current);
         *self.current.write() = current;
         let topics = self.cluster.settings_of_kind("topics");
         let is_remote =

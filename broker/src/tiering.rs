@@ -111,11 +111,8 @@ impl Tiering {
         let Some(settings) = &config.remote_store else { return Tiering { on: None } };
         let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
         let count = |value: i32| usize::try_from(value).unwrap_or(0);
-        let throttle = |samples: i32, seconds: i32, limit: i64| {
-            let window = ThrottleWindow { samples: count(samples), sample_ms: unsigned(i64::from(seconds)) * 1000 };
-            let throttle = Throttle::new(window);
-            throttle.set_limit(Some(unsigned(limit)).filter(|_| limit < i64::MAX));
-            throttle
+        let throttle = |samples: i32, seconds: i32| {
+            Throttle::new(ThrottleWindow { samples: count(samples), sample_ms: unsigned(i64::from(seconds)) * 1000 })
         };
         let machine = Machine::new(Settings {
             broker: config.broker_id,
@@ -133,13 +130,11 @@ impl Tiering {
             fetch_throttle: throttle(
                 config.remote_log_manager_fetch_quota_window_num,
                 config.remote_log_manager_fetch_quota_window_size_seconds,
-                config.remote_log_manager_fetch_max_bytes_per_second,
             ),
             held_back: Mutex::default(),
             copy_throttle: throttle(
                 config.remote_log_manager_copy_quota_window_num,
                 config.remote_log_manager_copy_quota_window_size_seconds,
-                config.remote_log_manager_copy_max_bytes_per_second,
             ),
             rng: Mutex::new(rng),
             readers: Mutex::new(Lane::new(count(config.remote_log_reader_threads), pending)),
@@ -155,7 +150,20 @@ impl Tiering {
             creations: AtomicU32::new(0),
             reading: Mutex::default(),
         };
-        Tiering { on: Some(on) }
+        let tiering = Tiering { on: Some(on) };
+        tiering.set_limits(config);
+        tiering
+    }
+
+    /// `remote.log.manager.*.max.bytes.per.second`, which may change while the broker runs.
+    pub(crate) fn set_limits(&self, config: &BrokerConfig) {
+        let Some(on) = &self.on else { return };
+        for (throttle, limit) in [
+            (&on.fetch_throttle, config.remote_log_manager_fetch_max_bytes_per_second),
+            (&on.copy_throttle, config.remote_log_manager_copy_max_bytes_per_second),
+        ] {
+            throttle.set_limit(u64::try_from(limit).ok().filter(|_| limit < i64::MAX));
+        }
     }
 
     /// What there is if it is on.
