@@ -102,9 +102,8 @@ pub(super) fn explain(world: &mut World, matches: &ArgMatches) -> anyhow::Result
             Some(Ok((group, committed))) => {
                 let positions = positions(world, &group, &committed, &metadata);
                 let found = judge(&group, &positions, least);
-                let total: i64 = positions.iter().filter_map(Position::lag).sum();
                 let members = count(group.members.len(), "member");
-                answer.facts.push(format!("group {id}: {}, {members}, lag {total}", group.state));
+                answer.facts.push(format!("group {id}: {}, {members}, lag {}", group.state, total(positions.iter())));
                 answer.findings.extend(found);
                 leaders(world, &positions, &mut answer);
             }
@@ -158,16 +157,15 @@ fn judge(group: &wire::Group, positions: &[Position], least: i64) -> Vec<Finding
         }
     }
     let finding = |(cause, positions): (Cause, Vec<&Position>)| {
-        let lag: i64 = positions.iter().filter_map(|position| position.lag()).sum();
         let (why, remedy) = words(cause);
+        let behind = match total(positions.iter().copied()).as_str() {
+            "?" => "nobody knows how far behind".to_owned(),
+            "1" => "1 record behind".to_owned(),
+            known => format!("{known} records behind"),
+        };
         Finding {
             subject: format!("group {}", group.id),
-            fact: format!(
-                "{} behind in {}; it is {}",
-                count(usize::try_from(lag).unwrap_or(0), "record"),
-                count(positions.len(), "partition"),
-                group.state
-            ),
+            fact: format!("{behind} in {}; it is {}", count(positions.len(), "partition"), group.state),
             since_ms: None,
             why: vec![why.to_owned(), format!("coordinator: {}", group.coordinator)],
             remedy: vec![remedy.to_owned()],
@@ -175,6 +173,17 @@ fn judge(group: &wire::Group, positions: &[Position], least: i64) -> Vec<Finding
         }
     };
     grouped.into_iter().map(finding).collect()
+}
+
+/// All lag together, as far as it is known.
+fn total<'a>(positions: impl Iterator<Item = &'a Position>) -> String {
+    let lags: Vec<Option<i64>> = positions.map(Position::lag).collect();
+    let known: i64 = lags.iter().flatten().sum();
+    match lags.iter().filter(|lag| lag.is_none()).count() {
+        0 => known.to_string(),
+        unknown if unknown == lags.len() => "?".to_owned(),
+        unknown => format!("{known} and ? of {}", count(unknown, "partition")),
+    }
 }
 
 fn words(cause: Cause) -> (&'static str, &'static str) {
@@ -253,7 +262,16 @@ mod tests {
         ] {
             assert_eq!(position.cause(state, members, 3), expected, "{position:?}");
         }
-        let line = at(Some(13), Some(1), true).line();
+        let (known, unknown) = (at(Some(13), Some(1), true), at(None, Some(-1), true));
+        for (positions, expected) in [
+            (vec![], "0"),
+            (vec![&known, &known], "6"),
+            (vec![&unknown], "?"),
+            (vec![&known, &unknown], "3 and ? of 1 partition"),
+        ] {
+            assert_eq!(total(positions.into_iter()), expected);
+        }
+        let line = known.line();
         assert_eq!(line, "t-0: committed 10, end 13, lag 3; leader 1; m at /h has it");
     }
 }
