@@ -1,5 +1,6 @@
-//! What of the remote part of a partition may go: by time, by size, by the log's start, and what of former leaders nobody can
-//! read. Kafka 3.9's `RLMExpirationTask`. Removes nothing.
+//! What of the remote part of a partition may go: by time, by size, by the log's start, what of former leaders nobody can
+//! read, and what began to go. Kafka 3.9's `RLMExpirationTask`, but that only finished copies count and move the log's start,
+//! as in Kafka 4: what failed is not in the store, and no broker may delete its own for that. Removes nothing.
 
 use super::index::Index;
 use super::lineage::{self, Epochs};
@@ -44,21 +45,26 @@ pub(super) fn expired(index: &Index, log: Retention<'_>) -> Expired {
     let mut seen = BTreeSet::new();
     'all: for &epoch in leader.keys() {
         for segment in index.of_epoch(epoch) {
-            if segment.state == SegmentState::DeleteFinished || seen.contains(&segment.id) {
+            if segment.state >= SegmentState::DeleteStarted || seen.contains(&segment.id) {
                 continue;
             }
+            let is_finished = segment.state == SegmentState::CopyFinished;
             let mut goes = is_before_start(segment, log.log_start_offset, &leader);
             let mut is_ours = false;
             if !goes {
                 is_ours = lineage::holds(segment, log.log_end_offset, &leader);
-                if is_ours && is_too_old(segment, log) {
+                let is_too_large = surplus_bytes > 0 && segment.bytes() <= surplus_bytes;
+                goes = is_ours
+                    && match is_finished {
+                        true => is_too_old(segment, log) || is_too_large,
+                        // With what was copied in its place.
+                        false => {
+                            is_too_old(segment, log)
+                                || found.log_start_offset.is_some_and(|start| segment.end_offset < start)
+                        }
+                    };
+                if goes && is_finished {
                     surplus_bytes = surplus_bytes.saturating_sub(segment.bytes());
-                    goes = true;
-                } else if is_ours && surplus_bytes > 0 && segment.bytes() <= surplus_bytes {
-                    surplus_bytes -= segment.bytes();
-                    goes = true;
-                }
-                if goes {
                     let behind = segment.end_offset + 1;
                     found.log_start_offset = Some(found.log_start_offset.map_or(behind, |start| start.max(behind)));
                 }
@@ -67,7 +73,7 @@ pub(super) fn expired(index: &Index, log: Retention<'_>) -> Expired {
                 seen.insert(segment.id);
                 found.segments.push(segment.id);
             }
-            if !goes && is_ours {
+            if !goes && is_ours && is_finished {
                 break 'all;
             }
         }
@@ -76,11 +82,17 @@ pub(super) fn expired(index: &Index, log: Retention<'_>) -> Expired {
     if let Some(earliest) = log.epochs.first() {
         let mut before: Vec<&RemoteSegment> = index
             .all()
-            .filter(|segment| segment.epochs.keys().all(|epoch| *epoch < earliest.epoch) && !seen.contains(&segment.id))
+            .filter(|segment| segment.epochs.keys().all(|epoch| *epoch < earliest.epoch))
+            .filter(|segment| segment.state < SegmentState::DeleteStarted && !seen.contains(&segment.id))
             .collect();
         before.sort_by_key(|segment| (segment.start_offset, segment.id));
         found.segments.extend(before.iter().map(|segment| segment.id));
     }
+    // Last, so that one that cannot be removed keeps nothing else.
+    let mut going: Vec<&RemoteSegment> =
+        index.all().filter(|segment| segment.state == SegmentState::DeleteStarted).collect();
+    going.sort_by_key(|segment| (segment.start_offset, segment.id));
+    found.segments.extend(going.iter().map(|segment| segment.id));
     found
 }
 
@@ -107,7 +119,7 @@ fn surplus_bytes(index: &Index, log: Retention<'_>, leader: &Epochs) -> u64 {
     let mut counted = BTreeSet::new();
     let mut bytes = log.only_local_bytes;
     for segment in leader.keys().flat_map(|epoch| index.of_epoch(*epoch)) {
-        let is_there = matches!(segment.state, SegmentState::CopyFinished | SegmentState::DeleteStarted);
+        let is_there = segment.state == SegmentState::CopyFinished && segment.end_offset >= log.log_start_offset;
         if is_there && lineage::holds(segment, log.log_end_offset, leader) && counted.insert(segment.id) {
             bytes = bytes.saturating_add(segment.bytes());
         }
@@ -166,6 +178,14 @@ mod tests {
         let cut = [EpochEntry { epoch: 1, start_offset: 250 }];
         let later = [EpochEntry { epoch: 5, start_offset: 0 }];
         let dangling: &[Row] = &[(10, &[(0, 0)], Copying), (0, &[(0, 0)], Done), (1, &[(0, 100), (1, 150)], Going)];
+        // The store was away: of the end of the log there are three copies that failed.
+        let failed: &[Row] = &[
+            (0, &[(0, 0)], Done),
+            (1, &[(0, 100), (1, 150)], Done),
+            (2, &[(1, 200)], Going),
+            (12, &[(1, 200)], Going),
+            (22, &[(1, 200)], Copying),
+        ];
         for (name, rows, log, segments, start) in [
             ("all stays", four, keep, &[][..], None),
             ("by time", four, Retention { retention_ms: 8010, ..keep }, &[0, 1], Some(200)),
@@ -178,14 +198,34 @@ mod tests {
             ("by start", four, Retention { log_start_offset: 250, epochs: &cut, ..keep }, &[1, 0], None),
             ("of former leaders", four, Retention { epochs: &later, ..keep }, &[0, 1, 2, 3], None),
             ("a log without records", four, Retention { epochs: &[], ..keep }, &[], None),
-            ("copies that nobody finished", dangling, Retention { retention_ms: 8500, ..keep }, &[0, 10], Some(100)),
             (
-                "a removal that nobody finished",
-                dangling,
-                Retention { retention_ms: 8010, ..keep },
-                &[0, 10, 1],
+                "by size, what lies before the start is gone",
+                four,
+                Retention { retention_bytes: 250, log_start_offset: 100, ..keep },
+                &[0, 1],
                 Some(200),
             ),
+            ("copies that nobody finished", dangling, Retention { retention_ms: 8500, ..keep }, &[0, 10, 1], Some(100)),
+            ("of those by size", dangling, Retention { retention_bytes: 50, ..keep }, &[0, 10, 1], Some(100)),
+            ("a removal that nobody finished", dangling, keep, &[1], None),
+            (
+                "nor is the log's end gone with it",
+                dangling,
+                Retention { retention_ms: 0, ..keep },
+                &[0, 10, 1],
+                Some(100),
+            ),
+            ("failed copies do not count", failed, Retention { retention_bytes: 250, ..keep }, &[2, 12], None),
+            ("and the rest does", failed, Retention { retention_bytes: 249, ..keep }, &[2, 12], None),
+            ("up to what is too much", failed, Retention { retention_bytes: 150, ..keep }, &[0, 2, 12], Some(100)),
+            (
+                "by time no more than is in the store",
+                failed,
+                Retention { retention_ms: 0, ..keep },
+                &[0, 1, 22, 2, 12],
+                Some(200),
+            ),
+            ("and no more by size", failed, Retention { retention_bytes: 0, ..keep }, &[0, 1, 2, 12], Some(200)),
         ] {
             let ids: Vec<u128> = expired(&index(rows), log).segments.iter().map(Uuid::as_u128).collect();
             let expected: Vec<u128> = segments.to_vec();

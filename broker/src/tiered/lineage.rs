@@ -2,7 +2,7 @@
 //! holds what others wrote. The rules are those of Kafka 3.9's `RemoteLogManager`.
 
 use super::index::Index;
-use super::segment::RemoteSegment;
+use super::segment::{RemoteSegment, SegmentState};
 use crate::log::epochs::EpochEntry;
 use std::collections::BTreeMap;
 
@@ -71,9 +71,13 @@ pub fn highest_copied(index: &Index, entries: &[EpochEntry], log_end_offset: i64
     -1
 }
 
-/// Where the leader's history begins in the store, if anything of it is there.
+/// Where the leader's history begins in the store, if anything of it is there: what is being copied or removed is not.
 pub fn first_copied(index: &Index, entries: &[EpochEntry]) -> Option<i64> {
-    entries.iter().find_map(|entry| index.of_epoch(entry.epoch).first().map(|segment| segment.start_offset))
+    let first = |entry: &EpochEntry| {
+        let segments = index.of_epoch(entry.epoch).into_iter();
+        segments.filter(|segment| segment.state == SegmentState::CopyFinished).map(|segment| segment.start_offset).min()
+    };
+    entries.iter().find_map(first)
 }
 
 /// The epoch in which an offset was written.
@@ -107,7 +111,7 @@ pub fn find<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tiered::segment::{SegmentState, SegmentUpdate};
+    use crate::tiered::segment::SegmentUpdate;
     use uuid::Uuid;
 
     fn segment(id: u128, start_offset: i64, end_offset: i64, epochs: &[(i32, i64)]) -> RemoteSegment {
@@ -194,6 +198,20 @@ mod tests {
         let leader = entries(&[(0, 0), (1, 150)]);
         let found = |offset| find(&index, &leader, 400, offset).map_or(0, |(segment, _)| segment.id.as_u128());
         assert_eq!([0, 5, 99, 100, 150, 249, 250].map(found), [0, 1, 1, 2, 2, 2, 0]);
+    }
+
+    #[test]
+    fn where_the_store_begins_is_what_can_be_read() {
+        let mut index = Index::default();
+        let states = [SegmentState::CopyFinished, SegmentState::DeleteStarted];
+        for (id, start, states) in [(1, 0, &states[..]), (2, 0, &states[1..]), (3, 100, &states[..1]), (4, 50, &[])] {
+            index.add(segment(id, start, start + 99, &[(0, start)]));
+            for state in states {
+                let (id, state) = (Uuid::from_u128(id), *state);
+                index.update(&SegmentUpdate { id, event_timestamp_ms: 0, custom: None, state, broker_id: 1 });
+            }
+        }
+        assert_eq!(first_copied(&index, &[EpochEntry { epoch: 0, start_offset: 0 }]), Some(100));
     }
 
     #[test]

@@ -617,7 +617,14 @@ impl Held {
         work: &mut Vec<Work>,
     ) {
         let Some(first) = ids.front() else { return self.end_removal(settings, now) };
-        let step = tell(update(place, (*first, SegmentState::DeleteStarted, None), settings, now), settings, now, work);
+        // What began to go and could not is told already.
+        let told = self.index.get(first).filter(|segment| segment.state == SegmentState::DeleteStarted);
+        let step = if let Some(told) = told {
+            work.push(Work::Remove { place: place.clone(), id: told.id, start_offset: told.start_offset });
+            Step::Running
+        } else {
+            tell(update(place, (*first, SegmentState::DeleteStarted, None), settings, now), settings, now, work)
+        };
         self.doing = Some(Doing::Remove { ids, step });
     }
 

@@ -309,6 +309,32 @@ fn a_folder_that_is_not_the_store_is_left_alone() {
 }
 
 #[test]
+fn copies_that_fail_while_the_store_is_away_delete_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mounted, away) = (dir.path().join("mnt"), dir.path().join("away"));
+    let mut alone = tiered(&mounted, "");
+    pass(&mut alone, 2000);
+    create(&mut alone, SMALL).unwrap();
+    // All of it is less than this, and with each failed copy on top it would be more.
+    alter(&mut alone, 0, "retention.bytes", Some("5500")).unwrap();
+    produce(&mut alone, 30);
+    pass(&mut alone, 5000);
+    pass(&mut alone, 5000);
+    let names = stored(&mounted);
+    std::fs::rename(&mounted, &away).unwrap();
+    produce(&mut alone, 10);
+    pass(&mut alone, 300_000);
+    assert_eq!(offset(&mut alone, -2), 0);
+    std::fs::rename(&away, &mounted).unwrap();
+    pass(&mut alone, 200_000);
+    assert_eq!(offset(&mut alone, -2), 0);
+    let now = stored(&mounted);
+    assert!(names.iter().all(|name| now.contains(name)));
+    assert!(offset(&mut alone, -4) > 35, "copied and deleted here again");
+    assert_eq!(everything(&mut alone, 0), (0..40).collect::<Vec<i64>>());
+}
+
+#[test]
 fn a_metadata_topic_of_another_size_than_is_set_stops_everything() {
     let dir = tempfile::tempdir().unwrap();
     let mut alone = tiered(dir.path(), "");

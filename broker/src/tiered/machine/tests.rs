@@ -399,3 +399,27 @@ fn damage_in_the_metadata_topic_is_no_news() {
     }
     assert!(world.machine.on_read(0, 0, other.told[0].clone()));
 }
+
+#[test]
+fn what_began_to_go_is_tried_again_and_not_told_again() {
+    let mut world = World::new(Role::Leader(0), 1);
+    world.read();
+    let begun = world.one(0);
+    let (id, _) = world.tell(begun);
+    assert!(matches!(world.one(1), Work::Copy { .. }));
+    let mut work = Vec::new();
+    world.machine.on_copied(&place(), (id, 0), None, (world.now, &mut work));
+    assert_eq!(world.tell(work.remove(0)), (id, SegmentState::DeleteStarted));
+    for _ in 0..3 {
+        let mut wanted = Vec::new();
+        while wanted.is_empty() {
+            wanted = world.tick(100);
+        }
+        assert!(matches!(wanted[..], [Work::Remove { start_offset: 0, .. }]), "{wanted:?}");
+        world.machine.on_removed(&place(), id, false, (world.now, &mut work));
+        assert!(world.tick(500).is_empty(), "it is not pressed");
+    }
+    assert_eq!(world.removed(), [0]);
+    assert_eq!(world.machine.index(&place()).unwrap().all().count(), 0);
+    assert!(!world.log.said.borrow().iter().any(|said| said == "starts at 10"), "nothing of it was in the store");
+}
