@@ -86,15 +86,16 @@ pub fn epoch_of(entries: &[EpochEntry], offset: i64) -> Option<i32> {
     after.checked_sub(1).map(|at| entries[at].epoch)
 }
 
-/// The readable segment that holds an offset of the leader's history, and up to where (exclusive) it does: one of which all
-/// is the leader's if there is one, else no more than the leader has of the epoch.
+/// The readable segment that holds an offset of the leader's history, and up to where (exclusive, behind the offset) it does:
+/// one of which all is the leader's if there is one, else no more than the leader has of the epoch. What lies behind the log's
+/// end is not its history: a follower hears of what its leader copied before it has it.
 pub fn find<'a>(
     index: &'a Index,
     entries: &[EpochEntry],
     log_end_offset: i64,
     offset: i64,
 ) -> Option<(&'a RemoteSegment, i64)> {
-    let epoch = epoch_of(entries, offset)?;
+    let epoch = epoch_of(entries, offset).filter(|_| offset < log_end_offset)?;
     let leader = of_log(entries);
     let mut partly = None;
     for segment in index.holding(epoch, offset) {
@@ -198,6 +199,23 @@ mod tests {
         let leader = entries(&[(0, 0), (1, 150)]);
         let found = |offset| find(&index, &leader, 400, offset).map_or(0, |(segment, _)| segment.id.as_u128());
         assert_eq!([0, 5, 99, 100, 150, 249, 250].map(found), [0, 1, 1, 2, 2, 2, 0]);
+    }
+
+    #[test]
+    fn a_follower_finds_no_more_than_it_has() {
+        let mut index = Index::default();
+        for (id, start, end) in [(1, 0, 99), (2, 100, 199)] {
+            index.add(segment(id, start, end, &[(0, start)]));
+            let (id, state) = (Uuid::from_u128(id), SegmentState::CopyFinished);
+            index.update(&SegmentUpdate { id, event_timestamp_ms: 0, custom: None, state, broker_id: 1 });
+        }
+        let entries = [EpochEntry { epoch: 0, start_offset: 0 }];
+        for (offset, expected) in
+            [(0, Some((1, 100))), (100, Some((2, 150))), (149, Some((2, 150))), (150, None), (199, None)]
+        {
+            let found = find(&index, &entries, 150, offset).map(|(found, end)| (found.id.as_u128(), end));
+            assert_eq!(found, expected, "{offset}");
+        }
     }
 
     #[test]
