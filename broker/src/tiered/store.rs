@@ -216,10 +216,15 @@ impl Store {
         RemoteFiles::open(self.disk.clone(), (segment.start_offset, segment.end_offset), paths)
     }
 
-    /// A segment's aborted transactions; `None` if it has none.
+    /// A segment's aborted transactions; `None` if it has none. An error if the segment is not there: where no store is
+    /// mounted no file is.
     pub fn open_txn_index(&self, place: &Place, segment: &RemoteSegment) -> Result<Option<RemoteTxnIndex>, LogError> {
-        let path = self.file(place, segment.id, segment.start_offset, ".txnindex");
-        RemoteTxnIndex::open(self.disk.clone(), path)
+        let paths = self.paths(place, segment.id, segment.start_offset);
+        let index = RemoteTxnIndex::open(self.disk.clone(), paths.txn_index)?;
+        if index.is_none() {
+            self.disk.open(&paths.log, false).map_err(LogError::io("open", &paths.log))?;
+        }
+        Ok(index)
     }
 
     /// What a follower needs that goes on behind a segment.
