@@ -165,8 +165,9 @@ impl Log {
         recovery::open(disk, dir, config, start, now)
     }
 
-    /// Where records are missing between two segments that were not synced when the broker crashed, if that is not the
-    /// work of compaction; told once. A follower of a topic that is not compacted fetches anew from there.
+    /// Where records are missing between two segments that were not synced when the broker crashed, if that is not known to
+    /// be the work of compaction; told once. A follower fetches anew from there: where the leader's compaction left the gap,
+    /// it gets the same again.
     pub fn take_suspected_gap(&mut self) -> Option<i64> {
         let gap = self.suspected_gap();
         self.suspected_gap = None;
@@ -178,7 +179,7 @@ impl Log {
     pub fn suspected_gap(&self) -> Option<i64> {
         let is_within =
             |gap: i64| gap < self.log_end_offset && self.segments.keys().next().is_some_and(|base| *base <= gap);
-        self.suspected_gap.filter(|gap| is_within(*gap) && !self.config.cleanup_compact)
+        self.suspected_gap.filter(|gap| is_within(*gap))
     }
 
     /// The partition's directory.

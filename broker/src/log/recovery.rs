@@ -288,7 +288,8 @@ struct Recovered {
 impl Recovered {
     /// A system that loses power may have written a later segment and not the end of an earlier one, cut between two
     /// batches: nothing is torn, and yet records are missing that would never be fetched again. Compaction leaves such
-    /// gaps too, here or at a leader that was followed; so nothing is dropped before the topic's settings are known.
+    /// gaps too, here, which the checkpoint tells, or at a leader that was followed; so nothing is dropped before there is
+    /// a leader to fetch from.
     fn lacks_its_end(&self, next_segment: Option<i64>, compacted_to: i64) -> bool {
         self.is_dense && self.end_offset >= compacted_to && next_segment.is_some_and(|next| self.end_offset < next)
     }
