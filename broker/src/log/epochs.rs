@@ -17,17 +17,23 @@ pub const LEADER_EPOCH_FILE: &str = "leader-epoch-checkpoint";
 ///
 /// A change is not synced: a failover changes thousands of these files at once, and records behind the recovery point
 /// tell their epochs again when the log is opened. Before the recovery point rises the file is made durable. An epoch
-/// that begins without a record is not even written: opened again, the log would not have it, as in Kafka. With a remote
-/// store each change is synced: no record here tells the epochs of what is only there.
+/// that begins without a record is not even written: opened again, the log would not have it, as in Kafka.
+///
+/// No record here tells the epochs of what is only in a remote store. Once there is such the file is replaced durably or
+/// not at all: an epoch that begins waits for the next flush, up to which its records tell it, and what is cut off is
+/// synced.
 pub struct EpochCache {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     entries: Vec<EpochEntry>,
+    /// What is no more an entry since the log was opened and still is in the file: see [`EpochCache::forget_from_start`].
+    /// Of the changes of the leader meanwhile, no more.
+    forgotten: Vec<EpochEntry>,
     is_unsynced: bool,
     /// The latest entry is not in the file.
     is_unwritten: bool,
-    /// Changes are synced.
-    is_synced_always: bool,
+    /// Some entries are of what lies before the first record here.
+    is_more_elsewhere: bool,
 }
 
 /// An epoch and the offset of its first record.
@@ -89,15 +95,17 @@ impl EpochCache {
             disk,
             path: dir.join(LEADER_EPOCH_FILE),
             entries: Vec::new(),
+            forgotten: Vec::new(),
             is_unsynced: false,
             is_unwritten: false,
-            is_synced_always: false,
+            is_more_elsewhere: false,
         }
     }
 
-    /// From now on each change is synced, or none is.
-    pub(crate) fn set_synced_always(&mut self, is_synced_always: bool) {
-        self.is_synced_always = is_synced_always;
+    /// Whether some entries are of what lies before the first record here. Before records go whose epochs nothing else tells
+    /// the file is to be made durable: see [`EpochCache::sync`].
+    pub(crate) fn set_more_elsewhere(&mut self, is_more_elsewhere: bool) {
+        self.is_more_elsewhere = is_more_elsewhere;
     }
 
     /// Follows the renaming of the partition's directory.
@@ -112,7 +120,14 @@ impl EpochCache {
             return Ok(());
         }
         let is_changed = self.put(EpochEntry { epoch, start_offset });
-        if is_changed || self.is_unwritten { self.write() } else { Ok(()) }
+        if !is_changed && !self.is_unwritten {
+            return Ok(());
+        }
+        if self.is_more_elsewhere {
+            (self.is_unsynced, self.is_unwritten) = (true, false);
+            return Ok(());
+        }
+        self.write()
     }
 
     /// As [`EpochCache::assign`] for an epoch without a record so far, which the file gets with its first one: a failover
@@ -131,19 +146,7 @@ impl EpochCache {
     }
 
     fn put(&mut self, entry: EpochEntry) -> bool {
-        if let Some(latest) = self.latest()
-            && latest.epoch == entry.epoch
-            && latest.start_offset <= entry.start_offset
-        {
-            return false;
-        }
-        while let Some(last) = self.latest()
-            && (last.epoch >= entry.epoch || last.start_offset >= entry.start_offset)
-        {
-            self.entries.pop();
-        }
-        self.entries.push(entry);
-        true
+        put(&mut self.entries, entry)
     }
 
     /// The latest entry.
@@ -188,6 +191,7 @@ impl EpochCache {
 
     /// Drops epochs that start at or after `end_offset`: the log was cut there.
     pub fn truncate_from_end(&mut self, end_offset: i64) -> Result<(), LogError> {
+        self.forgotten.retain(|entry| entry.start_offset < end_offset);
         let keep = self.entries.partition_point(|entry| entry.start_offset < end_offset);
         if keep == self.entries.len() {
             return Ok(());
@@ -198,18 +202,38 @@ impl EpochCache {
 
     /// Drops epochs that ended before `start_offset`; the one that holds it now starts there.
     pub fn truncate_from_start(&mut self, start_offset: i64) -> Result<(), LogError> {
-        let after = self.entries.partition_point(|entry| entry.start_offset <= start_offset);
-        let Some(holding) = after.checked_sub(1) else { return Ok(()) };
-        if holding == 0 && self.entries[0].start_offset == start_offset {
+        if self.cut_start(start_offset).is_empty() {
             return Ok(());
         }
+        self.write()
+    }
+
+    /// The same for a log of which more is in a remote store: the file keeps them until the log is opened again. The log
+    /// start is checkpointed once a minute; after a crash in between the log has an older one, and without the epochs behind
+    /// that nobody could tell what of the store is its own. Opening it cuts them off again.
+    pub(crate) fn forget_from_start(&mut self, start_offset: i64) {
+        for entry in self.cut_start(start_offset) {
+            put(&mut self.forgotten, entry);
+        }
+    }
+
+    /// In memory alone; gives what was cut off, the epoch that holds `start_offset` included.
+    pub(super) fn cut_start(&mut self, start_offset: i64) -> Vec<EpochEntry> {
+        let after = self.entries.partition_point(|entry| entry.start_offset <= start_offset);
+        let Some(holding) = after.checked_sub(1) else { return Vec::new() };
+        if holding == 0 && self.entries[0].start_offset == start_offset {
+            return Vec::new();
+        }
+        let cut = self.entries[..=holding].to_vec();
         self.entries.drain(..holding);
         self.entries[0].start_offset = start_offset;
-        self.write()
+        cut
     }
 
     /// Forgets all epochs.
     pub fn clear(&mut self) -> Result<(), LogError> {
+        self.is_more_elsewhere = false;
+        self.forgotten.clear();
         if self.entries.is_empty() {
             return Ok(());
         }
@@ -217,8 +241,10 @@ impl EpochCache {
         self.write()
     }
 
-    /// Replaces all entries, and the file once, durably.
+    /// Replaces all entries by those of what is only elsewhere, and the file once, durably.
     pub(crate) fn replace(&mut self, entries: impl IntoIterator<Item = EpochEntry>) -> Result<(), LogError> {
+        self.is_more_elsewhere = true;
+        self.forgotten.clear();
         self.entries.clear();
         for entry in entries {
             self.assign_unwritten(entry.epoch, entry.start_offset);
@@ -230,7 +256,7 @@ impl EpochCache {
     /// Replaces the file by what is in memory.
     pub(crate) fn write(&mut self) -> Result<(), LogError> {
         (self.is_unsynced, self.is_unwritten) = (true, false);
-        if self.is_synced_always {
+        if self.is_more_elsewhere {
             return self.sync();
         }
         self.disk.write_unsynced(&self.path, self.text().as_bytes()).map_err(LogError::io("write", &self.path))
@@ -246,12 +272,33 @@ impl EpochCache {
     }
 
     fn text(&self) -> String {
-        let mut text = format!("0\n{}\n", self.entries.len());
+        let mut entries = self.forgotten.clone();
         for entry in &self.entries {
+            put(&mut entries, *entry);
+        }
+        let mut text = format!("0\n{}\n", entries.len());
+        for entry in &entries {
             writeln!(text, "{} {}", entry.epoch, entry.start_offset).expect("a String takes all");
         }
         text
     }
+}
+
+/// Adds an entry, and drops those that contradict it; false if there is no news in it.
+fn put(entries: &mut Vec<EpochEntry>, entry: EpochEntry) -> bool {
+    if let Some(latest) = entries.last()
+        && latest.epoch == entry.epoch
+        && latest.start_offset <= entry.start_offset
+    {
+        return false;
+    }
+    while let Some(last) = entries.last()
+        && (last.epoch >= entry.epoch || last.start_offset >= entry.start_offset)
+    {
+        entries.pop();
+    }
+    entries.push(entry);
+    true
 }
 
 #[cfg(test)]

@@ -195,8 +195,8 @@ impl Log {
     /// Changes the settings; they hold from the next operation on.
     pub fn update_config(&mut self, config: LogConfig) {
         self.producers.set_expiration_ms(config.producer_id_expiration_ms);
-        self.epochs.set_synced_always(config.remote.is_some());
         self.config = config;
+        self.epochs.set_more_elsewhere(self.config.remote.is_some() && self.has_epochs_of_more());
         if let Some(start) = self.remembered_start.take().filter(|_| self.config.remote.is_some()) {
             self.log_start_offset = start;
         }

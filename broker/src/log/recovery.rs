@@ -47,7 +47,7 @@ pub(super) fn open(
     } else {
         Ok(EpochCache::empty(Arc::clone(&disk), &dir))
     };
-    let epochs = match epochs {
+    let mut epochs = match epochs {
         Ok(epochs) => epochs,
         // Kafka makes the file when it makes the log, and writes to it with the first record.
         Err(LogError::Malformed { .. }) if files.is_without_records() => EpochCache::empty(Arc::clone(&disk), &dir),
@@ -59,11 +59,10 @@ pub(super) fn open(
         }
         Err(error) => return Err(error),
     };
-    let mut epochs = epochs;
     // Before the topic's settings are known, the file tells that there is more elsewhere.
     let first = files.segments.keys().next();
     let is_more_elsewhere = epochs.earliest().zip(first).is_some_and(|(entry, first)| entry.start_offset < *first);
-    epochs.set_synced_always(config.remote.is_some() || is_more_elsewhere);
+    epochs.set_more_elsewhere(is_more_elsewhere);
     let producers = Producers::new(Arc::clone(&disk), &dir, config.producer_id_expiration_ms, files.snapshots.clone());
     let seed = u64::from(crc32c::crc32c(dir.as_os_str().as_encoded_bytes()));
     let mut log = Log {
@@ -89,7 +88,12 @@ pub(super) fn open(
     load_segments(&mut log, &files, start)?;
     find_ends(&mut log, start, is_new)?;
     log.epochs.truncate_from_end(log.log_end_offset)?;
-    log.epochs.truncate_from_start(start.log_start_offset)?;
+    if is_more_elsewhere {
+        // The next change writes what is left: nothing is lost if it is cut off again, and an open log waits for no sync.
+        log.epochs.cut_start(start.log_start_offset);
+    } else {
+        log.epochs.truncate_from_start(start.log_start_offset)?;
+    }
 
     let base_offsets: BTreeSet<i64> = log.segments.keys().copied().collect();
     log.producers.remove_stray_snapshots(&base_offsets)?;

@@ -70,6 +70,11 @@ impl Log {
         self.log_start_offset.max(self.first_base_offset())
     }
 
+    /// The leader epochs reach back to before the first segment: those of what is only in the remote store.
+    pub(super) fn has_epochs_of_more(&self) -> bool {
+        self.epochs.earliest().is_some_and(|entry| entry.start_offset < self.first_base_offset())
+    }
+
     /// The last offset that is in the remote store, as far as this broker knows; -1 if none is.
     pub fn highest_copied(&self) -> i64 {
         self.highest_copied

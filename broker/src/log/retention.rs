@@ -31,7 +31,11 @@ impl Log {
             return Ok(false);
         }
         self.log_start_offset = offset.min(self.log_end_offset);
-        self.epochs.truncate_from_start(self.log_start_offset)?;
+        if self.config.remote.is_some() {
+            self.epochs.forget_from_start(self.log_start_offset);
+        } else {
+            self.epochs.truncate_from_start(self.log_start_offset)?;
+        }
         self.producers.on_log_start(self.log_start_offset);
         Ok(true)
     }
@@ -108,6 +112,10 @@ impl Log {
         let first_kept = first_kept.expect("the active segment stays");
         if self.config.remote.is_none() {
             self.set_log_start_offset(first_kept)?;
+        } else {
+            // What goes here tells its epochs no more.
+            self.epochs.sync()?;
+            self.epochs.set_more_elsewhere(true);
         }
         let due = self.now.mono + self.config.file_delete_delay_ms;
         for base in deletable {

@@ -668,6 +668,79 @@ fn epochs_of_what_is_only_in_the_store_survive_a_loss_of_power() {
     }
 }
 
+/// What the file tells of leader epochs, without the head.
+fn epochs_on_disk(place: &Place) -> String {
+    let text = std::fs::read_to_string(place.dir().join(epochs::LEADER_EPOCH_FILE)).unwrap_or_default();
+    text.lines().skip(2).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn epochs_that_a_later_start_cut_off_are_there_after_a_crash() {
+    for is_deleted_here in [false, true] {
+        let place = Place::new(LogConfig { remote: Some(LocalRetention { ms: -1, bytes: 0 }), ..small_segments() });
+        let mut log = place.open(CLEAN);
+        fill(&mut log, 10);
+        log.append_as_leader(&batch(1).build(), 1, AppendOrigin::Client, at(1000)).unwrap();
+        let cut = log.log_end_offset();
+        log.append_as_leader(&batch(30).build(), 1, AppendOrigin::Client, at(1000)).unwrap();
+        let end = log.log_end_offset();
+        if is_deleted_here {
+            log.roll(end, at(1000)).unwrap();
+            log.set_highest_copied(end - 1);
+            log.delete_old_segments(at(2000), end).unwrap();
+            assert_eq!(log.local_start_offset(), end);
+        }
+        assert!(log.set_log_start_offset(cut).unwrap());
+        // Whatever writes the file before the start is checkpointed.
+        log.append_as_leader(&batch(1).build(), 2, AppendOrigin::Client, at(2000)).unwrap();
+        log.flush().unwrap();
+        let first = log.epochs().entries()[0];
+        assert_eq!(first, EpochEntry { epoch: 1, start_offset: cut });
+        drop(log);
+        let one = cut - 1;
+        assert_eq!(epochs_on_disk(&place), format!("0 0, 1 {one}, 2 {end}"), "deleted here: {is_deleted_here}");
+        for (start, expected) in [(0, (0, 0)), (cut, (1, cut))] {
+            let log = place.open(OpenState { log_start_offset: start, ..UNCLEAN });
+            let first = log.epochs().entries()[0];
+            assert_eq!((first.epoch, first.start_offset), expected, "start {start}, deleted here: {is_deleted_here}");
+        }
+    }
+}
+
+#[test]
+fn an_epoch_that_begins_waits_for_no_disk() {
+    let remote = LogConfig { remote: Some(LocalRetention { ms: -1, bytes: 0 }), ..small_segments() };
+    let place = Place::new(remote.clone());
+    let disk: Arc<dyn Disk> = Arc::new(faults::Forgetful);
+    let mut log = Log::open(disk.clone(), place.dir(), remote.clone(), CLEAN, at(1000)).unwrap();
+    let append = |log: &mut Log, epoch: i32| {
+        log.append_as_leader(&batch(30).build(), epoch, AppendOrigin::Client, at(1000)).unwrap();
+        log.log_end_offset()
+    };
+    // As long as all is here, the file is what it is for every other log: not durable before the next flush.
+    let one = append(&mut log, 0);
+    assert_ne!(epochs_on_disk(&place), "0 0");
+    log.roll(one, at(1000)).unwrap();
+    log.set_highest_copied(one - 1);
+    // Before anything goes that told its epoch, it is.
+    log.delete_old_segments(at(2000), one).unwrap();
+    assert_eq!((log.local_start_offset(), epochs_on_disk(&place).as_str()), (one, "0 0"));
+    let two = append(&mut log, 1);
+    assert_eq!(epochs_on_disk(&place), "0 0", "its records tell it");
+    drop(log);
+    let mut log = Log::open(disk, place.dir(), remote, UNCLEAN, at(1000)).unwrap();
+    assert_eq!(epochs_on_disk(&place), format!("0 0, 1 {one}"));
+    // What is cut off no record tells.
+    append(&mut log, 2);
+    log.flush().unwrap();
+    assert_eq!(epochs_on_disk(&place), format!("0 0, 1 {one}, 2 {two}"));
+    log.truncate_to(two).unwrap();
+    assert_eq!(epochs_on_disk(&place), format!("0 0, 1 {one}"));
+    append(&mut log, 3);
+    log.flush().unwrap();
+    assert_eq!(epochs_on_disk(&place), format!("0 0, 1 {one}, 3 {two}"));
+}
+
 #[test]
 fn what_is_cut_below_the_first_segment_is_in_the_store_still() {
     for (to, start, epochs) in [(100, 5, vec![(1, 5), (2, 50)]), (50, 5, vec![(1, 5)]), (5, 5, vec![]), (4, 4, vec![])]

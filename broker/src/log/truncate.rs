@@ -50,6 +50,8 @@ impl Log {
     /// All that is here goes, and what is before `offset` in the remote store still is this log's. Of the producers nothing
     /// is known then, as in Kafka.
     fn truncate_to_what_is_remote(&mut self, offset: i64) -> Result<(), LogError> {
+        self.epochs.sync()?;
+        self.epochs.set_more_elsewhere(true);
         self.drop_segments(offset)?;
         self.epochs.truncate_from_end(offset)?;
         self.producers.restart_at(offset)
