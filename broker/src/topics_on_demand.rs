@@ -108,6 +108,7 @@ pub(crate) fn new_topic(config: &BrokerConfig, name: &str) -> NewTopic {
                     "retention.ms",
                     config.remote_store.as_ref().map_or(-1, |store| store.metadata_retention_ms).to_string(),
                 ),
+                ("unclean.leader.election.enable", "false".to_owned()),
             ]),
             ..NewTopic::default()
         },
@@ -150,13 +151,19 @@ mod tests {
         for (replicas, min_isr) in [(3, "2"), (1, "1")] {
             let text = format!(
                 "broker.id=1\nzookeeper.connect=h:1\nlog.dirs=/d\nlog.retention.bytes=1\nlog.retention.ms=1\n\
+                 unclean.leader.election.enable=true\n\
                  remote.log.storage.system.enable=true\nrsm.config.dir=/d\n\
                  remote.log.storage.manager.class.name=org.apache.kafka.server.log.remote.storage.LocalTieredStorage\n\
                  rlmm.config.remote.log.metadata.topic.replication.factor={replicas}"
             );
             let (config, _) = BrokerConfig::parse(&Properties::parse(&text, "test")).unwrap();
             let settings = new_topic(&config, topic_name::REMOTE_LOG_METADATA).settings;
-            for (name, value) in [("retention.bytes", "-1"), ("retention.ms", "-1"), ("min.insync.replicas", min_isr)] {
+            for (name, value) in [
+                ("retention.bytes", "-1"),
+                ("retention.ms", "-1"),
+                ("min.insync.replicas", min_isr),
+                ("unclean.leader.election.enable", "false"),
+            ] {
                 assert_eq!(settings.get(name).map(String::as_str), Some(value), "{name} of {replicas}");
             }
         }
