@@ -140,16 +140,9 @@ pub struct NotReady;
 #[derive(Debug)]
 enum Doing {
     /// `role` is that in which it was begun; `copy` is there until the store works.
-    Copy {
-        id: Uuid,
-        role: Role,
-        copy: Option<Box<SegmentCopy>>,
-        step: Step,
-    },
-    Remove {
-        ids: VecDeque<Uuid>,
-        step: Step,
-    },
+    Copy { id: Uuid, role: Role, copy: Option<Box<SegmentCopy>>, step: Step },
+    /// Segments, and where each begins.
+    Remove { ids: VecDeque<(Uuid, i64)>, step: Step },
 }
 
 /// How far it is.
@@ -159,6 +152,14 @@ enum Step {
     Told { record: Box<MetadataRecord>, again_at: Millis, until: Millis },
     /// The store works.
     Running,
+}
+
+impl Step {
+    /// That the segment is gone is what was told.
+    fn is_removal_told(&self) -> bool {
+        let Step::Told { record, .. } = self else { return false };
+        matches!(&**record, MetadataRecord::Update(_, update) if update.state == SegmentState::DeleteFinished)
+    }
 }
 
 #[derive(Debug)]
@@ -394,6 +395,9 @@ impl Machine {
         }
         let mut known = KnownStore::default();
         self.held.values().for_each(|held| known.merge(held.index.store()));
+        if self.held.values().any(|held| !held.is_ready) {
+            known.note_partial();
+        }
         known
     }
 
@@ -406,7 +410,13 @@ impl Machine {
     pub fn tick(&mut self, logs: &dyn Logs, rng: &mut Rng, now: Now, work: &mut Vec<Work>) -> Option<Millis> {
         let mut next: Option<Millis> = None;
         let mut gone = Vec::new();
+        // The first copy makes the store: not before it is known that there is none.
+        let may_copy = self.held.values().all(|held| held.is_ready)
+            || self.held.values().any(|held| held.index.store().is_named());
         for (place, held) in &mut self.held {
+            if held.is_ready && !may_copy {
+                held.copy_at = held.copy_at.max(now.mono + LOOK_MS);
+            }
             if held.is_doomed && held.is_ready {
                 let segments = held.index.all().map(|segment| (segment.id, segment.start_offset)).collect();
                 let store = held.index.store().clone();
@@ -424,7 +434,8 @@ impl Machine {
     }
 
     /// A copy is complete, in the store of this id, or failed. That of a leader that is none any more is taken back: its
-    /// successor copies from its own history.
+    /// successor copies from its own history. So is one that is not known any more: its successor removed what was there of
+    /// it then.
     pub fn on_copied(
         &mut self,
         place: &Place,
@@ -443,13 +454,15 @@ impl Machine {
             held.copy_failed(&settings, now);
         }
         match (store, &mut held.doing) {
-            (Some(store), Some(Doing::Copy { role, step, .. })) if *role == held.role => {
+            (Some(store), Some(Doing::Copy { role, step, .. }))
+                if *role == held.role && held.index.get(&id).is_some() =>
+            {
                 (held.copy_failures, held.copy_at) = (0, now.mono);
                 let custom = Some(Bytes::copy_from_slice(store.as_bytes()));
                 let finished = update(place, (id, SegmentState::CopyFinished, custom), &settings, now);
                 *step = tell(finished, &settings, now, work);
             }
-            _ => held.begin_removal(place, VecDeque::from([id]), (&settings, now), work),
+            _ => held.begin_removal(place, VecDeque::from([(id, start_offset)]), (&settings, now), work),
         }
     }
 
@@ -458,7 +471,7 @@ impl Machine {
         let settings = self.settings;
         let Some(held) = self.held.get_mut(place) else { return };
         let Some(Doing::Remove { ids, step }) = &mut held.doing else { return };
-        if ids.front() != Some(&id) || !matches!(step, Step::Running) {
+        if ids.front().is_none_or(|(front, _)| *front != id) || !matches!(step, Step::Running) {
             return;
         }
         if is_done {
@@ -484,7 +497,7 @@ impl Held {
     fn copy_failed(&mut self, settings: &Settings, now: Now) {
         let doublings = self.copy_failures.min(BACKOFF_DOUBLINGS_MAX);
         self.copy_failures = self.copy_failures.saturating_add(1);
-        self.copy_at = now.mono + (settings.interval_ms << doublings);
+        self.copy_at = now.mono + settings.interval_ms.saturating_mul(1 << doublings);
     }
 
     /// One step; true if there may be another one now.
@@ -535,13 +548,16 @@ impl Held {
         let Role::Leader(epoch) = self.role else { return false };
         if now.mono >= self.expire_at {
             self.expire_at = now.mono + settings.interval_ms;
-            let old = self.expired(place, logs, epoch, now);
+            let old = self.expired(place, logs, epoch, now).into_iter();
+            let old: VecDeque<(Uuid, i64)> =
+                old.filter_map(|id| Some((id, self.index.get(&id)?.start_offset))).collect();
             if !old.is_empty() {
-                self.begin_removal(place, old.into(), (settings, now), work);
+                self.begin_removal(place, old, (settings, now), work);
                 return false;
             }
         }
         if now.mono < self.copy_at {
+            self.due = self.due.min(self.copy_at);
             return false;
         }
         match logs.next_copy(place, epoch) {
@@ -612,18 +628,17 @@ impl Held {
     fn begin_removal(
         &mut self,
         place: &Place,
-        ids: VecDeque<Uuid>,
+        ids: VecDeque<(Uuid, i64)>,
         (settings, now): (&Settings, Now),
         work: &mut Vec<Work>,
     ) {
-        let Some(first) = ids.front() else { return self.end_removal(settings, now) };
+        let Some((id, start_offset)) = ids.front().copied() else { return self.end_removal(settings, now) };
         // What began to go and could not is told already.
-        let told = self.index.get(first).filter(|segment| segment.state == SegmentState::DeleteStarted);
-        let step = if let Some(told) = told {
-            work.push(Work::Remove { place: place.clone(), id: told.id, start_offset: told.start_offset });
+        let step = if self.index.get(&id).is_some_and(|segment| segment.state == SegmentState::DeleteStarted) {
+            work.push(Work::Remove { place: place.clone(), id, start_offset });
             Step::Running
         } else {
-            tell(update(place, (*first, SegmentState::DeleteStarted, None), settings, now), settings, now, work)
+            tell(update(place, (id, SegmentState::DeleteStarted, None), settings, now), settings, now, work)
         };
         self.doing = Some(Doing::Remove { ids, step });
     }
@@ -639,8 +654,8 @@ impl Held {
         match self.doing.take() {
             None => false,
             // Another leader has it now, or this one begins again; what was told is taken back.
-            Some(Doing::Copy { id, role, copy: Some(_), .. }) if self.role != role => {
-                self.begin_removal(place, VecDeque::from([id]), (settings, now), work);
+            Some(Doing::Copy { id, role, copy: Some(copy), .. }) if self.role != role => {
+                self.begin_removal(place, VecDeque::from([(id, copy.start_offset)]), (settings, now), work);
                 false
             }
             Some(Doing::Copy { id, role, copy: Some(copy), .. }) => {
@@ -654,10 +669,11 @@ impl Held {
                 self.due = now.mono;
                 true
             }
-            Some(Doing::Remove { mut ids, .. }) => {
-                let Some(id) = ids.front().copied() else { return false };
-                if let Some(segment) = self.index.get(&id) {
-                    work.push(Work::Remove { place: place.clone(), id, start_offset: segment.start_offset });
+            Some(Doing::Remove { mut ids, step }) => {
+                let Some((id, start_offset)) = ids.front().copied() else { return false };
+                // Even if another leader's removal was told meanwhile: a copy may have ended behind it.
+                if !step.is_removal_told() {
+                    work.push(Work::Remove { place: place.clone(), id, start_offset });
                     self.doing = Some(Doing::Remove { ids, step: Step::Running });
                     return false;
                 }

@@ -111,7 +111,7 @@ pub struct RemoteSegment {
     pub size_bytes: i32,
     /// The leader epochs in it and where each begins, the first one at or behind the start offset; never empty.
     pub epochs: BTreeMap<i32, i64>,
-    /// What a store may add; none here does.
+    /// What a store may add: here its id, when the copy is finished.
     pub custom: Option<Bytes>,
     /// Where it stands.
     pub state: SegmentState,

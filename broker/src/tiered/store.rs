@@ -45,6 +45,8 @@ pub struct KnownStore {
     ids: BTreeSet<Uuid>,
     /// There was one.
     has_copies: bool,
+    /// There may be more that are not known yet.
+    is_partial: bool,
 }
 
 impl KnownStore {
@@ -58,6 +60,11 @@ impl KnownStore {
     pub(super) fn merge(&mut self, other: &KnownStore) {
         self.has_copies |= other.has_copies;
         self.ids.extend(&other.ids);
+    }
+
+    /// More may be known soon: until then no store is made.
+    pub(super) fn note_partial(&mut self) {
+        self.is_partial = true;
     }
 
     /// Some copy named its store.
@@ -94,6 +101,9 @@ impl Store {
                     self.disk.read_dir(&self.root).map_err(LogError::io("find the copies in", &self.root))?;
                 }
                 let Some(new) = new else { return Ok(Uuid::nil()) };
+                if known.is_partial {
+                    return Err(refused("it is missing, and not all that was copied is known yet"));
+                }
                 self.make(&path, new)
             }
         }
@@ -104,7 +114,13 @@ impl Store {
         self.disk.create_dir_all(&self.root).map_err(LogError::io("create", &self.root))?;
         let file = self.disk.create_new(path).map_err(LogError::io("create", path))?;
         let written = file.write_at(format!("{id}\n").as_bytes(), 0).and_then(|()| file.sync());
-        written.map_err(LogError::io("write", path))?;
+        if let Err(error) = written {
+            // An empty one would keep every broker from copying until somebody removes it.
+            if let Err(error) = self.disk.remove_file(path) {
+                tracing::error!(path = %path.display(), %error, "not removed, though nothing is in it");
+            }
+            return Err(LogError::io("write", path)(error));
+        }
         for dir in [Some(self.dir.as_path()), self.dir.parent()].into_iter().flatten() {
             if !dir.as_os_str().is_empty() {
                 self.disk.sync_dir(dir).map_err(LogError::io("sync", dir))?;
@@ -244,5 +260,88 @@ impl Store {
         let (producers, path) = read(PRODUCERS_SUFFIX)?;
         remote::check_producers(&producers, &path)?;
         Ok(RemoteState { next_offset: segment.end_offset + 1, log_start_offset, epochs, producers })
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "server")]
+mod tests {
+    use super::*;
+    use crate::server::disk::StdDisk;
+    use common::disk::DirEntry;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// A disk on which new files get no bytes while it is full.
+    #[derive(Debug, Default)]
+    struct Small {
+        is_full: Arc<AtomicBool>,
+    }
+
+    #[derive(Debug)]
+    struct SmallFile(Arc<dyn DiskFile>, Arc<AtomicBool>);
+
+    impl Disk for Small {
+        fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn DiskFile>> {
+            Ok(Arc::new(SmallFile(StdDisk.open(path, create)?, Arc::clone(&self.is_full))))
+        }
+        fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+            StdDisk.create_dir_all(path)
+        }
+        fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+            StdDisk.read_dir(path)
+        }
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            StdDisk.rename(from, to)
+        }
+        fn remove_file(&self, path: &Path) -> io::Result<()> {
+            StdDisk.remove_file(path)
+        }
+        fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
+            StdDisk.remove_dir_all(path)
+        }
+        fn sync_dir(&self, path: &Path) -> io::Result<()> {
+            StdDisk.sync_dir(path)
+        }
+    }
+
+    impl DiskFile for SmallFile {
+        fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+            self.0.read_at(buffer, position)
+        }
+        fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+            match self.1.load(Ordering::Relaxed) {
+                true => Err(io::ErrorKind::StorageFull.into()),
+                false => self.0.write_at(bytes, position),
+            }
+        }
+        fn len(&self) -> io::Result<u64> {
+            self.0.len()
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.0.set_len(len)
+        }
+        fn sync(&self) -> io::Result<()> {
+            self.0.sync()
+        }
+        fn as_file(&self) -> Option<&std::fs::File> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_store_is_made_once_all_is_known_and_there_is_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let is_full = Arc::new(AtomicBool::new(false));
+        let store = Store::new(Arc::new(Small { is_full: is_full.clone() }), dir.path());
+        let (id, mut partial) = (Uuid::from_u128(7), KnownStore::default());
+        partial.note_partial();
+        let is_made = || dir.path().join(ID_FILE).exists();
+        assert!(store.identify(&partial, Some(id)).is_err() && !is_made() && !dir.path().join(ROOT).exists());
+        is_full.store(true, Ordering::Relaxed);
+        assert!(store.identify(&KnownStore::default(), Some(id)).is_err() && !is_made(), "an empty file is left");
+        is_full.store(false, Ordering::Relaxed);
+        assert_eq!(store.identify(&KnownStore::default(), Some(id)).unwrap(), id);
+        // What is there is no new one.
+        assert_eq!(store.identify(&partial, Some(Uuid::from_u128(8))).unwrap(), id);
     }
 }

@@ -423,3 +423,60 @@ fn what_began_to_go_is_tried_again_and_not_told_again() {
     assert_eq!(world.machine.index(&place()).unwrap().all().count(), 0);
     assert!(!world.log.said.borrow().iter().any(|said| said == "starts at 10"), "nothing of it was in the store");
 }
+
+#[test]
+fn a_copy_that_another_leader_removed_meanwhile_is_removed_when_it_ends() {
+    for (role, is_told_before) in [(Role::Follower, true), (Role::Follower, false), (Role::Leader(0), true)] {
+        let mut world = World::new(Role::Leader(0), 1);
+        world.read();
+        let begun = world.one(0);
+        let (id, _) = world.tell(begun);
+        assert!(matches!(world.one(1), Work::Copy { .. }));
+        world.assign(role);
+        let gone = [SegmentState::DeleteStarted, SegmentState::DeleteFinished];
+        let records = gone.map(|state| update(&place(), (id, state, None), &SETTINGS, world.now));
+        if is_told_before {
+            for record in &records {
+                world.tell(Work::Tell(record.clone()));
+            }
+        } else {
+            records.iter().for_each(|record| world.write(record));
+        }
+        let mut work = Vec::new();
+        world.machine.on_copied(&place(), (id, 0), Some(STORE), (world.now, &mut work));
+        assert_eq!(world.tell(work.remove(0)), (id, SegmentState::DeleteStarted), "{role:?} {is_told_before}");
+        let removal = world.one(1);
+        assert!(matches!(removal, Work::Remove { start_offset: 0, .. }), "{role:?} {is_told_before}: {removal:?}");
+        world.machine.on_removed(&place(), id, true, (world.now, &mut work));
+        assert_eq!(world.tell(work.remove(0)), (id, SegmentState::DeleteFinished), "{role:?} {is_told_before}");
+        assert!(world.tick(1).is_empty(), "{role:?} {is_told_before}");
+    }
+}
+
+#[test]
+fn the_first_copy_waits_until_all_is_known_of_the_store() {
+    let mut world = World::new(Role::Leader(0), 1);
+    let second = Place { partition: 1, ..place() };
+    let number = metadata_partition(&second, 50);
+    let first = metadata_partition(&place(), 50);
+    assert_ne!(first, number);
+    world.machine = Machine::new(SETTINGS);
+    let roles = BTreeMap::from([(place(), Role::Leader(0)), (second.clone(), Role::Follower)]);
+    world.machine.assign(&roles, 50, world.now);
+    world.machine.on_end(first, 0);
+    for _ in 0..50 {
+        assert!(world.tick(100).is_empty(), "of the other partition there may be copies");
+    }
+    world.machine.on_end(number, 0);
+    let mut begun = world.tick(100);
+    begun.extend(world.tick(100));
+    assert!(matches!(begun[..], [Work::Tell(_)]), "{begun:?}");
+    // A partition comes in between: the folder is asked for, and not made.
+    let third = Place { partition: 2, ..place() };
+    let roles = roles.into_iter().chain([(third, Role::Follower)]).collect();
+    let mut partial = KnownStore::default();
+    partial.note_partial();
+    assert_eq!(world.machine.store(&place()), KnownStore::default());
+    world.machine.assign(&roles, 50, world.now);
+    assert_eq!(world.machine.store(&place()), partial);
+}
