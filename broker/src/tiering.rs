@@ -109,6 +109,11 @@ impl Tiering {
     /// As the settings say.
     pub(crate) fn new(config: &BrokerConfig, disk: Arc<dyn Disk>, rng: Rng) -> Tiering {
         let Some(settings) = &config.remote_store else { return Tiering { on: None } };
+        if settings.metadata_retention_ms >= 0 {
+            tracing::warn!(
+                "rlmm.config.remote.log.metadata.topic.retention.ms is not -1: if {METADATA_TOPIC} is made with it, nothing is removed from the store once some of it is deleted"
+            );
+        }
         let unsigned = |value: i64| u64::try_from(value).unwrap_or(0);
         let count = |value: i32| usize::try_from(value).unwrap_or(0);
         let throttle = |samples: i32, seconds: i32| {
