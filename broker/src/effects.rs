@@ -276,13 +276,7 @@ impl Broker {
             Effect::EpochEnds { leader, fetcher, ask } => self.send_epochs((leader, fetcher), &ask, now, work),
             Effect::ReadRemote(fetch) => self.read_remote(*fetch),
             Effect::Rebuild { leader, ask } => self.rebuild_from_remote(leader, ask),
-            Effect::Chore(chore) => {
-                let broker = self.clone();
-                self.outbox.run(Box::new(move |now| {
-                    let rest = |millis| broker.outbox.rest(millis);
-                    broker.with_replicas(now, |replicas, effects| replicas.do_chore(chore, now, effects, &rest));
-                }));
-            }
+            Effect::Chore(chore) => self.begin_chore(chore),
             Effect::WakeAt(at) => self.outbox.wake_at(at),
             Effect::LogDirFailed(dir) => {
                 tracing::error!(dir = %dir.display(), "a log directory failed; its partitions are offline");
@@ -292,6 +286,14 @@ impl Broker {
                 self.outbox.stop(StopReason::Fatal("Shutdown broker because all log dirs have failed".to_owned()));
             }
         }
+    }
+
+    fn begin_chore(self: &Arc<Self>, chore: partition::Chore) {
+        let broker = self.clone();
+        self.outbox.run(Box::new(move |now| {
+            let rest = |millis| broker.outbox.rest(millis);
+            broker.with_replicas(now, |replicas, effects| replicas.do_chore(chore, now, effects, &rest));
+        }));
     }
 
     fn run_replicas(

@@ -278,7 +278,7 @@ impl Compaction {
             let group = groups.last_mut().expect("just pushed");
             for source in members {
                 group.replaced.push((source.base_offset, source.size));
-                self.write_source(keys, source, &mut txns, &mut group.segment, took)?;
+                self.write_source(keys, (source, &mut group.segment), &mut txns, took)?;
             }
             group.segment.seal(disk)?;
             for file in group.segment.files_to_sync() {
@@ -291,9 +291,8 @@ impl Compaction {
     fn write_source(
         &self,
         keys: &Keys,
-        source: &Source,
+        (source, target): (&Source, &mut Segment),
         txns: &mut Txns,
-        target: &mut Segment,
         took: &mut dyn FnMut(u64),
     ) -> Result<(), LogError> {
         let disk = self.disk.as_ref();
