@@ -104,24 +104,30 @@ fn stat_cversion(children_made: i64, children: i32) -> i32 {
 
 type Children = BTreeMap<Box<str>, Box<Node>>;
 
-/// A znode. Its name is kept by its parent only, and a leaf has no map of children: a million small znodes are what
-/// this is laid out for.
+/// A znode. Its name is kept by its parent only, and one that never had a child knows nothing of children: a million small
+/// znodes are what this is laid out for (80 bytes each, a size that the allocator gives out).
 #[derive(Debug)]
 pub struct Node {
     czxid: i64,
     mzxid: i64,
-    pzxid: i64,
     ctime: i64,
     mtime: i64,
     owner: i64,
-    /// Children ever made (not made and removed, as [`Stat::cversion`] counts).
-    cversion: i64,
     version: i32,
     aversion: i32,
     acl: AclNumber,
     data: Option<Box<[u8]>>,
-    /// Boxed: eight bytes instead of twenty-four in every leaf.
-    children: Option<Box<Children>>,
+    family: Option<Box<Family>>,
+}
+
+/// What a znode knows of its children, present and past.
+#[derive(Debug)]
+struct Family {
+    /// Transaction that last made or removed one; that which made the znode itself if none did.
+    pzxid: i64,
+    /// Children ever made (not made and removed, as [`Stat::cversion`] counts).
+    made: i64,
+    children: Children,
 }
 
 impl Node {
@@ -129,16 +135,14 @@ impl Node {
         Node {
             czxid: 0,
             mzxid: 0,
-            pzxid: 0,
             ctime: 0,
             mtime: 0,
             owner: 0,
             version: 0,
-            cversion: 0,
             aversion: 0,
             acl,
             data: data.map(Box::from),
-            children: None,
+            family: None,
         }
     }
 
@@ -149,17 +153,40 @@ impl Node {
 
     /// Names of the children, in order.
     pub fn children(&self) -> impl Iterator<Item = &str> {
-        self.children.iter().flat_map(|children| children.keys()).map(|name| &**name)
+        self.entries().map(|(name, _)| name)
     }
 
     /// Names and znodes of the children, in order of the names.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &Node)> {
-        self.children.iter().flat_map(|children| children.iter()).map(|(name, node)| (&**name, &**node))
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = (&str, &Node)> {
+        self.family.iter().flat_map(|family| family.children.iter()).map(|(name, node)| (&**name, &**node))
     }
 
     /// How many children there are.
     pub fn children_count(&self) -> usize {
-        self.children.as_ref().map_or(0, |children| children.len())
+        self.family.as_ref().map_or(0, |family| family.children.len())
+    }
+
+    /// See [`Stat::pzxid`].
+    fn pzxid(&self) -> i64 {
+        self.family.as_ref().map_or(self.czxid, |family| family.pzxid)
+    }
+
+    /// Children ever made.
+    fn cversion(&self) -> i64 {
+        self.family.as_ref().map_or(0, |family| family.made)
+    }
+
+    fn family_mut(&mut self) -> &mut Family {
+        let pzxid = self.czxid;
+        self.family.get_or_insert_with(|| Box::new(Family { pzxid, made: 0, children: Children::new() }))
+    }
+
+    /// Sets what was stored of its children; comes after `czxid`.
+    fn set_past(&mut self, pzxid: i64, made: i64) {
+        if (pzxid, made) != (self.pzxid(), self.cversion()) {
+            let family = self.family_mut();
+            (family.pzxid, family.made) = (pzxid, made);
+        }
     }
 
     /// When it goes away by itself.
@@ -176,7 +203,7 @@ impl Node {
             ctime: self.ctime,
             mtime: self.mtime,
             version: self.version,
-            cversion: stat_cversion(self.cversion, num_children),
+            cversion: stat_cversion(self.cversion(), num_children),
             aversion: self.aversion,
             ephemeral_owner: match self.kind() {
                 Kind::Ephemeral(session) => session,
@@ -184,20 +211,20 @@ impl Node {
             },
             data_length: self.data.as_ref().map_or(0, |data| i32::try_from(data.len()).unwrap_or(i32::MAX)),
             num_children,
-            pzxid: self.pzxid,
+            pzxid: self.pzxid(),
         }
     }
 
     fn child(&self, name: &str) -> Option<&Node> {
-        self.children.as_ref()?.get(name).map(|node| &**node)
+        self.family.as_ref()?.children.get(name).map(|node| &**node)
     }
 
     fn fingerprint(&self, path: &str, acl: u64) -> u64 {
         let mut value = fingerprint(acl, path.as_bytes());
-        for number in [self.czxid, self.mzxid, self.pzxid, self.ctime, self.mtime, self.owner] {
+        for number in [self.czxid, self.mzxid, self.pzxid(), self.ctime, self.mtime, self.owner] {
             value = fingerprint(value, &number.to_le_bytes());
         }
-        for number in [self.version, self.cversion as i32, self.aversion, i32::from(self.data.is_some())] {
+        for number in [self.version, self.cversion() as i32, self.aversion, i32::from(self.data.is_some())] {
             value = fingerprint(value, &number.to_le_bytes());
         }
         fingerprint(value, self.data().unwrap_or_default())
@@ -251,10 +278,10 @@ impl Drop for Tree {
     /// Takes deep trees apart level by level; by recursion they would overflow the stack.
     fn drop(&mut self) {
         let mut left = Vec::new();
-        left.extend(self.root.children.take());
-        while let Some(children) = left.pop() {
-            for (_, mut node) in *children {
-                left.extend(node.children.take());
+        left.extend(self.root.family.take());
+        while let Some(family) = left.pop() {
+            for (_, mut node) in family.children {
+                left.extend(node.family.take());
             }
         }
     }
@@ -359,7 +386,7 @@ impl Tree {
         let mut count = 0;
         while let Some(node) = left.pop() {
             count += node.children_count();
-            left.extend(node.children.iter().flat_map(|children| children.values()).map(|node| &**node));
+            left.extend(node.entries().map(|(_, child)| child));
         }
         count
     }
@@ -393,7 +420,7 @@ impl Tree {
             let Some(node) = self.node(path).filter(|node| node.children_count() == 0) else { continue };
             let age_ms = time.saturating_sub(node.mtime);
             let due = match node.kind() {
-                Kind::Container => node.cversion > 0 || (never_used_ms != 0 && age_ms > never_used_ms),
+                Kind::Container => node.cversion() > 0 || (never_used_ms != 0 && age_ms > never_used_ms),
                 Kind::Ttl(ttl_ms) => ttl_ms != 0 && age_ms > ttl_ms,
                 Kind::Persistent | Kind::Ephemeral(_) => false,
             };
@@ -427,14 +454,14 @@ impl Tree {
         let parent_acl = self.acl(parent).clone();
         let number = self.acls.take(new.acl);
         let mut node = Node::new(number, new.data);
-        (node.czxid, node.mzxid, node.pzxid) = (new.zxid, new.zxid, new.zxid);
+        (node.czxid, node.mzxid) = (new.zxid, new.zxid);
         (node.ctime, node.mtime) = (new.time, new.time);
         node.owner = new.owner;
         let stat = node.stat();
         let acl = self.acl(&node).clone();
         self.change(parent_path, |parent, _| {
-            parent.cversion = parent_cversion;
-            parent.pzxid = new.zxid;
+            let family = parent.family_mut();
+            (family.made, family.pzxid) = (parent_cversion, new.zxid);
         });
         self.attach(path, parent_path, name, node)?;
         self.dirty.insert(Dirty::Node(path.into()));
@@ -463,7 +490,7 @@ impl Tree {
         let print = node.fingerprint(path, acl);
         let size = path.len() + node.data.as_ref().map_or(0, |data| data.len());
         let parent = find_mut(&mut self.root, parent_path).ok_or(Refusal::NoNode)?;
-        if parent.children.get_or_insert_default().insert(name.into(), Box::new(node)).is_some() {
+        if parent.family_mut().children.insert(name.into(), Box::new(node)).is_some() {
             return Err(Refusal::NodeExists);
         }
         self.digest = self.digest.wrapping_add(print);
@@ -483,12 +510,9 @@ impl Tree {
         let print = node.fingerprint(path, self.acls.fingerprint(node.acl));
         let mut removed = None;
         self.change(parent_path, |parent, _| {
-            parent.pzxid = parent.pzxid.max(zxid);
-            let children = parent.children.as_deref_mut().expect("it has the child that was found");
-            removed = children.remove(name);
-            if children.is_empty() {
-                parent.children = None;
-            }
+            let family = parent.family_mut();
+            family.pzxid = family.pzxid.max(zxid);
+            removed = family.children.remove(name);
         });
         let mut node = removed.expect("it was found");
         let data_length = node.data.as_ref().map_or(0, |data| data.len());
@@ -635,7 +659,7 @@ fn names(path: &str) -> Option<impl Iterator<Item = &str>> {
 fn find_mut<'a>(root: &'a mut Node, path: &str) -> Option<&'a mut Node> {
     let mut node = root;
     for name in names(path)? {
-        node = node.children.as_mut()?.get_mut(name)?;
+        node = node.family.as_mut()?.children.get_mut(name)?;
     }
     Some(node)
 }

@@ -575,11 +575,11 @@ impl Prepare<'_> {
         Ok(View {
             czxid: node.czxid,
             mzxid: node.mzxid,
-            pzxid: node.pzxid,
+            pzxid: node.pzxid(),
             ctime: node.ctime,
             mtime: node.mtime,
             version: node.version,
-            cversion: node.cversion,
+            cversion: node.cversion(),
             aversion: node.aversion,
             owner: node.owner,
             children: node.children_count(),

@@ -85,7 +85,7 @@ impl Tree {
         while let Some(node) = left.pop() {
             count += 1;
             bytes += node.data().map_or(0, |data| data.len() as i64);
-            left.extend(node.children.iter().flat_map(|children| children.values()).map(|child| &**child));
+            left.extend(node.entries().map(|(_, child)| child));
         }
         self.write_stats(&format!("{parent}/{STATS}"), count, bytes);
     }

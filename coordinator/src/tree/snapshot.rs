@@ -241,11 +241,11 @@ impl Tree {
             let raw = RawNode {
                 czxid: node.czxid,
                 mzxid: node.mzxid,
-                pzxid: node.pzxid,
+                pzxid: node.pzxid(),
                 ctime: node.ctime,
                 mtime: node.mtime,
                 version: node.version,
-                cversion: node.cversion as i32,
+                cversion: node.cversion() as i32,
                 aversion: node.aversion,
                 owner: node.owner,
                 ..RawNode::default()
@@ -296,12 +296,15 @@ impl Tree {
     fn load_node(&mut self, path: &str, stored: StoredNode) -> Result<(), LoadError> {
         let number = if stored.open { self.acls.take(&Acl::open()) } else { self.acls.take(&stored.acl) };
         let mut node = Node::new(number, stored.data.as_deref());
-        (node.czxid, node.mzxid, node.pzxid) = (stored.czxid, stored.mzxid, stored.pzxid);
+        (node.czxid, node.mzxid) = (stored.czxid, stored.mzxid);
         (node.ctime, node.mtime) = (stored.ctime, stored.mtime);
-        (node.version, node.cversion, node.aversion) = (stored.version, stored.cversion, stored.aversion);
+        (node.version, node.aversion) = (stored.version, stored.aversion);
         node.owner = stored.owner;
+        node.set_past(stored.pzxid, stored.cversion);
         if path == "/" {
-            node.children = self.root.children.take();
+            if let Some(before) = self.root.family.take() {
+                node.family_mut().children = before.children;
+            }
             self.acls.release(self.root.acl);
             self.change("/", |root, _| *root = node);
             return Ok(());
@@ -356,7 +359,7 @@ impl Tree {
         // A file that was posted has no name to tell its zxid. What comes next is to be newer than all that is in it:
         // what is made from a znode's czxid (the epoch of a broker) never goes back.
         let nodes = Walk { left: vec![("/".to_owned(), &tree.root)] };
-        let zxids = nodes.map(|(_, node)| node.czxid.max(node.mzxid).max(node.pzxid));
+        let zxids = nodes.map(|(_, node)| node.czxid.max(node.mzxid).max(node.pzxid()));
         let newest = zxids.fold(tree.zxid, i64::max);
         if newest > LAST_ZXID {
             return Err(Refusal::Malformed);
@@ -393,11 +396,11 @@ impl Tree {
         StoredNode {
             czxid: node.czxid,
             mzxid: node.mzxid,
-            pzxid: node.pzxid,
+            pzxid: node.pzxid(),
             ctime: node.ctime,
             mtime: node.mtime,
             version: node.version,
-            cversion: node.cversion,
+            cversion: node.cversion(),
             aversion: node.aversion,
             owner: node.owner,
             data: node.data().map(<[u8]>::to_vec),
@@ -480,8 +483,7 @@ impl<'a> Iterator for Walk<'a> {
 
     fn next(&mut self) -> Option<(String, &'a Node)> {
         let (path, node) = self.left.pop()?;
-        let children = node.children.iter().flat_map(|children| children.iter()).rev();
-        self.left.extend(children.map(|(name, child)| (join(&path, name), &**child)));
+        self.left.extend(node.entries().rev().map(|(name, child)| (join(&path, name), child)));
         Some((path, node))
     }
 }

@@ -663,14 +663,19 @@ fn damaged_snapshots_are_refused() {
 }
 
 #[test]
+fn a_leaf_is_small() {
+    assert_eq!(std::mem::size_of::<Node>(), 80);
+}
+
+#[test]
 fn deep_trees_are_no_danger() {
     let mut tree = Tree::new();
     let mut node = Node::new(tree.root.acl, None);
     for _ in 0..200_000 {
         let child = Box::new(std::mem::replace(&mut node, Node::new(tree.root.acl, None)));
-        node.children = Some(Box::new(Children::from([("a".into(), child)])));
+        node.family_mut().children = Children::from([("a".into(), child)]);
     }
-    tree.root.children = node.children.take();
+    tree.root.family = node.family.take();
     assert_eq!(tree.descendants_count("/"), 200_000);
     drop(tree);
 }
