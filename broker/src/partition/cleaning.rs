@@ -162,7 +162,10 @@ impl Replicas {
         let mut pace = Pace::default();
         let mut took = |bytes: u64| {
             pace.owed_bytes += bytes as f64;
-            while let Some(millis) = pace.rest_ms(self.cleaning.lock().bytes_per_ms()) {
+            loop {
+                // Not in a `while let`, which would keep the lock for as long as the rest is.
+                let bytes_per_ms = self.cleaning.lock().bytes_per_ms();
+                let Some(millis) = pace.rest_ms(bytes_per_ms) else { break };
                 rest(millis);
             }
         };

@@ -311,6 +311,7 @@ impl World {
             Effect::Chore(chore) => {
                 let node = self.nodes.get_mut(&from).unwrap();
                 node.replicas.do_chore(chore, self.now, &mut node.effects, &|millis| {
+                    assert!(!node.replicas.cleaning.is_locked(), "others wait for who rests");
                     self.rested_ms.set(self.rested_ms.get() + millis);
                 });
             }

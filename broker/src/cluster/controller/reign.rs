@@ -823,7 +823,6 @@ impl Reign {
     }
 }
 
-/// An error code as people know it.
 /// Tells that a broker did not take a request. One that knows a later controller does as it should: this one's time is over.
 fn refused(broker: i32, code: i16, request: &'static str) {
     let error = ErrorCode::name_of(code);
