@@ -215,6 +215,16 @@ pub(crate) fn wrong(parser: &'static Parser, message: &str) -> Refusal {
     Place { parser, upper: None }.wrong(message)
 }
 
+/// Reads the command line of a tool that shows its help if nothing stands on it. An exit code if that, or what is wrong with
+/// the line, was all there was to say.
+pub(crate) fn begin(parser: &'static Parser, arguments: &[String]) -> Result<Parsed, ExitCode> {
+    if arguments.is_empty() {
+        print!("{}", help(parser));
+        return Err(ExitCode::SUCCESS);
+    }
+    parse(parser, arguments).map_err(|refusal| refusal.show())
+}
+
 /// Reads a command line.
 pub(crate) fn parse(parser: &'static Parser, arguments: &[String]) -> Result<Parsed, Refusal> {
     let mut line = Line { arguments, at: 0, only_positional: false };

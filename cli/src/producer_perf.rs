@@ -95,13 +95,9 @@ type Producer = ThreadedProducer<Deliveries>;
 
 /// The tool.
 pub(crate) fn producer_perf(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    if arguments.is_empty() {
-        print!("{}", argparse::help(&arguments::PARSER));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let parsed = match argparse::parse(&arguments::PARSER, arguments) {
+    let parsed = match argparse::begin(&arguments::PARSER, arguments) {
         Ok(parsed) => parsed,
-        Err(refusal) => return Ok(refusal.show()),
+        Err(code) => return Ok(code),
     };
     if !parsed.has("producer-props") && !parsed.has("producer.config") {
         let message = "Either --producer-props or --producer.config must be specified.";

@@ -61,13 +61,9 @@ fn places(partitions: &TopicPartitionList) -> String {
 
 /// The tool.
 pub(crate) fn verifiable_consumer(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    if arguments.is_empty() {
-        print!("{}", argparse::help(&arguments::PARSER));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let parsed = match argparse::parse(&arguments::PARSER, arguments) {
+    let parsed = match argparse::begin(&arguments::PARSER, arguments) {
         Ok(parsed) => parsed,
-        Err(refusal) => return Ok(refusal.show()),
+        Err(code) => return Ok(code),
     };
     let settings = match settings(&parsed) {
         Ok(settings) => settings,

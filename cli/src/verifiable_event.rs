@@ -1,4 +1,4 @@
-//! What the verifiable consumers tell: events as lines of JSON, with the fields in Kafka's order. Reads no record.
+//! What the verifiable tools tell: events as lines of JSON, with the fields in Kafka's order. Reads no record.
 
 use crate::clock;
 use serde_json::Value;

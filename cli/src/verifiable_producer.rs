@@ -9,6 +9,7 @@ use crate::clock;
 use crate::cluster::load_settings;
 use crate::java_float::java_float;
 use crate::throttle::Throttle;
+use crate::verifiable_event::{event, quoted};
 use anyhow::{Context as _, anyhow};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -58,11 +59,11 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
             Ok(message) => {
                 self.acked.fetch_add(1, Ordering::Relaxed);
                 let fields = [
-                    ("key", Value::from(sent.key)),
-                    ("value", Value::from(sent.value)),
-                    ("offset", Value::from(message.offset())),
-                    ("topic", Value::from(message.topic())),
-                    ("partition", Value::from(message.partition())),
+                    ("key", Value::from(sent.key).to_string()),
+                    ("value", Value::from(sent.value).to_string()),
+                    ("offset", message.offset().to_string()),
+                    ("topic", quoted(message.topic())),
+                    ("partition", message.partition().to_string()),
                 ];
                 event("producer_send_success", &fields);
             }
@@ -86,34 +87,21 @@ impl Deliveries {
             None => ("org.apache.kafka.common.KafkaException", &*text),
         };
         let fields = [
-            ("topic", Value::from(self.topic.clone())),
-            ("key", Value::from(sent.key)),
-            ("value", Value::from(sent.value)),
-            ("exception", Value::from(format!("class {class}"))),
-            ("message", Value::from(message)),
+            ("topic", quoted(&self.topic)),
+            ("key", Value::from(sent.key).to_string()),
+            ("value", Value::from(sent.value).to_string()),
+            ("exception", quoted(&format!("class {class}"))),
+            ("message", quoted(message)),
         ];
         event("producer_send_error", &fields);
     }
 }
 
-/// One line of JSON; the fields stand in this order.
-fn event(name: &str, fields: &[(&str, Value)]) {
-    let mut line = format!("{{\"timestamp\":{},\"name\":\"{name}\"", clock::now_ms());
-    for (field, value) in fields {
-        line += &format!(",\"{field}\":{value}");
-    }
-    println!("{line}}}");
-}
-
 /// The tool.
 pub(crate) fn verifiable_producer(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    if arguments.is_empty() {
-        print!("{}", argparse::help(&arguments::PARSER));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let parsed = match argparse::parse(&arguments::PARSER, arguments) {
+    let parsed = match argparse::begin(&arguments::PARSER, arguments) {
         Ok(parsed) => parsed,
-        Err(refusal) => return Ok(refusal.show()),
+        Err(code) => return Ok(code),
     };
     let settings = match settings(&parsed) {
         Ok(settings) => settings,

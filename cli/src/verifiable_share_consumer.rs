@@ -47,13 +47,9 @@ impl Mode {
 
 /// The tool.
 pub(crate) fn verifiable_share_consumer(arguments: &[String]) -> anyhow::Result<ExitCode> {
-    if arguments.is_empty() {
-        print!("{}", argparse::help(&arguments::PARSER));
-        return Ok(ExitCode::SUCCESS);
-    }
-    let parsed = match argparse::parse(&arguments::PARSER, arguments) {
+    let parsed = match argparse::begin(&arguments::PARSER, arguments) {
         Ok(parsed) => parsed,
-        Err(refusal) => return Ok(refusal.show()),
+        Err(code) => return Ok(code),
     };
     let uncaught = |error: anyhow::Error| anyhow!("Exception in thread \"main\" {error:#}");
     let mode = Mode::named(parsed.text("acknowledgement-mode").unwrap_or_default()).map_err(uncaught)?;

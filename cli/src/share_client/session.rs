@@ -82,6 +82,11 @@ impl Session {
         let (server, security, client_id) = (server.to_owned(), security.clone(), client_id.to_owned());
         let answers = answers.clone();
         let thread = std::thread::spawn(move || carry((leader, &server), (&security, &client_id), &requests, &answers));
+        Session::over(orders, thread)
+    }
+
+    /// One that has asked nothing yet, on a connection that has its own thread.
+    fn over(orders: Sender<Order>, thread: JoinHandle<()>) -> Session {
         Session {
             epoch: BEGINS,
             places: BTreeSet::new(),
@@ -285,18 +290,7 @@ mod tests {
 
     fn session(epoch: i32) -> (Session, Receiver<Order>) {
         let (orders, requests) = channel();
-        let session = Session {
-            epoch,
-            places: BTreeSet::new(),
-            sayings: Sayings::new(),
-            told: Told::new(),
-            awaiting: Told::new(),
-            held: BTreeSet::new(),
-            is_asking: false,
-            not_before: None,
-            orders,
-            thread: std::thread::spawn(|| {}),
-        };
+        let session = Session { epoch, ..Session::over(orders, std::thread::spawn(|| {})) };
         (session, requests)
     }
 
